@@ -1,0 +1,86 @@
+//! Every bound in one place, with its unit. Whoever checks a bound names it in the error.
+
+/// Longest topic, bytes.
+pub const TOPIC_BYTES: usize = 180;
+/// Most segments of a topic.
+pub const TOPIC_SEGMENTS: usize = 16;
+/// Longest segment of a topic, bytes.
+pub const TOPIC_SEGMENT_BYTES: usize = 64;
+/// Most topics in a namespace. A topic is a kind of job; tenants and customers are labels.
+pub const TOPICS: usize = 1_000;
+/// Payload and inline files together, bytes; larger input is sent as a file.
+pub const INLINE_BYTES: usize = 64 * 1024;
+/// No envelope is ever larger, bytes.
+pub const ENVELOPE_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of a payload.
+pub const JSON_DEPTH: usize = 64;
+/// Most labels of a job.
+pub const LABELS: usize = 32;
+/// Longest label name or value, bytes.
+pub const LABEL_BYTES: usize = 256;
+/// Longest title, bytes.
+pub const TITLE_BYTES: usize = 256;
+/// Most payload files of a job.
+pub const FILES: usize = 64;
+/// Longest name of a payload file, bytes.
+pub const FILE_NAME_BYTES: usize = 255;
+/// Largest payload file by default, bytes.
+pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Most retries that may be asked for.
+pub const RETRIES: i32 = 1_000_000;
+/// Longest delay of a job, milliseconds: one year.
+pub const DELAY_MS: u64 = 366 * 86_400_000;
+/// Kept log lines of a job.
+pub const LOG_LINES: usize = 200;
+/// Longest log line, bytes; longer ones are cut.
+pub const LOG_LINE_BYTES: usize = 4 * 1024;
+/// Most properties that a handler may set on a job.
+pub const PROPERTIES: usize = 64;
+/// Longest property value, bytes of JSON.
+pub const PROPERTY_BYTES: usize = 16 * 1024;
+/// Largest result kept with the job, bytes of JSON.
+pub const RESULT_BYTES: usize = 64 * 1024;
+/// Longest message or error text kept, bytes; longer ones are cut.
+pub const MESSAGE_BYTES: usize = 4 * 1024;
+/// Most follow-up jobs of one attempt.
+pub const FOLLOW_UPS: usize = 1_000;
+/// Most items in one call to the store.
+pub const BATCH: usize = 200;
+/// Most bytes of envelopes in one call to the store.
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Kept descriptions of earlier attempts of a job.
+pub const ATTEMPTS_KEPT: usize = 50;
+/// Most processes that may wait for the outcome of one job by push; later ones wait by asking.
+pub const WATCHERS: usize = 16;
+/// How long the id of a removed or purged job is remembered, milliseconds.
+pub const TOMBSTONE_MS: u64 = 2 * 3_600_000;
+/// Width of a bucket of tombstones, milliseconds.
+pub const TOMBSTONE_BUCKET_MS: u64 = 3_600_000;
+/// Buckets that are looked into; their reach covers [`TOMBSTONE_MS`] whenever a bucket began.
+pub const TOMBSTONE_BUCKETS: u64 = 3;
+/// How long a publisher has before the relay publishes in its place, milliseconds.
+pub const OUTBOX_GRACE_MS: u64 = 2_000;
+
+/// Cuts a text to at most `bytes`, at a character boundary, and says so.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let mark = " …(cut)";
+    let mut end = bytes.saturating_sub(mark.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{mark}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cutting_keeps_whole_characters() {
+        assert_eq!(super::cut("short", 10), "short");
+        let cut = super::cut(&"ä".repeat(20), 21);
+        assert!(cut.len() <= 21 && cut.ends_with("…(cut)"), "{cut}");
+    }
+}
