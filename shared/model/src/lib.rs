@@ -1,11 +1,31 @@
 //! Longshore's vocabulary: what a job, a topic, a queue, a state and an envelope *are*.
 //!
-//! This crate does no I/O, starts no task and reads no clock: time and randomness come in as arguments.
+//! This crate owns every rule that can be stated without touching a network: the topic grammar, the
+//! one function that changes a job's state ([`transition::transition`]), retry arithmetic, the wire
+//! format, the settings and their validation, and the name of every exchange, queue and key
+//! ([`names`]). It does no I/O, starts no task and reads no clock: time and randomness come in as
+//! arguments.
+//!
+//! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`envelope`], [`names`],
+//! [`settings`].
 
-pub mod topic;
+pub mod envelope;
 pub mod id;
-pub mod span;
+pub mod job;
 pub mod limits;
+pub mod names;
+pub mod record;
+pub mod secret;
+pub mod settings;
+pub mod snapshot;
+pub mod span;
+pub mod topic;
+pub mod topology;
+pub mod transition;
 
 pub use id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+pub use job::{Job, JobOptions};
+pub use record::{Reason, Record, State};
+pub use secret::Secret;
+pub use snapshot::JobView;
 pub use topic::{Topic, TopicPattern};

@@ -78,10 +78,9 @@ pub fn rfc3339(unix_ms: u64) -> String {
 /// # Errors
 /// A sentence that names the text and the form expected.
 pub fn parse_rfc3339(text: &str) -> Result<u64, String> {
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .and_then(|stamp| u64::try_from(stamp.as_millisecond()).ok())
-        .ok_or_else(|| format!("`{text}` is not a time: write it as 2026-11-21T10:00:00Z or with an offset such as +01:00"))
+    text.parse::<jiff::Timestamp>().ok().and_then(|stamp| u64::try_from(stamp.as_millisecond()).ok()).ok_or_else(|| {
+        format!("`{text}` is not a time: write it as 2026-11-21T10:00:00Z or with an offset such as +01:00")
+    })
 }
 
 #[cfg(test)]
@@ -90,7 +89,9 @@ mod tests {
 
     #[test]
     fn spans_read_and_write() {
-        for (text, ms) in [("0", 0), ("250ms", 250), ("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("2m 5s", 125_000)] {
+        for (text, ms) in
+            [("0", 0), ("250ms", 250), ("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("2m 5s", 125_000)]
+        {
             assert_eq!(parse(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
         assert_eq!(show(Duration::from_millis(5_400_250)), "1h30m250ms");

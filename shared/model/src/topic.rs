@@ -38,7 +38,11 @@ fn check(what: &'static str, text: &str) -> Result<(), BadTopic> {
         return bad("it is empty; write segments joined by `/`, such as media/thumbnail".into());
     }
     if text.len() > limits::TOPIC_BYTES {
-        return bad(format!("{} bytes is more than {}; use fewer or shorter segments", text.len(), limits::TOPIC_BYTES));
+        return bad(format!(
+            "{} bytes is more than {}; use fewer or shorter segments",
+            text.len(),
+            limits::TOPIC_BYTES
+        ));
     }
     let mut segments = 0;
     for segment in text.split('/') {
@@ -88,7 +92,11 @@ impl Topic {
     /// [`BadTopic`] when the key is not the dotted form of a topic.
     pub fn from_dotted(key: &str) -> Result<Self, BadTopic> {
         if key.contains('/') {
-            return Err(BadTopic { what: "topic", text: key.into(), why: "a routing key has dots, not slashes".into() });
+            return Err(BadTopic {
+                what: "topic",
+                text: key.into(),
+                why: "a routing key has dots, not slashes".into(),
+            });
         }
         Self::new(key.replace('.', "/"))
     }
@@ -219,11 +227,8 @@ impl TopicPattern {
         if self.reach == Reach::Itself {
             return (text == self.base).then_some("");
         }
-        let rest = if self.base.is_empty() {
-            text
-        } else {
-            text.strip_prefix(self.base.as_str())?.strip_prefix('/')?
-        };
+        let rest =
+            if self.base.is_empty() { text } else { text.strip_prefix(self.base.as_str())?.strip_prefix('/')? };
         (self.reach == Reach::Descendants || !rest.contains('/')).then_some(rest)
     }
 

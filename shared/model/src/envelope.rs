@@ -1,0 +1,273 @@
+//! The envelope: what travels as the body of a message, and what the store keeps of a job that never changes.
+//!
+//! JSON, versioned, readable and writable by any language; `docs/protocol.md` is its reference.
+//! Unknown fields are kept out of the way (a newer producer may send them); unknown versions are
+//! refused. What does change from copy to copy (generation, fence) is in the message's headers, so
+//! that the body of one job is the same bytes everywhere.
+
+use crate::id::JobId;
+use crate::limits;
+use crate::topic::Topic;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The version of the envelope that this code writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// A job as it travels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Version of this format.
+    pub v: u32,
+    /// The job.
+    pub id: JobId,
+    /// What kind of job it is.
+    pub topic: Topic,
+    /// The payload, any JSON value.
+    pub payload: Box<RawValue>,
+    /// The version of the payload's shape; a consumer that reads only older ones leaves the job waiting.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub payload_version: u32,
+    /// The queue whose policy it has; absent in messages from foreign clients, which get the main queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// For finding it again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Failures allowed before the last one; -1 without end. Absent: the handler's, else the queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i32>,
+    /// Fixed back-off, ms. Absent: the handler's, else the queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay_ms: Option<u64>,
+    /// Longest run of one attempt, ms. Absent: the handler's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Not to be started at or after this time, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// Who sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// The job whose attempt sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<JobId>,
+    /// The history job that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<JobId>,
+    /// W3C trace context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+    /// Payload files, delivered before the handler starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileRef>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_one(version: &u32) -> bool {
+    *version == 1
+}
+
+/// W3C trace context: `traceparent` and `tracestate` as those headers spell them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// `00-<trace id>-<span id>-<flags>`.
+    pub traceparent: String,
+    /// Vendor data, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+}
+
+/// A payload or result file: by content, never by address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Its name in the attempt's input or output directory: no separators, not `.` or `..`.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its content, lower-case hex.
+    pub sha256: String,
+    /// The content itself in base64, for small files; absent: the content is in the blob store under its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inline: Option<String>,
+}
+
+impl FileRef {
+    /// Checks the name and the digest of a reference that came from outside.
+    ///
+    /// # Errors
+    /// A sentence that names the field and the remedy.
+    pub fn check(&self) -> Result<(), String> {
+        check_file_name(&self.name)?;
+        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+            return Err(format!("file `{}`: sha256 must be 64 lower-case hex digits", self.name));
+        }
+        if self.size > limits::FILE_BYTES {
+            return Err(format!("file `{}`: {} bytes is more than {}", self.name, self.size, limits::FILE_BYTES));
+        }
+        Ok(())
+    }
+}
+
+/// Checks the name of a payload or output file.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it.
+pub fn check_file_name(name: &str) -> Result<(), String> {
+    let shown = limits::cut(name, 80);
+    if name.is_empty() || name.len() > limits::FILE_NAME_BYTES {
+        return Err(format!("file name `{shown}`: use 1 to {} bytes", limits::FILE_NAME_BYTES));
+    }
+    if name == "." || name == ".." || name.chars().any(|c| c == '/' || c == '\\' || c.is_control()) {
+        return Err(format!(
+            "file name `{}`: no separators, no control characters, not `.` or `..`",
+            shown.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// Why bytes are not an envelope. The consumer puts such a message into quarantine with this text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadEnvelope {
+    /// Larger than [`limits::ENVELOPE_BYTES`].
+    #[error("the message has {0} bytes, more than {max}; send large input as a file", max = limits::ENVELOPE_BYTES)]
+    TooLarge(usize),
+    /// Not JSON, or a field is missing or of the wrong kind.
+    #[error("the message is not a Longshore envelope: {0}")]
+    Malformed(String),
+    /// Written by a newer Longshore.
+    #[error("the envelope has version {0}; this process reads up to {VERSION}: upgrade it")]
+    TooNew(u32),
+    /// A field is readable, but out of bounds.
+    #[error("the envelope is refused: {0}")]
+    OutOfBounds(String),
+}
+
+impl Envelope {
+    /// Reads and checks an envelope.
+    ///
+    /// # Errors
+    /// [`BadEnvelope`], which says what is wrong; never panics on any input.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadEnvelope> {
+        #[derive(Deserialize)]
+        struct Head {
+            v: u32,
+        }
+        if bytes.len() > limits::ENVELOPE_BYTES {
+            return Err(BadEnvelope::TooLarge(bytes.len()));
+        }
+        check_depth(bytes)?;
+        let malformed = |error: serde_json::Error| BadEnvelope::Malformed(limits::cut(&error.to_string(), 300));
+        // The version first: what a newer one changed must not look like damage.
+        let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
+        if head.v > VERSION || head.v == 0 {
+            return Err(BadEnvelope::TooNew(head.v));
+        }
+        let envelope: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        envelope.check().map_err(BadEnvelope::OutOfBounds)?;
+        Ok(envelope)
+    }
+
+    /// Writes the envelope.
+    ///
+    /// # Errors
+    /// [`BadEnvelope::OutOfBounds`] or [`BadEnvelope::TooLarge`] when a bound is broken.
+    pub fn encode(&self) -> Result<Vec<u8>, BadEnvelope> {
+        self.check().map_err(BadEnvelope::OutOfBounds)?;
+        let bytes = serde_json::to_vec(self).map_err(|error| BadEnvelope::Malformed(error.to_string()))?;
+        if bytes.len() > limits::ENVELOPE_BYTES {
+            return Err(BadEnvelope::TooLarge(bytes.len()));
+        }
+        check_depth(&bytes)?;
+        Ok(bytes)
+    }
+
+    /// Checks every bound that the types do not.
+    ///
+    /// # Errors
+    /// A sentence that names the field and the remedy.
+    pub fn check(&self) -> Result<(), String> {
+        if self.title.as_ref().is_some_and(|title| title.len() > limits::TITLE_BYTES) {
+            return Err(format!("title: more than {} bytes", limits::TITLE_BYTES));
+        }
+        if self.labels.len() > limits::LABELS {
+            return Err(format!("labels: {} is more than {}", self.labels.len(), limits::LABELS));
+        }
+        for (name, value) in &self.labels {
+            check_label(name, value)?;
+        }
+        if let Some(retries) = self.retries
+            && !(-1..=limits::RETRIES).contains(&retries)
+        {
+            return Err(format!("retries: {retries} is not -1 (without end) to {}", limits::RETRIES));
+        }
+        for (what, ms) in [("retry_delay_ms", self.retry_delay_ms), ("timeout_ms", self.timeout_ms)] {
+            if ms.is_some_and(|ms| ms > limits::DELAY_MS) {
+                return Err(format!("{what}: more than a year"));
+            }
+        }
+        if self.timeout_ms == Some(0) {
+            return Err("timeout_ms: 0 would never let it run; leave it out for no limit".into());
+        }
+        if self.files.len() > limits::FILES {
+            return Err(format!("files: {} is more than {}", self.files.len(), limits::FILES));
+        }
+        for (index, file) in self.files.iter().enumerate() {
+            file.check()?;
+            if self.files[..index].iter().any(|other| other.name == file.name) {
+                return Err(format!("files: two are named `{}`", file.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks one label.
+///
+/// # Errors
+/// A sentence that names the label and the remedy.
+pub fn check_label(name: &str, value: &str) -> Result<(), String> {
+    let shown = limits::cut(name, 80);
+    if name.is_empty() || name.len() > limits::LABEL_BYTES || value.len() > limits::LABEL_BYTES {
+        return Err(format!(
+            "label `{shown}`: name and value take at most {} bytes, the name at least one",
+            limits::LABEL_BYTES
+        ));
+    }
+    if name.chars().any(|c| c == '=' || c.is_control()) || value.chars().any(char::is_control) {
+        return Err(format!("label `{}`: no control characters, no `=` in the name", shown.escape_debug()));
+    }
+    Ok(())
+}
+
+/// Refuses JSON that nests deeper than [`limits::JSON_DEPTH`] plus the envelope itself, before any parser recurses.
+fn check_depth(bytes: &[u8]) -> Result<(), BadEnvelope> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => in_text = false,
+            (false, b'"') => in_text = true,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > limits::JSON_DEPTH + 1 {
+                    let why = format!("payload: nested deeper than {}", limits::JSON_DEPTH);
+                    return Err(BadEnvelope::OutOfBounds(why));
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}

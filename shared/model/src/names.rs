@@ -1,0 +1,288 @@
+//! The name of every exchange, queue, routing key and store key. Nothing else in Longshore spells one.
+//!
+//! Broker objects start with the namespace, so that rights can be given by pattern. Store keys start
+//! with the namespace and the shard in braces, a hash tag: all keys of one script are in one slot.
+
+use crate::id::JobId;
+use crate::topic::Topic;
+use std::fmt;
+use std::str::FromStr;
+
+/// The prefix that separates one installation from another: `[a-z0-9-]{1,32}`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Checks the grammar.
+    ///
+    /// # Errors
+    /// A sentence that names the text and the grammar.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty() || text.len() > 32 || !text.bytes().all(legal) {
+            return Err(format!("`{text}` is not a namespace: use 1 to 32 lower-case letters, digits and `-`"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self("longshore".to_owned())
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::new(text)
+    }
+}
+
+/// How long a parked copy rests: one exchange and one queue each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Park {
+    /// Thirty seconds.
+    Short,
+    /// Two minutes.
+    Middle,
+    /// Ten minutes.
+    Long,
+}
+
+impl Park {
+    /// All of them, shortest first.
+    pub const ALL: [Self; 3] = [Self::Short, Self::Middle, Self::Long];
+
+    /// Its length, ms.
+    #[must_use]
+    pub const fn ms(self) -> u64 {
+        match self {
+            Self::Short => 30_000,
+            Self::Middle => 120_000,
+            Self::Long => 600_000,
+        }
+    }
+
+    /// The shortest one that lasts at least so many milliseconds, else the longest.
+    #[must_use]
+    pub fn at_least(ms: u64) -> Self {
+        Self::ALL.into_iter().find(|park| park.ms() >= ms).unwrap_or(Self::Long)
+    }
+}
+
+/// Names of broker objects.
+#[derive(Clone, Debug)]
+pub struct BrokerNames {
+    ns: Namespace,
+}
+
+impl BrokerNames {
+    /// Names in a namespace.
+    #[must_use]
+    pub const fn new(ns: Namespace) -> Self {
+        Self { ns }
+    }
+
+    /// Topic exchange of every first publish; routing key: the dotted topic.
+    #[must_use]
+    pub fn jobs(&self) -> String {
+        format!("{}.jobs", self.ns)
+    }
+
+    /// Direct exchange of every later publish; routing key: the exact queue name.
+    #[must_use]
+    pub fn direct(&self) -> String {
+        format!("{}.direct", self.ns)
+    }
+
+    /// Quorum queue in which the runnable jobs of one topic wait.
+    #[must_use]
+    pub fn lane(&self, topic: &Topic) -> String {
+        format!("{}.lane.{}", self.ns, topic.dotted())
+    }
+
+    /// The topic of a lane's name.
+    #[must_use]
+    pub fn topic_of_lane(&self, name: &str) -> Option<Topic> {
+        let key = name.strip_prefix(self.ns.as_str())?.strip_prefix(".lane.")?;
+        Topic::from_dotted(key).ok()
+    }
+
+    /// Fanout exchange and quorum queue (both have this name) whose messages return after the fixed time.
+    #[must_use]
+    pub fn park(&self, park: Park) -> String {
+        format!("{}.park.{}", self.ns, park.ms())
+    }
+
+    /// Fanout exchange and quorum queue of messages with nowhere to go.
+    #[must_use]
+    pub fn unrouted(&self) -> String {
+        format!("{}.unrouted", self.ns)
+    }
+
+    /// Fanout exchange and quorum queue of messages that the broker evicted, and of orphans.
+    #[must_use]
+    pub fn dead(&self) -> String {
+        format!("{}.dead", self.ns)
+    }
+
+    /// Fanout exchange and quorum queue of messages that cannot be read.
+    #[must_use]
+    pub fn quarantine(&self) -> String {
+        format!("{}.quarantine", self.ns)
+    }
+}
+
+/// Names of message headers. None starts with `x-`: those belong to the broker.
+pub mod headers {
+    /// Generation that the copy was published for.
+    pub const GENERATION: &str = "longshore-generation";
+    /// When the job was accepted, ms of the store's clock.
+    pub const ENQUEUED: &str = "longshore-enqueued";
+    /// The newest fence known when the copy was made.
+    pub const FENCE: &str = "longshore-fence";
+    /// Present on a parked copy.
+    pub const PARKED: &str = "longshore-parked";
+    /// Why a message is in quarantine or among the dead.
+    pub const REASON: &str = "longshore-reason";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// W3C trace state.
+    pub const TRACESTATE: &str = "tracestate";
+}
+
+/// Names of store keys. Comments give the type and the content.
+#[derive(Clone, Debug)]
+pub struct StoreNames {
+    ns: Namespace,
+}
+
+impl StoreNames {
+    /// Names in a namespace.
+    #[must_use]
+    pub const fn new(ns: Namespace) -> Self {
+        Self { ns }
+    }
+
+    /// The prefix of every key of the shard that holds a job: `{ns.shard}:`. There is one shard for now.
+    #[must_use]
+    pub fn shard(&self, _id: Option<&JobId>) -> String {
+        format!("{{{}.0}}:", self.ns)
+    }
+
+    /// The prefix of every key of the fleet's own slot: `{ns.meta}:`.
+    #[must_use]
+    pub fn meta(&self) -> String {
+        format!("{{{}.meta}}:", self.ns)
+    }
+
+    /// Every key of the namespace, as a glob pattern, for rights and for removal.
+    #[must_use]
+    pub fn everything(&self) -> String {
+        format!("{{{}.*", self.ns)
+    }
+
+    /// Channel on which the fleet is nudged: `topics`, `due`, `stop <id>`, `view`.
+    #[must_use]
+    pub fn nudges(&self) -> String {
+        format!("{}nudge", self.meta())
+    }
+
+    /// Channel on which one process hears that a job it waits for has ended: the job's id.
+    #[must_use]
+    pub fn outcomes(&self, watcher: &str) -> String {
+        format!("{}done:{watcher}", self.shard(None))
+    }
+}
+
+/// What follows a shard's prefix. The scripts get the prefix as their one key and put these behind it; a test
+/// compares the scripts with this list.
+pub mod shard_keys {
+    /// hash: the hot record of a job. `j:<id>`
+    pub const JOB: &str = "j:";
+    /// string: the envelope of a job. `e:<id>`
+    pub const ENVELOPE: &str = "e:";
+    /// string: the result of a job, JSON. `r:<id>`
+    pub const RESULT: &str = "r:";
+    /// hash: progress, properties and outputs of a job. `x:<id>`
+    pub const DETAIL: &str = "x:";
+    /// list: log lines of a job, JSON, oldest first. `l:<id>`
+    pub const LOG: &str = "l:";
+    /// list: past attempts of a job, JSON, oldest first. `a:<id>`
+    pub const ATTEMPTS: &str = "a:";
+    /// zset: jobs in one state. `s:<state>`; the score is the lease's end (active), the due time (scheduled,
+    /// retrying), the time of entry (queued, blocked) or the end (terminal states), ms.
+    pub const STATE: &str = "s:";
+    /// zset: jobs that have not ended; the score is when they were accepted, ms.
+    pub const OPEN: &str = "open";
+    /// zset: jobs of one topic; the score is when they were accepted, ms. `t:<topic>`
+    pub const TOPIC: &str = "t:";
+    /// zset: jobs of one queue; the score is when they were accepted, ms. `q:<queue>`
+    pub const QUEUE: &str = "q:";
+    /// zset: jobs with one label; the score is when they were accepted, ms. `lb:<name>=<value>`
+    pub const LABEL: &str = "lb:";
+    /// zset: the outbox; queued jobs whose publish is not confirmed; the score is when the relay may act, ms.
+    pub const OUTBOX: &str = "out";
+    /// set: tombstones of one bucket of time. `tomb:<bucket>`
+    pub const TOMBSTONES: &str = "tomb:";
+    /// hash: how many jobs are in a state. `n`, field `<state> <topic>`
+    pub const COUNTS: &str = "n";
+    /// hash: known topics; field topic, value when it was first seen, ms.
+    pub const TOPICS: &str = "topics";
+    /// hash: `run` the store's run id, `beat` the last renewal by anybody (ms), `amnesty` until when nobody is
+    /// declared dead (ms), `purged` how many jobs were purged.
+    pub const SHARD: &str = "shard";
+}
+
+/// What follows the prefix of the fleet's own slot.
+pub mod meta_keys {
+    /// zset: live instances; the score is when their lease ends, ms.
+    pub const MEMBERS: &str = "hb";
+    /// hash: what each live instance says of itself, JSON by instance id.
+    pub const CARDS: &str = "cards";
+    /// hash: `number` of the view, `leader` incarnation, `term`, `topics` version.
+    pub const VIEW: &str = "view";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_and_topics_are_one_to_one() {
+        let names = BrokerNames::new(Namespace::default());
+        let topic = Topic::new("media/thumbnail").unwrap();
+        assert_eq!(names.lane(&topic), "longshore.lane.media.thumbnail");
+        assert_eq!(names.topic_of_lane("longshore.lane.media.thumbnail"), Some(topic));
+        assert_eq!(names.topic_of_lane("other.lane.media"), None);
+    }
+
+    #[test]
+    fn a_parked_copy_rests_at_least_as_long_as_asked() {
+        assert_eq!(Park::at_least(0), Park::Short);
+        assert_eq!(Park::at_least(30_000), Park::Short);
+        assert_eq!(Park::at_least(30_001), Park::Middle);
+        assert_eq!(Park::at_least(3_600_000), Park::Long);
+    }
+
+    #[test]
+    fn namespaces_are_small_words() {
+        assert!(Namespace::new("team-a1").is_ok());
+        for text in ["", "A", "a.b", "a_b", &"a".repeat(33)] {
+            assert!(Namespace::new(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The hot record of a job: what changes while it lives, and what the state machine reads.
+//!
+//! Everything that never changes (payload, labels, title, options) is in the envelope; everything
+//! bulky (result, log, properties) has a place of its own in the store. The record stays small.
+
+use crate::id::{Fence, Generation, JobId, Owner};
+use crate::limits;
+use crate::topic::Topic;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waits in the store for its time: a delay, or a snooze.
+    Scheduled,
+    /// Waits in the store for a gate: an order key, a limit, a dependency.
+    Blocked,
+    /// Runnable: a lane of the broker holds a message for it.
+    Queued,
+    /// An instance runs it under a lease.
+    Active,
+    /// The last attempt failed; waits in the store for its back-off.
+    Retrying,
+    /// Done. Terminal.
+    Succeeded,
+    /// Failed for good: a permanent error, a panic, an unreadable payload or result. Terminal.
+    Error,
+    /// Its retries, or its crash budget, are used up. Terminal.
+    GivenUp,
+    /// Stopped by somebody. Terminal.
+    Stopped,
+    /// Removed or expired before it ended. Terminal.
+    Dropped,
+}
+
+impl State {
+    /// Every state, waiting ones first.
+    pub const ALL: [Self; 10] = [
+        Self::Scheduled,
+        Self::Blocked,
+        Self::Queued,
+        Self::Active,
+        Self::Retrying,
+        Self::Succeeded,
+        Self::Error,
+        Self::GivenUp,
+        Self::Stopped,
+        Self::Dropped,
+    ];
+
+    /// The name used in the store, in JSON and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Blocked => "blocked",
+            Self::Queued => "queued",
+            Self::Active => "active",
+            Self::Retrying => "retrying",
+            Self::Succeeded => "succeeded",
+            Self::Error => "error",
+            Self::GivenUp => "given_up",
+            Self::Stopped => "stopped",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// Whether the job has ended.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Error | Self::GivenUp | Self::Stopped | Self::Dropped)
+    }
+
+    /// Whether the job waits in the store for a point in time.
+    #[must_use]
+    pub const fn waits_for_time(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Retrying)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|state| state.as_str()).collect();
+            format!("`{text}` is not a state: use one of {}", names.join(", "))
+        })
+    }
+}
+
+/// Why a job is in its state, where the state alone does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// `scheduled`: the sender asked for a delay.
+    Delayed,
+    /// `scheduled`: the handler asked to be called again later.
+    Snoozed,
+    /// `retrying` or `queued`: the last attempt failed.
+    Failed,
+    /// `queued`: the attempt was interrupted (drain, lost lease) and charged to nobody.
+    Interrupted,
+    /// `queued`: the process that ran it went away without a verdict.
+    Crashed,
+    /// `error`: the handler said that trying again is useless.
+    Permanent,
+    /// `error`: the handler panicked.
+    Panicked,
+    /// `error`: this version of the payload is known, yet it cannot be read.
+    UnreadablePayload,
+    /// `error`: the result is too large or not JSON.
+    BadResult,
+    /// `given_up`: failed more often than its retries allow.
+    RetriesExhausted,
+    /// `given_up`: took its process down too often.
+    CrashesExhausted,
+    /// `stopped`: somebody asked for it.
+    StopRequested,
+    /// `dropped`: somebody removed it.
+    Removed,
+    /// `dropped`: it was not started in time.
+    Expired,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 14] = [
+        Self::Delayed,
+        Self::Snoozed,
+        Self::Failed,
+        Self::Interrupted,
+        Self::Crashed,
+        Self::Permanent,
+        Self::Panicked,
+        Self::UnreadablePayload,
+        Self::BadResult,
+        Self::RetriesExhausted,
+        Self::CrashesExhausted,
+        Self::StopRequested,
+        Self::Removed,
+        Self::Expired,
+    ];
+
+    /// The name used in the store and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delayed => "delayed",
+            Self::Snoozed => "snoozed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Crashed => "crashed",
+            Self::Permanent => "permanent",
+            Self::Panicked => "panicked",
+            Self::UnreadablePayload => "unreadable_payload",
+            Self::BadResult => "bad_result",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::CrashesExhausted => "crashes_exhausted",
+            Self::StopRequested => "stop_requested",
+            Self::Removed => "removed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| format!("`{text}` is not a reason"))
+    }
+}
+
+/// The hot record of a job. All times are milliseconds of the store's clock since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The job.
+    pub id: JobId,
+    /// Its topic.
+    pub topic: Topic,
+    /// The queue under which it was accepted.
+    pub queue: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Why it is there, where the state alone does not say it.
+    pub reason: Option<Reason>,
+    /// How often it entered `queued`; a copy in the broker with a smaller one is out of date.
+    pub generation: Generation,
+    /// The fence of the current or last attempt; grows with every claim and whenever an attempt is taken away.
+    pub fence: Fence,
+    /// Attempts started.
+    pub attempts: u32,
+    /// Attempts that failed, counted against `max_retries`.
+    pub failures: u32,
+    /// Attempts that ended without a verdict, counted against `max_crashes`.
+    pub crashes: u32,
+    /// Failures that are allowed before the last one; -1 without end.
+    pub max_retries: i32,
+    /// The crash that gives the job up.
+    pub max_crashes: u32,
+    /// Who runs it, or who ran it last.
+    pub owner: Option<Owner>,
+    /// The delivery under which it was claimed, so that a claim whose answer was lost can be repeated.
+    pub nonce: String,
+    /// When it was accepted.
+    pub created: u64,
+    /// When it entered its state.
+    pub since: u64,
+    /// When it becomes runnable (`scheduled`, `retrying`).
+    pub due: Option<u64>,
+    /// When the current or last attempt started.
+    pub started: Option<u64>,
+    /// When it ended.
+    pub finished: Option<u64>,
+    /// When the lease of the current attempt ends (`active`).
+    pub lease: Option<u64>,
+    /// Not to be started at or after this time.
+    pub expires: Option<u64>,
+    /// Who asked the running attempt to stop.
+    pub cancel: Option<String>,
+    /// The message of the last attempt: an error, or what a successful handler said.
+    pub message: Option<String>,
+    /// When the relay may publish it (`queued`, until a publish was confirmed).
+    pub outbox: Option<u64>,
+    /// The newest job that was made from this one by a retry of its history.
+    pub retried_as: Option<JobId>,
+}
+
+/// What the store is told when a job is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The job.
+    pub id: JobId,
+    /// Its topic.
+    pub topic: Topic,
+    /// Its queue.
+    pub queue: String,
+    /// When it becomes runnable.
+    pub start: Start,
+    /// See [`Record::max_retries`].
+    pub max_retries: i32,
+    /// See [`Record::max_crashes`].
+    pub max_crashes: u32,
+    /// Not to be started at or after this time.
+    pub expires: Option<Expiry>,
+}
+
+/// When a new job becomes runnable, by the store's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At once.
+    Now,
+    /// After so many milliseconds.
+    After(u64),
+    /// At a time, in milliseconds since 1970.
+    At(u64),
+}
+
+/// The last moment at which a job may be started, by the store's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// So many milliseconds after it was accepted.
+    After(u64),
+    /// At a time, in milliseconds since 1970.
+    At(u64),
+}
+
+impl Record {
+    /// The record of a job that is accepted now (T1, T2): `queued` and in the outbox, or `scheduled`.
+    #[must_use]
+    pub fn admit(admission: &Admission, now_ms: u64) -> Self {
+        let due = match admission.start {
+            Start::Now => None,
+            Start::After(ms) => Some(now_ms + ms),
+            Start::At(at) => Some(at),
+        }
+        .filter(|due| *due > now_ms);
+        let expires = admission.expires.map(|expiry| match expiry {
+            Expiry::After(ms) => now_ms + ms,
+            Expiry::At(at) => at,
+        });
+        Self {
+            id: admission.id,
+            topic: admission.topic.clone(),
+            queue: admission.queue.clone(),
+            state: if due.is_some() { State::Scheduled } else { State::Queued },
+            reason: due.map(|_| Reason::Delayed),
+            generation: Generation(u64::from(due.is_none())),
+            fence: Fence(0),
+            attempts: 0,
+            failures: 0,
+            crashes: 0,
+            max_retries: admission.max_retries,
+            max_crashes: admission.max_crashes,
+            owner: None,
+            nonce: String::new(),
+            created: now_ms,
+            since: now_ms,
+            due,
+            started: None,
+            finished: None,
+            lease: None,
+            expires,
+            cancel: None,
+            message: None,
+            outbox: due.is_none().then_some(now_ms + limits::OUTBOX_GRACE_MS),
+            retried_as: None,
+        }
+    }
+}
+
+/// How one attempt ended, as kept with the job. The last attempt of a job that succeeded is not kept here: the
+/// record itself tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastAttempt {
+    /// Its number; the first is 1.
+    pub number: u32,
+    /// The instance that ran it.
+    pub instance: String,
+    /// When it started, ms since 1970.
+    pub started: u64,
+    /// When it ended, ms since 1970.
+    pub ended: u64,
+    /// `failed`, `error`, `snoozed`, `interrupted`, `crashed`, `stopped`, `removed`.
+    pub outcome: String,
+    /// What the handler, or Longshore, said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

@@ -1,0 +1,155 @@
+//! Settings: what can be set, its default, and what is wrong with a given set of values.
+
+use crate::names::Namespace;
+use crate::secret::Secret;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Every setting, with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Prefix of every name in the broker and the store.
+    pub namespace: Namespace,
+    /// The broker.
+    pub broker: BrokerSettings,
+    /// The store.
+    pub store: StoreSettings,
+    /// Payload files.
+    pub blobs: BlobSettings,
+    /// This consumer instance.
+    pub instance: InstanceSettings,
+    /// Leases and beats.
+    pub lease: LeaseSettings,
+    /// Whether a process whose broker or store is away at start waits for it.
+    pub on_unreachable: OnUnreachable,
+}
+
+/// The broker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerSettings {
+    /// `amqp://user:password@host:5672/vhost`, `amqps://…`, or `embedded:` with an optional name.
+    pub url: Secret,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// AMQP heartbeat.
+    pub heartbeat: Duration,
+    /// Deadline of one publish, from the call to the broker's confirm.
+    pub publish_timeout: Duration,
+    /// Publishes that may wait for their confirm at once.
+    pub publish_window: usize,
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// `redis://user:password@host:6379/0`, `rediss://…`, or `embedded:` with an optional name.
+    pub url: Secret,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Deadline of one call.
+    pub call_timeout: Duration,
+}
+
+/// Payload files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlobSettings {
+    /// `file:///var/lib/longshore/blobs`, or `embedded:`; empty: a directory in the instance's home.
+    pub url: Secret,
+    /// Largest payload or output file, bytes.
+    pub max_file_bytes: u64,
+}
+
+/// This consumer instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceSettings {
+    /// Its name; the host name by default.
+    pub name: Option<String>,
+    /// Its cluster; its own by default.
+    pub cluster: Option<String>,
+    /// Where it keeps its id and its lock; `<state directory>/longshore/<namespace>/<name>` by default.
+    pub home: Option<PathBuf>,
+    /// Jobs that it runs at once.
+    pub concurrency: usize,
+    /// How long running jobs may go on after the instance was told to stop.
+    pub grace: Duration,
+}
+
+/// Leases and beats.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseSettings {
+    /// Time between two beats.
+    pub beat: Duration,
+    /// How long a beat keeps an instance and its jobs.
+    pub length: Duration,
+    /// Without an answered beat for so long, the instance stops by itself.
+    pub doubt: Duration,
+    /// What happens to running handlers then.
+    pub on_doubt: OnDoubt,
+}
+
+/// What happens to running handlers when an instance cannot prove that it is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDoubt {
+    /// They are cancelled: nothing runs twice at once.
+    Cancel,
+    /// They go on: less is repeated, and two attempts of one job may run at once.
+    Continue,
+}
+
+/// What a process does when the broker or the store cannot be reached at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnreachable {
+    /// Ends with a clear error.
+    Fail,
+    /// Keeps trying, and says so.
+    Wait,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            broker: BrokerSettings {
+                url: Secret::new("amqp://127.0.0.1:5672/%2f"),
+                connect_timeout: Duration::from_secs(5),
+                heartbeat: Duration::from_secs(5),
+                publish_timeout: Duration::from_secs(5),
+                publish_window: 1_024,
+            },
+            store: StoreSettings {
+                url: Secret::new("redis://127.0.0.1:6379/0"),
+                connect_timeout: Duration::from_secs(5),
+                call_timeout: Duration::from_secs(2),
+            },
+            blobs: BlobSettings { url: Secret::default(), max_file_bytes: 32 * 1024 * 1024 },
+            instance: InstanceSettings {
+                name: None,
+                cluster: None,
+                home: None,
+                concurrency: 16,
+                grace: Duration::from_secs(30),
+            },
+            lease: LeaseSettings {
+                beat: Duration::from_secs(2),
+                length: Duration::from_secs(10),
+                doubt: Duration::from_secs(7),
+                on_doubt: OnDoubt::Cancel,
+            },
+            on_unreachable: OnUnreachable::Fail,
+        }
+    }
+}
+
+impl Settings {
+    /// The defaults with broker, store and blobs in this process, under a name: two callers in one process that
+    /// use the same name share them.
+    #[must_use]
+    pub fn embedded(name: &str) -> Self {
+        let mut settings = Self::default();
+        let url = Secret::new(format!("embedded:{name}"));
+        settings.broker.url = url.clone();
+        settings.store.url = url.clone();
+        settings.blobs.url = url;
+        settings
+    }
+}

@@ -1,0 +1,262 @@
+//! A job as people and programs see it: one JSON shape for the library, the command line and HTTP.
+//!
+//! [`JobView::build`] puts it together from what the store keeps; nothing here changes afterwards (J11).
+
+use crate::envelope::{Envelope, FileRef, Trace};
+use crate::id::JobId;
+use crate::record::{PastAttempt, Reason, Record, State};
+use crate::span::rfc3339;
+use crate::topic::Topic;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// What the store keeps of one job, read at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The hot record.
+    pub record: Record,
+    /// The envelope as it was sent.
+    pub envelope: Vec<u8>,
+    /// The result, JSON.
+    pub result: Option<String>,
+    /// Progress of the current or last attempt.
+    pub progress: Option<Progress>,
+    /// What the handler set, name to JSON.
+    pub properties: BTreeMap<String, String>,
+    /// Its log, oldest first.
+    pub log: Vec<LogLine>,
+    /// Output files.
+    pub outputs: Vec<FileRef>,
+    /// Attempts that ended otherwise than well, oldest first.
+    pub attempts: Vec<PastAttempt>,
+    /// The store's clock when it was read, ms since 1970.
+    pub now: u64,
+}
+
+/// Progress of an attempt (U07).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all; 0 when not known.
+    pub steps: u64,
+    /// When the attempt expects to end, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<u64>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// One line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When, ms since 1970, by the store's clock.
+    pub at: u64,
+    /// `info`, `warn`, `error`, …
+    pub level: String,
+    /// The line.
+    pub text: String,
+}
+
+/// Why a job waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `gate`.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// One attempt as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// From 1.
+    pub number: u32,
+    /// Who ran it.
+    pub instance: String,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339; absent while it runs.
+    pub ended: Option<String>,
+    /// How it ended; `running` while it runs.
+    pub outcome: String,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// A log line as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
+    /// RFC 3339.
+    pub at: String,
+    /// `info`, `warn`, `error`, …
+    pub level: String,
+    /// The line.
+    pub text: String,
+}
+
+/// Progress as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressView {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all; 0 when not known.
+    pub steps: u64,
+    /// Expected end, RFC 3339.
+    pub eta: Option<String>,
+    /// For people.
+    pub text: Option<String>,
+}
+
+/// A job as shown. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobView {
+    /// The job.
+    pub id: JobId,
+    /// Its topic.
+    pub topic: Topic,
+    /// Its queue.
+    pub queue: String,
+    /// Its state.
+    pub state: State,
+    /// Why it is in that state.
+    pub reason: Option<Reason>,
+    /// Why it waits; filled in where the topology is known as well.
+    pub waiting: Option<Waiting>,
+    /// For people.
+    pub title: Option<String>,
+    /// For finding it.
+    pub labels: BTreeMap<String, String>,
+    /// The payload.
+    pub payload: Box<RawValue>,
+    /// The version of its shape.
+    pub payload_version: u32,
+    /// Payload files.
+    pub inputs: Vec<FileRef>,
+    /// Files that the handler left.
+    pub outputs: Vec<FileRef>,
+    /// Attempts started.
+    pub attempt: u32,
+    /// Failures so far.
+    pub retries: u32,
+    /// Failures allowed before the last one; -1 without end.
+    pub max_retries: i32,
+    /// Crashes so far.
+    pub crashes: u32,
+    /// When it was accepted.
+    pub created: String,
+    /// Who sent it.
+    pub created_by: Option<String>,
+    /// When it becomes runnable.
+    pub due: Option<String>,
+    /// Not to be started at or after.
+    pub expires: Option<String>,
+    /// Start of the current or last attempt.
+    pub started: Option<String>,
+    /// Who runs it, or ran it last.
+    pub instance: Option<String>,
+    /// When it ended.
+    pub finished: Option<String>,
+    /// What it produced.
+    pub result: Option<Box<RawValue>>,
+    /// What the handler, or Longshore, said last.
+    pub message: Option<String>,
+    /// Progress of the current or last attempt.
+    pub progress: Option<ProgressView>,
+    /// Its log, oldest first.
+    pub log: Vec<LogView>,
+    /// What the handler set.
+    pub properties: BTreeMap<String, Value>,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<AttemptView>,
+    /// The job whose attempt sent it.
+    pub parent: Option<JobId>,
+    /// The history job that it repeats.
+    pub retry_of: Option<JobId>,
+    /// The newest job that repeats it.
+    pub retried_as: Option<JobId>,
+    /// Trace context.
+    pub trace: Option<Trace>,
+}
+
+impl JobView {
+    /// Puts a view together.
+    ///
+    /// # Errors
+    /// A sentence when the kept envelope cannot be read (the store was written by something else).
+    pub fn build(snapshot: Snapshot) -> Result<Self, String> {
+        let Snapshot { record, envelope, result, progress, properties, log, outputs, mut attempts, now: _ } = snapshot;
+        let envelope = Envelope::decode(&envelope).map_err(|error| format!("job {}: {error}", record.id))?;
+        let instance = record.owner.as_ref().map(|owner| owner.instance.0.clone());
+        let mut shown: Vec<AttemptView> = attempts
+            .drain(..)
+            .map(|past| AttemptView {
+                number: past.number,
+                instance: past.instance,
+                started: rfc3339(past.started),
+                ended: Some(rfc3339(past.ended)),
+                outcome: past.outcome,
+                error: past.error,
+            })
+            .collect();
+        if matches!(record.state, State::Active | State::Succeeded) {
+            shown.push(AttemptView {
+                number: record.attempts,
+                instance: instance.clone().unwrap_or_default(),
+                started: record.started.map(rfc3339).unwrap_or_default(),
+                ended: record.finished.map(rfc3339),
+                outcome: if record.state == State::Active { "running" } else { "succeeded" }.into(),
+                error: None,
+            });
+        }
+        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Self {
+            id: record.id,
+            topic: record.topic,
+            queue: record.queue,
+            state: record.state,
+            reason: record.reason,
+            waiting: None,
+            title: envelope.title,
+            labels: envelope.labels,
+            payload: envelope.payload,
+            payload_version: envelope.payload_version,
+            inputs: envelope.files,
+            outputs,
+            attempt: record.attempts,
+            retries: record.failures,
+            max_retries: record.max_retries,
+            crashes: record.crashes,
+            created: rfc3339(record.created),
+            created_by: envelope.created_by,
+            due: record.due.map(rfc3339),
+            expires: record.expires.map(rfc3339),
+            started: record.started.map(rfc3339),
+            instance,
+            finished: record.finished.map(rfc3339),
+            result: result.and_then(|text| RawValue::from_string(text).ok()),
+            message: record.message,
+            progress: progress.map(|p| ProgressView {
+                step: p.step,
+                steps: p.steps,
+                eta: p.eta.map(rfc3339),
+                text: p.text,
+            }),
+            log: log
+                .into_iter()
+                .map(|line| LogView { at: rfc3339(line.at), level: line.level, text: line.text })
+                .collect(),
+            properties: properties.into_iter().map(|(name, text)| (name, json(text))).collect(),
+            attempts: shown,
+            parent: envelope.parent,
+            retry_of: envelope.retry_of,
+            retried_as: record.retried_as,
+            trace: envelope.trace,
+        })
+    }
+}

@@ -1,0 +1,422 @@
+//! The state machine: the one function that changes a job's state.
+//!
+//! The embedded store calls [`transition`]; the scripts of the Redis store repeat it, and tests hold
+//! both against it. It is pure: the record and the time go in, the answer comes out, and a refused
+//! event leaves the record as it was.
+//!
+//! ```text
+//!   (none) ── admit ──> queued | scheduled
+//!   scheduled, retrying ── Promote ──> queued            (generation + 1, into the outbox)
+//!   queued ── Claim ──> active                           (fence grows, attempts + 1)
+//!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
+//!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
+//!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
+//!   any not ended ── Remove ──> dropped    queued, scheduled ── Expire ──> dropped
+//! ```
+//!
+//! A fence that equals the record's while the job is no longer active means that this very attempt
+//! ended it: whoever takes an attempt away (rescue, removal) makes the fence grow. That is how a
+//! repeated [`Event::Finish`], whose first answer was lost, is told from a stale one.
+
+use crate::id::{Fence, Generation, Owner};
+use crate::limits;
+use crate::record::{PastAttempt, Reason, Record, State};
+
+/// Something that happens to a job. The letters are those of the protocol's transitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// T4: a publish for this generation was confirmed.
+    Published {
+        /// The generation that was published.
+        generation: Generation,
+    },
+    /// T5: a consumer holds a delivery and has a free slot.
+    Claim {
+        /// Who claims.
+        owner: Owner,
+        /// Identifies the delivery: repeating the claim with the same one answers the same.
+        nonce: String,
+        /// What the copy carries; zero when it carries none.
+        generation: Generation,
+        /// The fence that the copy carries, so that fences grow across a wiped store.
+        floor: Fence,
+        /// Length of the lease, ms.
+        lease_ms: u64,
+    },
+    /// T7: the owner is alive.
+    Renew {
+        /// The attempt's fence.
+        fence: Fence,
+        /// Length of the lease from now, ms.
+        lease_ms: u64,
+    },
+    /// T8 to T11: the attempt ended with a verdict.
+    Finish {
+        /// The attempt's fence.
+        fence: Fence,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// T12: somebody saw that the lease ended.
+    LeaseGone,
+    /// T13: somebody saw that the job is due.
+    Promote,
+    /// T15, T16: somebody wants it stopped.
+    Stop {
+        /// Who and why, for people.
+        by: String,
+    },
+    /// Somebody wants it gone, running or not (J12).
+    Remove,
+    /// T20: somebody saw that it was not started in time.
+    Expire,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Succeeded {
+        /// What the handler said.
+        message: Option<String>,
+    },
+    /// Failed; try again after the delay if retries are left (0: at once).
+    Failed {
+        /// Back-off, ms.
+        delay_ms: u64,
+        /// What went wrong.
+        error: String,
+    },
+    /// Failed for good.
+    Fatal {
+        /// `permanent`, `panicked`, `unreadable_payload` or `bad_result`.
+        reason: Reason,
+        /// What went wrong.
+        error: String,
+    },
+    /// Given back without a verdict, charged to nobody.
+    Released {
+        /// When to run it again, ms from now (0: at once).
+        delay_ms: u64,
+        /// `interrupted` or `snoozed`.
+        reason: Reason,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// What came of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Claim: run it under this fence.
+    Run {
+        /// Demanded by every write of the attempt.
+        fence: Fence,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// Failures before it.
+        failures: u32,
+        /// Crashes before it.
+        crashes: u32,
+    },
+    /// Claim: somebody else runs it.
+    Busy {
+        /// Until their lease ends, ms.
+        lease_left_ms: u64,
+    },
+    /// Claim: it waits in the store.
+    Waiting {
+        /// For what.
+        state: State,
+        /// Until when, ms from now, where a time is known.
+        left_ms: Option<u64>,
+    },
+    /// Claim: the copy is older than the record; a newer one is in the broker or in the outbox.
+    Outdated,
+    /// The job has ended (Claim, Stop, Expire), by this event or before.
+    Ended {
+        /// How.
+        state: State,
+    },
+    /// Renew: the lease is renewed.
+    Renewed {
+        /// Who asked the attempt to stop, if anybody did.
+        cancel: Option<String>,
+    },
+    /// The event changed the state (Finish, `LeaseGone`, Promote, Stop, Remove, Expire) or the outbox (Published).
+    Moved {
+        /// The state now.
+        state: State,
+    },
+    /// Finish: this very attempt ended before, with the first of two equal calls.
+    Already {
+        /// The state now.
+        state: State,
+    },
+    /// Renew, Finish: the fence is not the current one; the attempt was taken away.
+    Stale {
+        /// The state now.
+        state: State,
+    },
+    /// Stop: the running attempt is asked; its next renewal will hear it.
+    Asked,
+    /// Remove: the job had ended; its record may go and a tombstone takes its place.
+    Purge,
+    /// The guard did not hold (not due, lease alive, another generation): nothing happened.
+    Nothing,
+}
+
+/// Applies an event to a record at a time (microseconds of the store's clock since 1970).
+///
+/// Answers what came of it and, where the event ended an attempt, how that attempt is to be remembered.
+pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, Option<PastAttempt>) {
+    let now = now_us / 1_000;
+    match event {
+        Event::Published { generation } => {
+            if record.state == State::Queued && record.generation == *generation && record.outbox.is_some() {
+                record.outbox = None;
+                return (Answer::Moved { state: State::Queued }, None);
+            }
+            (Answer::Nothing, None)
+        }
+        Event::Claim { owner, nonce, generation, floor, lease_ms } => {
+            let copy = Copy { owner, nonce, generation: *generation, floor: *floor };
+            (claim(record, now_us, &copy, *lease_ms), None)
+        }
+        Event::Renew { fence, lease_ms } => {
+            if record.state == State::Active && record.fence == *fence {
+                record.lease = Some(now + lease_ms);
+                (Answer::Renewed { cancel: record.cancel.clone() }, None)
+            } else {
+                (Answer::Stale { state: record.state }, None)
+            }
+        }
+        Event::Finish { fence, verdict } => finish(record, now, *fence, verdict),
+        Event::LeaseGone => lease_gone(record, now_us),
+        Event::Promote => {
+            if record.state.waits_for_time() && record.due.is_some_and(|due| due <= now) {
+                let reason = record.reason.filter(|reason| *reason == Reason::Failed);
+                enter_queued(record, now, reason, limits::OUTBOX_GRACE_MS);
+                return (Answer::Moved { state: State::Queued }, None);
+            }
+            (Answer::Nothing, None)
+        }
+        Event::Stop { by } => match record.state {
+            State::Active => {
+                record.cancel.get_or_insert_with(|| by.clone());
+                (Answer::Asked, None)
+            }
+            state if state.is_terminal() => (Answer::Ended { state }, None),
+            _ => {
+                record.message = Some(by.clone());
+                end(record, now, State::Stopped, Some(Reason::StopRequested));
+                (Answer::Moved { state: State::Stopped }, None)
+            }
+        },
+        Event::Remove => {
+            if record.state.is_terminal() {
+                return (Answer::Purge, None);
+            }
+            let past = (record.state == State::Active).then(|| {
+                take_away(record, now_us);
+                past_attempt(record, now, "removed", None)
+            });
+            end(record, now, State::Dropped, Some(Reason::Removed));
+            (Answer::Moved { state: State::Dropped }, past)
+        }
+        Event::Expire => {
+            if matches!(record.state, State::Queued | State::Scheduled) && expired(record, now) {
+                end(record, now, State::Dropped, Some(Reason::Expired));
+                return (Answer::Moved { state: State::Dropped }, None);
+            }
+            (Answer::Nothing, None)
+        }
+    }
+}
+
+struct Copy<'a> {
+    owner: &'a Owner,
+    nonce: &'a str,
+    generation: Generation,
+    floor: Fence,
+}
+
+fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> Answer {
+    let now = now_us / 1_000;
+    if record.state.is_terminal() {
+        return Answer::Ended { state: record.state };
+    }
+    if copy.generation != Generation(0) && copy.generation < record.generation {
+        return Answer::Outdated;
+    }
+    match record.state {
+        State::Queued if expired(record, now) => {
+            end(record, now, State::Dropped, Some(Reason::Expired));
+            return Answer::Ended { state: State::Dropped };
+        }
+        State::Queued => {}
+        State::Active if record.owner.as_ref() == Some(copy.owner) && record.nonce == copy.nonce => {
+            return run_answer(record);
+        }
+        State::Active => {
+            return Answer::Busy { lease_left_ms: record.lease.unwrap_or(now).saturating_sub(now) };
+        }
+        state => {
+            return Answer::Waiting { state, left_ms: record.due.map(|due| due.saturating_sub(now)) };
+        }
+    }
+    record.state = State::Active;
+    record.reason = None;
+    record.generation = record.generation.max(copy.generation);
+    record.fence = Fence((record.fence.0 + 1).max(copy.floor.0 + 1).max(now_us));
+    record.attempts += 1;
+    record.owner = Some(copy.owner.clone());
+    record.nonce = copy.nonce.to_owned();
+    record.since = now;
+    record.started = Some(now);
+    record.lease = Some(now + lease_ms);
+    record.due = None;
+    record.message = None;
+    record.outbox = None;
+    run_answer(record)
+}
+
+fn run_answer(record: &Record) -> Answer {
+    Answer::Run { fence: record.fence, attempt: record.attempts, failures: record.failures, crashes: record.crashes }
+}
+
+fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (Answer, Option<PastAttempt>) {
+    if record.fence != fence {
+        return (Answer::Stale { state: record.state }, None);
+    }
+    if record.state != State::Active {
+        return (Answer::Already { state: record.state }, None);
+    }
+    let stopping = record.cancel.is_some();
+    let mut past = None;
+    match verdict {
+        Verdict::Succeeded { message } => {
+            record.message.clone_from(message);
+            end(record, now, State::Succeeded, None);
+        }
+        Verdict::Failed { error, .. } | Verdict::Fatal { error, .. } if stopping => {
+            past = Some(past_attempt(record, now, "stopped", Some(error)));
+            record.message = Some(error.clone());
+            end(record, now, State::Stopped, Some(Reason::StopRequested));
+        }
+        Verdict::Released { message, .. } if stopping => {
+            past = Some(past_attempt(record, now, "stopped", Some(message)));
+            record.message = Some(message.clone());
+            end(record, now, State::Stopped, Some(Reason::StopRequested));
+        }
+        Verdict::Failed { delay_ms, error } => {
+            past = Some(past_attempt(record, now, "failed", Some(error)));
+            record.message = Some(error.clone());
+            record.failures += 1;
+            if record.max_retries >= 0 && i64::from(record.failures) > i64::from(record.max_retries) {
+                end(record, now, State::GivenUp, Some(Reason::RetriesExhausted));
+            } else if *delay_ms == 0 {
+                enter_queued(record, now, Some(Reason::Failed), limits::OUTBOX_GRACE_MS);
+            } else {
+                wait_until(record, now, State::Retrying, Reason::Failed, *delay_ms);
+            }
+        }
+        Verdict::Fatal { reason, error } => {
+            past = Some(past_attempt(record, now, "error", Some(error)));
+            record.message = Some(error.clone());
+            end(record, now, State::Error, Some(*reason));
+        }
+        Verdict::Released { delay_ms, reason, message } => {
+            past = Some(past_attempt(record, now, reason.as_str(), Some(message)));
+            record.message = Some(message.clone());
+            if *delay_ms == 0 {
+                enter_queued(record, now, Some(*reason), limits::OUTBOX_GRACE_MS);
+            } else {
+                wait_until(record, now, State::Scheduled, *reason, *delay_ms);
+            }
+        }
+    }
+    (Answer::Moved { state: record.state }, past)
+}
+
+/// How long after a crash the job may be published again: at once after the first, then 1, 5 and 30 seconds.
+#[must_use]
+pub fn crash_backoff_ms(crashes: u32) -> u64 {
+    match crashes {
+        0 | 1 => 0,
+        2 => 1_000,
+        3 => 5_000,
+        _ => 30_000,
+    }
+}
+
+fn lease_gone(record: &mut Record, now_us: u64) -> (Answer, Option<PastAttempt>) {
+    let now = now_us / 1_000;
+    if record.state != State::Active || record.lease.is_some_and(|lease| lease > now) {
+        return (Answer::Nothing, None);
+    }
+    take_away(record, now_us);
+    record.crashes += 1;
+    let error = "its process went away without a verdict";
+    let past = past_attempt(record, now, "crashed", Some(error));
+    record.message = Some(error.to_owned());
+    if record.cancel.is_some() {
+        end(record, now, State::Stopped, Some(Reason::StopRequested));
+    } else if record.crashes >= record.max_crashes {
+        end(record, now, State::GivenUp, Some(Reason::CrashesExhausted));
+    } else {
+        // The rescuer publishes a first crash itself, at once; the relay is its net.
+        let wait = crash_backoff_ms(record.crashes).max(limits::OUTBOX_GRACE_MS * u64::from(record.crashes <= 1));
+        enter_queued(record, now, Some(Reason::Crashed), wait);
+    }
+    (Answer::Moved { state: record.state }, Some(past))
+}
+
+fn expired(record: &Record, now: u64) -> bool {
+    record.expires.is_some_and(|expires| expires <= now)
+}
+
+/// Makes the fence grow, so that the attempt that held it can change nothing any more.
+fn take_away(record: &mut Record, now_us: u64) {
+    record.fence = Fence((record.fence.0 + 1).max(now_us));
+}
+
+fn past_attempt(record: &Record, now: u64, outcome: &str, error: Option<&str>) -> PastAttempt {
+    PastAttempt {
+        number: record.attempts,
+        instance: record.owner.as_ref().map(|owner| owner.instance.0.clone()).unwrap_or_default(),
+        started: record.started.unwrap_or(now),
+        ended: now,
+        outcome: outcome.to_owned(),
+        error: error.map(ToOwned::to_owned),
+    }
+}
+
+fn enter_queued(record: &mut Record, now: u64, reason: Option<Reason>, outbox_ms: u64) {
+    record.state = State::Queued;
+    record.reason = reason;
+    record.generation = Generation(record.generation.0 + 1);
+    record.since = now;
+    record.due = None;
+    record.lease = None;
+    record.outbox = Some(now + outbox_ms);
+}
+
+fn wait_until(record: &mut Record, now: u64, state: State, reason: Reason, delay_ms: u64) {
+    record.state = state;
+    record.reason = Some(reason);
+    record.since = now;
+    record.due = Some(now + delay_ms);
+    record.lease = None;
+    record.outbox = None;
+}
+
+fn end(record: &mut Record, now: u64, state: State, reason: Option<Reason>) {
+    record.state = state;
+    record.reason = reason;
+    record.since = now;
+    record.finished = Some(now);
+    record.due = None;
+    record.lease = None;
+    record.outbox = None;
+}
