@@ -6,7 +6,7 @@
 //! ([`names`]). It does no I/O, starts no task and reads no clock: time and randomness come in as
 //! arguments.
 //!
-//! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`envelope`], [`names`],
+//! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`queue`], [`envelope`], [`names`],
 //! [`settings`].
 
 pub mod envelope;
@@ -14,7 +14,9 @@ pub mod id;
 pub mod job;
 pub mod limits;
 pub mod names;
+pub mod queue;
 pub mod record;
+pub mod retry;
 pub mod secret;
 pub mod settings;
 pub mod snapshot;

@@ -26,6 +26,8 @@ pub const FILES: usize = 64;
 pub const FILE_NAME_BYTES: usize = 255;
 /// Largest payload file by default, bytes.
 pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Longest name of a queue, before `{0}` is filled in, bytes.
+pub const QUEUE_NAME_BYTES: usize = 128;
 /// Most retries that may be asked for.
 pub const RETRIES: i32 = 1_000_000;
 /// Longest delay of a job, milliseconds: one year.

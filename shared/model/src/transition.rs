@@ -21,6 +21,7 @@
 use crate::id::{Fence, Generation, Owner};
 use crate::limits;
 use crate::record::{PastAttempt, Reason, Record, State};
+use crate::retry;
 
 /// Something that happens to a job. The letters are those of the protocol's transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,7 +314,7 @@ fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (An
             past = Some(past_attempt(record, now, "failed", Some(error)));
             record.message = Some(error.clone());
             record.failures += 1;
-            if record.max_retries >= 0 && i64::from(record.failures) > i64::from(record.max_retries) {
+            if retry::exhausted(record.failures, record.max_retries) {
                 end(record, now, State::GivenUp, Some(Reason::RetriesExhausted));
             } else if *delay_ms == 0 {
                 enter_queued(record, now, Some(Reason::Failed), limits::OUTBOX_GRACE_MS);

@@ -1,0 +1,275 @@
+//! Queues: named policies for the jobs of some topics (not queues of the broker).
+//!
+//! Owns what a queue can say ([`QueueConfig`]), what is wrong with a set of them, and which one a
+//! topic has ([`Queues::resolve`]). Reading them from a file is [`crate::settings`]' work.
+
+mod parallelism;
+
+pub use parallelism::{BadParallelism, Parallelism};
+
+use crate::limits;
+use crate::retry::Backoff;
+use crate::topic::{Topic, TopicPattern};
+use std::cmp::Reverse;
+use std::fmt;
+use std::time::Duration;
+
+/// The name of the queue of every topic that no other queue takes.
+pub const MAIN: &str = "main";
+
+/// The policy of one queue. Times and counts are defaults: what a job, or its kind, says wins over them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueConfig {
+    /// Its name; `{0}` stands for what the wildcard of the matching pattern took, which makes one queue for each.
+    pub name: String,
+    /// The topics whose jobs it governs. Only the main queue may name none.
+    pub topics: Vec<TopicPattern>,
+    /// Jobs that one instance runs at once; default 15.
+    pub max_parallel: Parallelism,
+    /// Failures allowed before the last one; -1 without end; default 10.
+    pub retries: i32,
+    /// Delay between a failure and the next attempt; default 2 s.
+    pub retry_delay: Duration,
+    /// How that delay grows; default not at all.
+    pub backoff: Backoff,
+    /// Longest run of one attempt; default no limit.
+    pub timeout: Option<Duration>,
+    /// How long its jobs are kept after they ended.
+    pub keep: Keep,
+    /// Among queues that take a topic, the highest wins; default 0.
+    pub ranking: i32,
+}
+
+/// How long ended jobs are kept; what is `None` is left to the settings `retention.succeeded` and `retention.failed`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Succeeded jobs.
+    pub succeeded: Option<Duration>,
+    /// Every other end.
+    pub failed: Option<Duration>,
+}
+
+impl QueueConfig {
+    /// A queue with the default policy.
+    #[must_use]
+    pub fn new(name: impl Into<String>, topics: Vec<TopicPattern>) -> Self {
+        Self {
+            name: name.into(),
+            topics,
+            max_parallel: Parallelism::default(),
+            retries: 10,
+            retry_delay: Duration::from_secs(2),
+            backoff: Backoff::default(),
+            timeout: None,
+            keep: Keep::default(),
+            ranking: 0,
+        }
+    }
+
+    /// Everything that is wrong with this queue on a machine with so many cores; sentences that start with the
+    /// field's name.
+    #[must_use]
+    pub fn problems(&self, cores: usize) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut wrong = |text: String| problems.push(text);
+        if self.name.trim().is_empty() {
+            wrong("name: it is empty; give the queue a name, such as `media`".into());
+        } else if self.name.len() > limits::QUEUE_NAME_BYTES {
+            wrong(format!("name: {} bytes is more than {}", self.name.len(), limits::QUEUE_NAME_BYTES));
+        }
+        if self.topics.is_empty() && self.name != MAIN {
+            wrong("topics: there are none; list the topics or patterns that it takes, such as [\"media/**\"]".into());
+        }
+        if self.max_parallel.effective(cores) < 1 {
+            let parallel = self.max_parallel;
+            wrong(format!("max_parallel: {parallel} of {cores} cores rounds to 0 jobs; write 1 or a larger fraction"));
+        }
+        if !(-1..=limits::RETRIES).contains(&self.retries) {
+            wrong(format!("retries: {} is not -1 (without end) to {}", self.retries, limits::RETRIES));
+        }
+        let year = Duration::from_millis(limits::DELAY_MS);
+        if self.retry_delay > year {
+            wrong("retry_delay: more than a year".into());
+        }
+        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            wrong("timeout: 0 would never let a job run; leave it out for no limit".into());
+        }
+        if let Backoff::Exponential { factor, max } = self.backoff {
+            if !(2..=100).contains(&factor) {
+                wrong(format!("backoff.factor: {factor} is not 2 to 100"));
+            }
+            if max < self.retry_delay {
+                wrong("backoff.max: it is shorter than retry_delay; make it longer, or use fixed back-off".into());
+            }
+        }
+        problems
+    }
+}
+
+/// All queues of an installation, in the order in which they are asked.
+#[derive(Debug, Clone)]
+pub struct Queues {
+    ranked: Vec<QueueConfig>,
+    main: QueueConfig,
+}
+
+/// The queue of a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved<'q> {
+    /// Its name, filled in: what jobs are accepted and counted under.
+    pub name: String,
+    /// Its policy.
+    pub config: &'q QueueConfig,
+}
+
+/// Queues that cannot be used: every problem of every queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadQueues(pub Vec<String>);
+
+impl fmt::Display for BadQueues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+impl std::error::Error for BadQueues {}
+
+impl Default for Queues {
+    /// The main queue alone.
+    fn default() -> Self {
+        Self { ranked: Vec::new(), main: QueueConfig::new(MAIN, Vec::new()) }
+    }
+}
+
+impl Queues {
+    /// Checks the queues, in the order in which they were registered. One that is named `main` sets the policy of
+    /// the main queue.
+    ///
+    /// # Errors
+    /// [`BadQueues`] with all that is wrong with all of them; none is left out silently.
+    pub fn new(configs: Vec<QueueConfig>, cores: usize) -> Result<Self, BadQueues> {
+        let mut problems = Vec::new();
+        for (index, config) in configs.iter().enumerate() {
+            let shown = format!("queue {} `{}`", index + 1, limits::cut(&config.name, 80));
+            problems.extend(config.problems(cores).into_iter().map(|problem| format!("{shown}: {problem}")));
+            let same = |other: &&QueueConfig| legal_name(&other.name) == legal_name(&config.name);
+            if let Some(other) = configs[..index].iter().find(same) {
+                problems.push(format!("{shown}: name: the queue `{}` has it already; choose another", other.name));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(BadQueues(problems));
+        }
+        let mut queues = Self { ranked: configs, ..Self::default() };
+        if let Some(main) = queues.ranked.iter().find(|config| config.name == MAIN) {
+            queues.main = main.clone();
+        }
+        // A stable sort: among equals the one that was registered first stays first.
+        queues.ranked.sort_by_key(|config| Reverse(config.ranking));
+        Ok(queues)
+    }
+
+    /// The queue of a topic: the first that takes it, by ranking and then by registration; else the main queue
+    /// (Q05, Q06).
+    #[must_use]
+    pub fn resolve(&self, topic: &Topic) -> Resolved<'_> {
+        let found = self.ranked.iter().find_map(|config| {
+            let rest = config.topics.iter().find_map(|pattern| pattern.remainder(topic))?;
+            Some(Resolved { name: legal_name(&config.name.replace("{0}", rest)), config })
+        });
+        found.unwrap_or_else(|| Resolved { name: MAIN.to_owned(), config: &self.main })
+    }
+
+    /// Every queue, in the order in which they are asked; the main queue last.
+    pub fn iter(&self) -> impl Iterator<Item = &QueueConfig> {
+        self.ranked.iter().filter(|config| config.name != MAIN).chain(std::iter::once(&self.main))
+    }
+}
+
+/// The name with every character that is not a letter, a digit, `_`, `-` or `.` made `_`. (Replaced, not refused:
+/// what `{0}` brings in may hold a `/`.)
+fn legal_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(name: &str, patterns: &[&str]) -> QueueConfig {
+        let patterns = patterns.iter().map(|text| TopicPattern::from_queue_pattern(text).unwrap()).collect();
+        QueueConfig::new(name, patterns)
+    }
+
+    fn name_of(queues: &Queues, topic: &str) -> String {
+        queues.resolve(&Topic::new(topic).unwrap()).name
+    }
+
+    fn problems(configs: Vec<QueueConfig>) -> Vec<String> {
+        Queues::new(configs, 4).unwrap_err().0
+    }
+
+    #[test]
+    fn qc_04_05_06_a_topic_gets_the_queue_whose_pattern_takes_it() {
+        let queues = Queues::new(vec![queue("children", &["a."]), queue("tree", &["b*"]), queue("one", &["c"])], 4);
+        let queues = queues.unwrap();
+        for (topic, name) in
+            [("a/b", "children"), ("a/b/c", "main"), ("a", "main"), ("b/x/y", "tree"), ("c", "one"), ("c/d", "main")]
+        {
+            assert_eq!(name_of(&queues, topic), name, "{topic}");
+        }
+    }
+
+    #[test]
+    fn qc_07_a_queue_for_each_remainder() {
+        let queues = Queues::new(vec![queue("test-queue-{0}", &["a."])], 4).unwrap();
+        assert_eq!(name_of(&queues, "a/b"), "test-queue-b");
+        assert_eq!(name_of(&queues, "a/d"), "test-queue-d");
+        assert_eq!(name_of(&queues, "x"), "main");
+        let deep = Queues::new(vec![queue("q {0}", &["a*"])], 4).unwrap();
+        assert_eq!(name_of(&deep, "a/b/c"), "q_b_c", "what is not legal in a name becomes _");
+    }
+
+    #[test]
+    fn qc_08_a_queue_without_topics_or_name_is_refused() {
+        assert!(problems(vec![queue("idle", &[])])[0].starts_with("queue 1 `idle`: topics: there are none"));
+        assert!(problems(vec![queue(" ", &["a"])])[0].contains("name: it is empty"));
+    }
+
+    #[test]
+    fn qc_09_the_highest_ranking_wins_and_among_equals_the_first() {
+        let ranked = |name: &str, ranking| QueueConfig { ranking, ..queue(name, &["a/b"]) };
+        for order in [vec![ranked("low", 1), ranked("high", 10)], vec![ranked("high", 10), ranked("low", 1)]] {
+            assert_eq!(name_of(&Queues::new(order, 4).unwrap(), "a/b"), "high");
+        }
+        let equal = Queues::new(vec![ranked("first", 3), ranked("second", 3)], 4).unwrap();
+        assert_eq!(name_of(&equal, "a/b"), "first");
+        let wide = Queues::new(vec![queue("wide", &["a*"]), queue("exact", &["a/b"])], 4).unwrap();
+        assert_eq!(name_of(&wide, "a/b"), "wide", "no rule prefers the longer pattern");
+    }
+
+    #[test]
+    fn every_problem_of_every_queue_is_listed() {
+        let mut bad = queue("x", &[]);
+        bad.retries = -2;
+        bad.max_parallel = Parallelism::parse("0.1").unwrap();
+        bad.timeout = Some(Duration::ZERO);
+        bad.backoff = Backoff::Exponential { factor: 1, max: Duration::ZERO };
+        let found = problems(vec![bad, queue("y z", &["a"]), queue("y_z", &["b"])]);
+        let starts = ["topics", "max_parallel", "retries", "timeout", "backoff.factor", "backoff.max"];
+        for (problem, field) in found.iter().zip(starts) {
+            assert!(problem.starts_with(&format!("queue 1 `x`: {field}: ")), "{problem}");
+        }
+        assert_eq!(found.len(), 7, "{found:?}");
+        assert!(found[6].contains("the queue `y z` has it already"), "{}", found[6]);
+    }
+
+    #[test]
+    fn the_main_queue_can_be_given_a_policy() {
+        let main = QueueConfig { retries: 3, ..queue(MAIN, &[]) };
+        let queues = Queues::new(vec![main, queue("a", &["a"])], 4).unwrap();
+        assert_eq!(queues.resolve(&Topic::new("other").unwrap()).config.retries, 3);
+        assert_eq!(queues.iter().map(|config| config.name.as_str()).collect::<Vec<_>>(), ["a", "main"]);
+        assert_eq!(Queues::default().resolve(&Topic::new("other").unwrap()).config.retries, 10);
+    }
+}
