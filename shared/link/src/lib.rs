@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Longshore's borders: the broker, the store and the blobs behind traits, and the world behind a struct.
+//!
+//! This is the only crate that knows RabbitMQ's and Redis's client libraries; no type of theirs
+//! crosses its border. Every seam has two first-class implementations: `amqp` and `redis` for
+//! production, `embedded` in this process for development, tests and simulation. One conformance
+//! suite (`conformance`) holds all of them to the same promises.
+//!
+//! Every remote call answers yes, no or unknown: a call that failed without leaving the process is
+//! [`error::Fault::Unreachable`], one whose fate is open is [`error::Fault::Unknown`].
+//!
+//! Reading order: [`world`], [`error`], [`store`], [`broker`], [`blobs`], then an implementation.
+
+pub mod batch;
+pub mod blobs;
+pub mod broker;
+pub mod connect;
+pub mod error;
+pub mod store;
+pub mod world;
+
+pub use connect::Link;
+pub use error::Fault;
+pub use world::World;

@@ -1,0 +1,118 @@
+//! Batches without timers: whatever accumulates while a call is in flight goes in the next call.
+//!
+//! An idle system adds no delay, a busy one batches by itself. One call at a time; callers wait for
+//! their own item's answer.
+
+use crate::error::Fault;
+use crate::world::Tasks;
+use std::fmt;
+use std::future::Future;
+use tokio::sync::{mpsc, oneshot};
+
+/// Collects items for one kind of call.
+pub struct Batcher<T, A> {
+    queue: mpsc::Sender<Entry<T, A>>,
+}
+
+struct Entry<T, A> {
+    item: T,
+    bytes: usize,
+    answer: oneshot::Sender<Result<A, Fault>>,
+}
+
+impl<T, A> Clone for Batcher<T, A> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<T, A> fmt::Debug for Batcher<T, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher").field("capacity", &self.queue.capacity()).finish()
+    }
+}
+
+/// Bounds of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Most items.
+    pub items: usize,
+    /// Most bytes, as given by the callers; a single larger item goes alone.
+    pub bytes: usize,
+    /// Items that may wait; further callers wait before they get a place.
+    pub waiting: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { items: longshore_model::limits::BATCH, bytes: longshore_model::limits::BATCH_BYTES, waiting: 4_096 }
+    }
+}
+
+impl<T: Send + 'static, A: Send + 'static> Batcher<T, A> {
+    /// Starts the task that makes the calls. It ends when the last clone of the batcher is gone. `call` must answer
+    /// once per item, in order, or fail for all of them.
+    pub fn start<C, F>(tasks: &Tasks, bounds: Bounds, fault: fn(&str) -> Fault, call: C) -> Self
+    where
+        C: Fn(Vec<T>) -> F + Send + 'static,
+        F: Future<Output = Result<Vec<A>, Fault>> + Send + 'static,
+    {
+        let (queue, mut entries) = mpsc::channel::<Entry<T, A>>(bounds.waiting);
+        drop(tasks.spawn(async move {
+            let mut held: Option<Entry<T, A>> = None;
+            loop {
+                let first = match held.take() {
+                    Some(entry) => entry,
+                    None => match entries.recv().await {
+                        Some(entry) => entry,
+                        None => return,
+                    },
+                };
+                let (mut items, mut answers, mut bytes) = (Vec::new(), Vec::new(), first.bytes);
+                items.push(first.item);
+                answers.push(first.answer);
+                while items.len() < bounds.items {
+                    let Ok(entry) = entries.try_recv() else { break };
+                    if bytes + entry.bytes > bounds.bytes {
+                        held = Some(entry);
+                        break;
+                    }
+                    bytes += entry.bytes;
+                    items.push(entry.item);
+                    answers.push(entry.answer);
+                }
+                let count = items.len();
+                match call(items).await {
+                    Ok(results) if results.len() == count => {
+                        for (answer, result) in answers.into_iter().zip(results) {
+                            let _ = answer.send(Ok(result));
+                        }
+                    }
+                    Ok(results) => {
+                        let detail = format!("{} answers for {count} items", results.len());
+                        for answer in answers {
+                            let _ = answer.send(Err(fault(&detail)));
+                        }
+                    }
+                    Err(fault) => {
+                        for answer in answers {
+                            let _ = answer.send(Err(fault.clone()));
+                        }
+                    }
+                }
+            }
+        }));
+        Self { queue }
+    }
+
+    /// Puts an item into the next call and waits for its answer. `bytes` counts against the bound of a call.
+    ///
+    /// # Errors
+    /// The call's fault; [`Fault::Unknown`] when the task is gone.
+    pub async fn call(&self, item: T, bytes: usize) -> Result<A, Fault> {
+        let (answer, receiver) = oneshot::channel();
+        let gone = || Fault::unknown(crate::error::Service::Store, "this process is shutting down");
+        self.queue.send(Entry { item, bytes, answer }).await.map_err(|_| gone())?;
+        receiver.await.unwrap_or_else(|_| Err(gone()))
+    }
+}

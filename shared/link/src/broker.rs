@@ -1,0 +1,193 @@
+//! The broker: it carries what is runnable now, and nothing else.
+//!
+//! [`Broker`] publishes with confirms and declares lanes; [`Consumption`] is one session of
+//! consuming, which ends for good when its connection does. Copies in the broker are never
+//! permission to run: only a claim in the store is.
+//!
+//! Two implementations: `amqp` (RabbitMQ 3.10 to 4.x) and `embedded`.
+
+use crate::error::Fault;
+use async_trait::async_trait;
+use bytes::Bytes;
+use longshore_model::envelope::Trace;
+use longshore_model::id::{Fence, Generation};
+use longshore_model::names::Park;
+use longshore_model::topic::Topic;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// First publish of a job: by its topic.
+    Jobs(Topic),
+    /// A later publish: straight into a lane.
+    Lane(Topic),
+    /// Into a lane after a rest.
+    Parked(Park, Topic),
+    /// To people: it cannot be read.
+    Quarantine,
+    /// To people: it must not run and must not vanish.
+    Dead,
+}
+
+/// Where a message was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// Nowhere to go.
+    Unrouted,
+    /// Evicted by the broker, or an orphan.
+    Dead,
+    /// Unreadable.
+    Quarantine,
+}
+
+/// What differs from copy to copy of one job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// Generation that the copy was published for; zero in foreign messages.
+    pub generation: Generation,
+    /// When the job was accepted, ms of the store's clock; `None` in foreign messages.
+    pub enqueued: Option<u64>,
+    /// Newest fence known when the copy was made.
+    pub fence: Fence,
+    /// Whether the copy was parked.
+    pub parked: bool,
+    /// Why it is among the dead or in quarantine.
+    pub reason: Option<String>,
+    /// Trace context.
+    pub trace: Option<Trace>,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where to.
+    pub target: Target,
+    /// The job's id, or whatever id a foreign message had.
+    pub message_id: String,
+    /// What differs from copy to copy.
+    pub headers: Headers,
+    /// The envelope.
+    pub body: Bytes,
+}
+
+/// A message that arrived.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The lane it came from.
+    pub lane: Topic,
+    /// Its place in this session.
+    pub tag: Tag,
+    /// Unique for this delivery: the nonce of its claim.
+    pub nonce: String,
+    /// As published; a foreign client may have set anything.
+    pub message_id: Option<String>,
+    /// As published.
+    pub headers: Headers,
+    /// As published.
+    pub body: Bytes,
+    /// Whether the broker may have delivered it before.
+    pub redelivered: bool,
+}
+
+/// The place of a delivery: good only in the session it came from. Settling one of another session does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag {
+    /// The session.
+    pub session: u64,
+    /// The channel in it.
+    pub channel: u32,
+    /// The broker's number.
+    pub number: u64,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Intake {
+    /// A message.
+    Delivery(Delivery),
+    /// One lane's consumer ended (its queue was deleted, or the broker cancelled it); the session lives.
+    LaneLost {
+        /// Which.
+        lane: Topic,
+        /// What the broker said.
+        why: String,
+    },
+    /// The session ended: every delivery of it that was not settled is, or will be, delivered again.
+    Ended {
+        /// What was seen.
+        why: String,
+    },
+}
+
+/// The broker. See the module's head.
+#[async_trait]
+pub trait Broker: Send + Sync + Debug {
+    /// Makes sure that the fixed objects and the lanes of these topics exist. Idempotent; remembered per connection.
+    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault>;
+
+    /// Publishes messages and waits for the broker's confirms, all at once, each with the configured deadline. One
+    /// answer per message: `Ok` means that the broker is responsible for it now.
+    async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>>;
+
+    /// Opens a session of consuming. It has no lanes yet.
+    async fn consume(&self) -> Result<Box<dyn Consumption>, Fault>;
+
+    /// How many messages wait in a lane; `None` when it does not exist.
+    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault>;
+
+    /// Takes up to `limit` messages off the unrouted letters and publishes those whose lane exists to it. Answers how
+    /// many were moved; the others stay.
+    async fn reroute(&self, limit: usize) -> Result<u64, Fault>;
+
+    /// Whether the publishing connection is up, and why publishes would be refused.
+    fn status(&self) -> BrokerStatus;
+}
+
+/// What is known of the broker without asking it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerStatus {
+    /// Whether the publishing connection is up.
+    pub connected: bool,
+    /// The broker refuses publishes for now (an alarm), and says why.
+    pub blocked: Option<String>,
+    /// For how long it has been so.
+    pub since: Duration,
+}
+
+/// One session of consuming.
+#[async_trait]
+pub trait Consumption: Send + Debug {
+    /// The next thing that comes in. After [`Intake::Ended`] only that.
+    async fn next(&mut self) -> Intake;
+
+    /// Starts to consume a lane; at most `prefetch` of its messages are unsettled at once. The lane is declared if
+    /// need be.
+    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault>;
+
+    /// Stops to consume a lane. What had been delivered stays with the caller, to be settled.
+    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault>;
+
+    /// Lanes with a registered consumer right now.
+    fn lanes(&self) -> Vec<Topic>;
+
+    /// Settles deliveries of this session; may be used from anywhere.
+    fn settler(&self) -> std::sync::Arc<dyn Settler>;
+
+    /// Closes the session: unsettled deliveries go back to their lanes.
+    async fn close(&mut self);
+}
+
+/// Settles deliveries: never waits, coalesces by itself.
+pub trait Settler: Send + Sync + Debug {
+    /// The message is done with: its job has ended, or a confirmed copy of it is elsewhere.
+    fn ack(&self, tag: Tag);
+
+    /// The message goes back to its lane. To be used once per delivery and only after the lane's consumer was removed,
+    /// or it comes back at once and burns the broker's delivery limit.
+    fn give_back(&self, tag: Tag);
+
+    /// Whether the session lives: if not, the broker still holds every unsettled message.
+    fn is_live(&self) -> bool;
+}

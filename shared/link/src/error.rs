@@ -1,0 +1,108 @@
+//! What can go wrong at a border, in three answers: no, unknown, and a refusal with its reason.
+
+use longshore_model::id::JobId;
+
+/// Why a remote call gave no answer. The caller must treat the two kinds differently: what is [`Fault::Unreachable`]
+/// has surely not happened, what is [`Fault::Unknown`] may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// It did not happen: the call never left, or the other side said that it did nothing.
+    #[error("{service} cannot be reached: {detail}")]
+    Unreachable {
+        /// `broker`, `store` or `blobs`.
+        service: Service,
+        /// What was seen; never a password.
+        detail: String,
+    },
+    /// It may have happened: the call left and no answer came. Repeating it is safe where the operation says so.
+    #[error("{service} gave no answer, so the outcome is unknown: {detail}")]
+    Unknown {
+        /// `broker`, `store` or `blobs`.
+        service: Service,
+        /// What was seen; never a password.
+        detail: String,
+    },
+    /// It did not happen and will not without a change: rights, a full disk, a wrong version, a damaged record.
+    #[error("{service} refused: {detail}")]
+    Refused {
+        /// `broker`, `store` or `blobs`.
+        service: Service,
+        /// What was said, with the remedy where one is known.
+        detail: String,
+    },
+}
+
+/// The other side of a border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// RabbitMQ, or the embedded broker.
+    Broker,
+    /// Redis, or the embedded store.
+    Store,
+    /// The object store of payload files.
+    Blobs,
+}
+
+impl std::fmt::Display for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Broker => "the broker",
+            Self::Store => "the store",
+            Self::Blobs => "the blob store",
+        })
+    }
+}
+
+impl Fault {
+    /// A fault of a call that surely did not happen.
+    pub fn unreachable(service: Service, detail: impl Into<String>) -> Self {
+        Self::Unreachable { service, detail: detail.into() }
+    }
+
+    /// A fault of a call that may have happened.
+    pub fn unknown(service: Service, detail: impl Into<String>) -> Self {
+        Self::Unknown { service, detail: detail.into() }
+    }
+
+    /// A refusal.
+    pub fn refused(service: Service, detail: impl Into<String>) -> Self {
+        Self::Refused { service, detail: detail.into() }
+    }
+
+    /// Whether the call may have happened all the same.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+}
+
+/// Why the store did not accept one job of a batch. Nothing was stored for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// The id belongs to a job with another topic.
+    #[error("job {0} exists with another topic; use a new id for a new job")]
+    IdTaken(JobId),
+    /// The id belonged to a job that was removed or purged.
+    #[error("job {0} has ended and was removed; use a new id to run it again")]
+    Ended(JobId),
+    /// The namespace has as many topics as it may.
+    #[error("topic `{0}` would be one more than {max} in this namespace; a topic is a kind of job: put customers and tenants into labels", max = longshore_model::limits::TOPICS)]
+    TooManyTopics(String),
+    /// The job to be retried has not ended, or does not exist.
+    #[error("job {0} is not in the history, so it cannot be retried")]
+    NotInHistory(JobId),
+    /// What the store holds under this id cannot be read.
+    #[error("the store holds a damaged record of job {id}: {detail}")]
+    Damaged {
+        /// The job.
+        id: JobId,
+        /// What is wrong.
+        detail: String,
+    },
+}

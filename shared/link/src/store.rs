@@ -1,0 +1,400 @@
+//! The store: who is alive, who can do what, and the state of every job.
+//!
+//! [`Store`] is what the engine and the producer need of it, one method per operation of the
+//! protocol. Operations on jobs come in batches, answer per item, and are idempotent per item: a
+//! call whose answer was lost can be repeated as it is. All times are the store's own.
+//!
+//! Two implementations: `redis` (one Lua script per operation) and `embedded`
+//! (this process, on the model's transition function).
+
+use crate::error::{Fault, NotAccepted};
+use async_trait::async_trait;
+use bytes::Bytes;
+use longshore_model::envelope::FileRef;
+use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::record::{Admission, Record, State};
+use longshore_model::snapshot::{Progress, Snapshot};
+use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::topology::{Card, View};
+use longshore_model::transition::{Answer, Verdict};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use tokio::sync::broadcast;
+
+/// A job to be accepted.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// What the state machine needs to know of it.
+    pub admission: Admission,
+    /// The envelope's bytes.
+    pub envelope: Bytes,
+    /// For the label index.
+    pub labels: BTreeMap<String, String>,
+    /// The history job that it repeats; it must be terminal and on the same shard, and gets linked to the new one.
+    pub retry_of: Option<JobId>,
+}
+
+/// A job was accepted, now or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The state it is in.
+    pub state: State,
+    /// The generation to publish it with.
+    pub generation: Generation,
+    /// When it was accepted, ms.
+    pub created: u64,
+    /// Whether it had been accepted before, with the same id.
+    pub existed: bool,
+}
+
+/// A claim (T5) of one delivery.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// Identifies the delivery.
+    pub nonce: String,
+    /// What the copy carries; zero when it carries none.
+    pub generation: Generation,
+    /// The fence that the copy carries; zero when it carries none.
+    pub floor: Fence,
+}
+
+/// What a claim answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The state machine's answer: `Run`, `Busy`, `Waiting`, `Outdated` or `Ended`.
+    Known(Answer),
+    /// There is neither a record nor a tombstone: use [`Store::rebuild`].
+    Unknown,
+    /// The job was removed or purged: the delivery is a late copy.
+    Tombstone,
+    /// What the store holds cannot be read.
+    Damaged(String),
+}
+
+/// An unknown job that arrived with its envelope (T6).
+#[derive(Debug, Clone)]
+pub struct Rebuild {
+    /// The job as its envelope describes it; `admission.start` is ignored.
+    pub job: NewJob,
+    /// When it was accepted, ms: from the copy's header, else from its id.
+    pub enqueued: u64,
+    /// The claim that comes with it.
+    pub claim: Claim,
+}
+
+/// What a rebuild answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// As a claim.
+    Claimed(Claimed),
+    /// Accepted so long ago that its tombstone may be gone: it must not run, and must not be dropped silently.
+    Orphan,
+}
+
+/// What an attempt reports while it runs, or with its end.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// Newest progress.
+    pub progress: Option<Progress>,
+    /// Properties set, name to JSON; the last of equal names wins.
+    pub properties: BTreeMap<String, String>,
+    /// New log lines, `(level, text)`, oldest first. The store stamps them.
+    pub log: Vec<(String, String)>,
+}
+
+impl Report {
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.progress.is_none() && self.properties.is_empty() && self.log.is_empty()
+    }
+}
+
+/// The end of an attempt (T8 to T11).
+#[derive(Debug, Clone)]
+pub struct Finish {
+    /// The job.
+    pub id: JobId,
+    /// The attempt.
+    pub fence: Fence,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The result, JSON; only with [`Verdict::Succeeded`].
+    pub result: Option<String>,
+    /// Output files; only with [`Verdict::Succeeded`].
+    pub outputs: Vec<FileRef>,
+    /// What was not reported yet.
+    pub report: Report,
+    /// Jobs that the attempt sends if, and only if, this commit is applied with [`Verdict::Succeeded`]. On the
+    /// parent's shard.
+    pub follow_ups: Vec<NewJob>,
+}
+
+/// What the end of an attempt answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished {
+    /// The state machine's answer: `Moved`, `Already` or `Stale`.
+    Known {
+        /// The answer.
+        answer: Answer,
+        /// The generation now: what a copy is published with when the state is `queued`.
+        generation: Generation,
+        /// One answer for each follow-up job, when the commit was applied or repeated.
+        follow_ups: Vec<Result<Accepted, NotAccepted>>,
+    },
+    /// There is no record: the store lost it. The caller must give its message back.
+    Missing,
+    /// What the store holds cannot be read.
+    Damaged(String),
+}
+
+/// A job in the outbox, handed out to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The job.
+    pub id: JobId,
+    /// Its topic.
+    pub topic: Topic,
+    /// The generation to publish.
+    pub generation: Generation,
+    /// The fence to publish.
+    pub fence: Fence,
+    /// When it was accepted, ms.
+    pub created: u64,
+    /// The body.
+    pub envelope: Bytes,
+}
+
+/// A renewal of all leases of one process (T7).
+#[derive(Debug, Clone)]
+pub struct Renew {
+    /// Who.
+    pub owner: Owner,
+    /// Length of the leases, ms.
+    pub lease_ms: u64,
+    /// Time between two beats, ms: what tells an outage from a quiet fleet.
+    pub beat_ms: u64,
+    /// The attempts that run.
+    pub running: Vec<(JobId, Fence)>,
+}
+
+/// What a renewal answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewed {
+    /// The store's clock, ms.
+    pub now: u64,
+    /// Attempts that are not current any more.
+    pub lost: Vec<(JobId, Fence)>,
+    /// Running jobs that somebody asked to stop, and who.
+    pub stop: Vec<(JobId, String)>,
+    /// How many leases of anybody have ended and wait for a rescuer (0 during an amnesty).
+    pub expired: u64,
+    /// Until when nobody is declared dead, ms; 0 without an amnesty.
+    pub amnesty: u64,
+}
+
+/// What a rescue or a promotion did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Jobs that are runnable now and must be published. The mover publishes them at once; the outbox is the net.
+    pub runnable: Vec<Outgoing>,
+    /// How many jobs ended instead.
+    pub ended: u64,
+    /// When the next job is due, ms, where the store knows.
+    pub next: Option<u64>,
+    /// Whether more were ready than one call takes.
+    pub more: bool,
+}
+
+/// A beat: the instance is alive.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// What it says of itself.
+    pub card: Card,
+    /// How long it stays a member without another beat, ms.
+    pub lease_ms: u64,
+}
+
+/// What a beat answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beaten {
+    /// The store's clock, ms.
+    pub now: u64,
+    /// Number of the view.
+    pub view: u64,
+    /// Term of the coordinator.
+    pub term: u64,
+    /// Whether this instance is the coordinator.
+    pub coordinator: bool,
+    /// Changes when a topic becomes known.
+    pub topics: u64,
+    /// Another incarnation of this instance took its place: this process must stop.
+    pub superseded: bool,
+}
+
+/// Which jobs to list. Empty fields do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Any of these states.
+    pub states: Vec<State>,
+    /// Topics.
+    pub topic: Option<TopicPattern>,
+    /// Queue.
+    pub queue: Option<String>,
+    /// All of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Accepted at or after, ms.
+    pub since: Option<u64>,
+    /// At most so many (1 to 1 000).
+    pub limit: usize,
+    /// Where an earlier page ended.
+    pub cursor: Option<String>,
+}
+
+/// One page of a listing: unfinished jobs oldest first, history newest end first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<JobId>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// What a stop or a removal answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Controlled {
+    /// The state machine's answer: `Moved`, `Asked`, `Ended` or (removal of history) `Purge`, which was done.
+    Known(Answer),
+    /// There is no such job.
+    NotFound,
+    /// What the store holds cannot be read.
+    Damaged(String),
+}
+
+/// How many jobs are in each state, by topic.
+pub type Counts = BTreeMap<Topic, BTreeMap<State, u64>>;
+
+/// Something happened; the state in the store is the truth, a lost nudge costs one beat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nudge {
+    /// A topic became known.
+    Topics,
+    /// A job is due earlier than any before.
+    Due,
+    /// Somebody asked a running job to stop, or removed it.
+    Stop(JobId),
+    /// The view changed.
+    View,
+    /// A watched job ended.
+    Ended(JobId),
+    /// Nudges may have been lost: read the state again.
+    Missed,
+}
+
+/// How long history is kept, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Jobs that succeeded.
+    pub succeeded_ms: u64,
+    /// Jobs that ended otherwise.
+    pub failed_ms: u64,
+}
+
+/// The store. See the module's head for what all methods promise.
+#[async_trait]
+pub trait Store: Send + Sync + Debug {
+    /// Accepts jobs (T1, T2): record, indexes and, for runnable ones, the outbox.
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Accepted, NotAccepted>>, Fault>;
+
+    /// Takes published jobs out of the outbox (T4), if their generation still is the one that was published.
+    async fn published(&self, jobs: Vec<(JobId, Generation)>) -> Result<(), Fault>;
+
+    /// Claims deliveries (T5). Only this lets a job run.
+    async fn claim(&self, owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Result<Vec<Claimed>, Fault>;
+
+    /// Rebuilds and claims an unknown job from its envelope (T6): refused for tombstones and for anything older than
+    /// tombstones live.
+    async fn rebuild(&self, owner: &Owner, lease_ms: u64, job: Rebuild) -> Result<Rebuilt, Fault>;
+
+    /// Ends attempts (T8 to T11) with their results, last reports and follow-up jobs: all of one item or nothing.
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault>;
+
+    /// Writes what attempts report while they run; `false` for an attempt that is not current.
+    async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault>;
+
+    /// Takes expired leases back (T12), at most `limit`, none during an amnesty.
+    async fn rescue(&self, limit: usize) -> Result<Moved, Fault>;
+
+    /// Ends the leases of incarnations that are proven dead: those of `instance` other than `alive`. Answers how many.
+    async fn bury(&self, owner: &Owner) -> Result<u64, Fault>;
+
+    /// Makes due jobs runnable (T13), at most `limit`.
+    async fn promote(&self, limit: usize) -> Result<Moved, Fault>;
+
+    /// Hands out outbox entries whose time has come, at most `limit`, and keeps them from other relays for
+    /// `hold_ms`.
+    async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault>;
+
+    /// Drops queued and scheduled jobs that were not started in time (T20), and purges history older than its
+    /// retention (T19), at most `limit` each. Answers how many went.
+    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault>;
+
+    /// Asks running jobs to stop and stops waiting ones (T15, T16).
+    async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault>;
+
+    /// Removes jobs (J12): what has not ended becomes `dropped`, what has ended is purged.
+    async fn remove(&self, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault>;
+
+    /// Reads jobs.
+    async fn load(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Snapshot>>, Fault>;
+
+    /// Reads hot records only.
+    async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault>;
+
+    /// Lists jobs.
+    async fn find(&self, query: Query) -> Result<Page, Fault>;
+
+    /// Registers this process as a watcher of jobs and answers their states now (`None`: no such job). When one ends,
+    /// [`Nudge::Ended`] comes to [`Self::nudges`] of this process; asking again is the net.
+    async fn watch(&self, jobs: Vec<JobId>) -> Result<Vec<Option<State>>, Fault>;
+
+    /// Counts jobs by topic and state.
+    async fn counts(&self) -> Result<Counts, Fault>;
+
+    /// How many queued jobs of the same topic entered `queued` before this one.
+    async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault>;
+
+    /// Every known topic.
+    async fn topics(&self) -> Result<Vec<Topic>, Fault>;
+
+    /// Makes topics known (a consumer with an exact pattern, before any job).
+    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault>;
+
+    /// The live instances.
+    async fn view(&self) -> Result<View, Fault>;
+
+    /// Opens a connection for beats, apart from all other traffic, to be used on the calling runtime.
+    async fn heart(&self) -> Result<Box<dyn Heart>, Fault>;
+
+    /// What happens elsewhere. Late receivers hear only what comes after.
+    fn nudges(&self) -> broadcast::Receiver<Nudge>;
+
+    /// The store's clock, ms, and whether it answers at all.
+    async fn ping(&self) -> Result<u64, Fault>;
+}
+
+/// The connection of the beat thread.
+#[async_trait]
+pub trait Heart: Send + Debug {
+    /// Proves that the instance is alive, and keeps the view: drops members whose lease ended, numbers the view anew
+    /// when the set or the coordinator changed.
+    async fn beat(&mut self, beat: &Beat) -> Result<Beaten, Fault>;
+
+    /// Renews the leases of running attempts.
+    async fn renew(&mut self, renew: &Renew) -> Result<Renewed, Fault>;
+
+    /// Leaves the fleet at once.
+    async fn leave(&mut self, owner: &Owner) -> Result<(), Fault>;
+}
