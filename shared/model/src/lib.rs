@@ -21,6 +21,7 @@ pub mod secret;
 pub mod settings;
 pub mod snapshot;
 pub mod span;
+pub mod suggest;
 pub mod topic;
 pub mod topology;
 pub mod transition;
