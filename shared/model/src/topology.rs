@@ -21,6 +21,9 @@ pub struct Card {
     pub started: u64,
     /// What it takes, with the newest payload version it reads (0: any).
     pub capabilities: Vec<Capability>,
+    /// Which topics it may take at all.
+    #[serde(default, skip_serializing_if = "Allowed::is_open")]
+    pub allowed: Allowed,
     /// Jobs it may run at once.
     pub slots: u32,
     /// Jobs it runs now.
@@ -47,7 +50,9 @@ impl Card {
     /// Whether the instance takes jobs of this topic, whatever the payload's version.
     #[must_use]
     pub fn takes(&self, topic: &Topic) -> bool {
-        !self.draining && self.capabilities.iter().any(|capability| capability.pattern.matches(topic))
+        !self.draining
+            && self.allowed.admits(topic)
+            && self.capabilities.iter().any(|capability| capability.pattern.matches(topic))
     }
 
     /// Whether the instance takes jobs of this topic with this version of the payload: the handler that it would
@@ -59,7 +64,9 @@ impl Card {
             .iter()
             .filter(|capability| capability.pattern.matches(topic))
             .min_by_key(|capability| capability.pattern.distance(topic));
-        !self.draining && nearest.is_some_and(|found| found.version == 0 || found.version >= version)
+        !self.draining
+            && self.allowed.admits(topic)
+            && nearest.is_some_and(|found| found.version == 0 || found.version >= version)
     }
 }
 
@@ -80,5 +87,49 @@ impl View {
     /// The instances that take a topic.
     pub fn capable<'v>(&'v self, topic: &'v Topic) -> impl Iterator<Item = &'v Card> {
         self.instances.iter().filter(move |card| card.takes(topic))
+    }
+}
+
+/// Which topics an instance may take at all, whatever its handlers (U05): what `allow` admits, less what `deny` takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// `None`: everything. An empty list: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<TopicPattern>>,
+    /// Taken away again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<TopicPattern>,
+}
+
+impl Allowed {
+    /// Whether the instance may take a topic.
+    #[must_use]
+    pub fn admits(&self, topic: &Topic) -> bool {
+        let any = |patterns: &[TopicPattern]| patterns.iter().any(|pattern| pattern.matches(topic));
+        self.allow.as_deref().is_none_or(any) && !any(&self.deny)
+    }
+
+    /// Whether there is no restriction.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.allow.is_none() && self.deny.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tm_09_allow_and_deny_lists_bound_what_is_taken() {
+        let topic = |text: &str| Topic::new(text).unwrap();
+        let pattern = |text: &str| TopicPattern::new(text).unwrap();
+        let nothing = Allowed { allow: Some(vec![]), deny: vec![] };
+        assert!(!nothing.admits(&topic("a")));
+        let all_but = Allowed { allow: Some(vec![pattern("**")]), deny: vec![pattern("a/b")] };
+        assert!(all_but.admits(&topic("a/c")) && !all_but.admits(&topic("a/b")));
+        let denied = Allowed { allow: None, deny: vec![pattern("**")] };
+        assert!(!denied.admits(&topic("a")));
+        assert!(Allowed::default().admits(&topic("a")));
     }
 }
