@@ -202,8 +202,10 @@ pub struct Moved {
     pub runnable: Vec<Outgoing>,
     /// How many jobs ended instead.
     pub ended: u64,
-    /// When the next job is due, ms, where the store knows.
+    /// When the next job is due (promotion), as an absolute time of the store's clock, ms; `None` when none waits.
     pub next: Option<u64>,
+    /// The store's clock at this call, ms.
+    pub now: u64,
     /// Whether more were ready than one call takes.
     pub more: bool,
 }
