@@ -5,18 +5,27 @@
 //! digest is a refusal, never a wrong file.
 
 use object_store::ObjectStore;
+use std::any::Any;
 use std::sync::Arc;
 
 /// The place of payload files. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Whatever must live as long as anybody reads the blobs.
+    keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Blobs {
     /// Blobs in this process, for the embedded backend.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()) }
+        Self { store: Arc::new(object_store::memory::InMemory::new()), keep: None }
+    }
+
+    /// The same blobs, which keep something alive.
+    #[must_use]
+    pub(crate) fn keeping(self, keep: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { keep: Some(keep), ..self }
     }
 }

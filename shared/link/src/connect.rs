@@ -2,8 +2,11 @@
 
 use crate::blobs::Blobs;
 use crate::broker::Broker;
+use crate::embedded::registry;
+use crate::error::{Fault, Service};
 use crate::store::Store;
 use crate::world::World;
+use longshore_model::settings::Settings;
 use std::sync::Arc;
 
 /// Broker, store, blobs and the world. Cheap to clone; clones share connections.
@@ -17,4 +20,79 @@ pub struct Link {
     pub broker: Arc<dyn Broker>,
     /// Payload files.
     pub blobs: Blobs,
+}
+
+/// What the addresses of broker and store ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind<'a> {
+    /// Both in this process, under a name.
+    Embedded(&'a str),
+    /// RabbitMQ and Redis.
+    Services,
+}
+
+impl Link {
+    /// Connects as the settings say. `role` is the name under which people see the connections (`producer`,
+    /// `consumer render-1`).
+    ///
+    /// With `embedded:<name>` for the broker and the store, both are in this process; all that use the same name and
+    /// namespace share them.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] for an address that cannot work, with the remedy; [`Fault::Unreachable`] when a service is
+    /// away.
+    pub async fn connect(settings: &Settings, world: World, role: &str) -> Result<Self, Fault> {
+        match kind(settings.broker.url.reveal(), settings.store.url.reveal())? {
+            Kind::Embedded(name) => {
+                let embedded = registry::open(name, &settings.namespace, &world);
+                Ok(embedded.link(world))
+            }
+            Kind::Services => services(settings, world, role).await,
+        }
+    }
+}
+
+#[expect(clippy::unused_async, reason = "the services are connected here")]
+async fn services(_settings: &Settings, _world: World, _role: &str) -> Result<Link, Fault> {
+    Err(Fault::refused(Service::Broker, "this build knows the embedded backend only: use `embedded:` for both"))
+}
+
+fn kind<'a>(broker: &'a str, store: &'a str) -> Result<Kind<'a>, Fault> {
+    let embedded = |url: &'a str| url.strip_prefix("embedded:");
+    match (embedded(broker), embedded(store)) {
+        (Some(broker), Some(store)) if broker == store => Ok(Kind::Embedded(broker)),
+        (Some(_), Some(_)) => Err(Fault::refused(
+            Service::Store,
+            "broker.url and store.url name two embedded backends: give both the same name",
+        )),
+        (Some(_), None) => Err(Fault::refused(
+            Service::Broker,
+            "broker.url is `embedded:` and store.url is not: an embedded broker needs the embedded store",
+        )),
+        (None, Some(_)) => Err(Fault::refused(
+            Service::Store,
+            "store.url is `embedded:` and broker.url is not: an embedded store needs the embedded broker",
+        )),
+        (None, None) => Ok(Kind::Services),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn embedded_is_for_both_or_neither_and_under_one_name() {
+        assert_eq!(kind("embedded:", "embedded:"), Ok(Kind::Embedded("")));
+        assert_eq!(kind("embedded:a", "embedded:a"), Ok(Kind::Embedded("a")));
+        assert_eq!(kind("amqp://host", "redis://host"), Ok(Kind::Services));
+        for (broker, store, word) in [
+            ("embedded:a", "embedded:b", "same name"),
+            ("embedded:", "redis://host", "embedded store"),
+            ("amqp://host", "embedded:", "embedded broker"),
+        ] {
+            let fault = kind(broker, store).unwrap_err();
+            assert!(!fault.is_passing() && fault.to_string().contains(word), "{fault}");
+        }
+    }
 }

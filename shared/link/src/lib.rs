@@ -14,10 +14,12 @@ pub mod batch;
 pub mod blobs;
 pub mod broker;
 pub mod connect;
+pub mod embedded;
 pub mod error;
 pub mod store;
 pub mod world;
 
 pub use connect::Link;
+pub use embedded::Embedded;
 pub use error::Fault;
 pub use world::World;

@@ -1,0 +1,69 @@
+//! How jobs come in: accepted from a producer (T1, T2), or rebuilt from an envelope that arrived (T6).
+
+use super::core::Core;
+use super::table::Entry;
+use crate::error::NotAccepted;
+use crate::store::{Accepted, Claimed, NewJob, Rebuild, Rebuilt};
+use longshore_model::id::{JobId, Owner};
+use longshore_model::limits;
+use longshore_model::record::{Admission, Record, Start};
+
+impl Core {
+    pub(super) fn enqueue(&mut self, job: &NewJob) -> Result<Accepted, NotAccepted> {
+        let (id, topic) = (job.admission.id, &job.admission.topic);
+        if let Some(entry) = self.table.get(&id) {
+            if entry.record.topic != *topic {
+                return Err(NotAccepted::IdTaken(id));
+            }
+            return Ok(accepted(&entry.record, true));
+        }
+        if self.table.is_buried(&id, self.now()) {
+            return Err(NotAccepted::Ended(id));
+        }
+        if let Some(old) = job.retry_of
+            && !self.is_history(&old)
+        {
+            return Err(NotAccepted::NotInHistory(old));
+        }
+        if !self.topics.contains_key(topic) && self.topics.len() >= limits::TOPICS {
+            return Err(NotAccepted::TooManyTopics(topic.to_string()));
+        }
+        let record = Record::admit(&job.admission, self.now());
+        let answer = accepted(&record, false);
+        self.insert(record, job);
+        Ok(answer)
+    }
+
+    pub(super) fn rebuild(&mut self, owner: &Owner, lease_ms: u64, rebuild: &Rebuild) -> Rebuilt {
+        let now = self.now();
+        match self.claim(owner, lease_ms, &rebuild.claim) {
+            Claimed::Unknown => {}
+            known => return Rebuilt::Claimed(known),
+        }
+        if now.saturating_sub(rebuild.enqueued) > limits::TOMBSTONE_MS {
+            return Rebuilt::Orphan;
+        }
+        let admission = Admission { start: Start::Now, ..rebuild.job.admission.clone() };
+        let mut record = Record::admit(&admission, now);
+        record.created = rebuild.enqueued.min(now);
+        self.insert(record, &rebuild.job);
+        Rebuilt::Claimed(self.claim(owner, lease_ms, &rebuild.claim))
+    }
+
+    fn insert(&mut self, record: Record, job: &NewJob) {
+        let id = record.id;
+        self.know(&job.admission.topic);
+        self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone()));
+        if let Some(old) = job.retry_of {
+            self.table.adjust(&old, |record| record.retried_as = Some(id));
+        }
+    }
+
+    fn is_history(&self, id: &JobId) -> bool {
+        self.table.get(id).is_some_and(|entry| entry.record.state.is_terminal())
+    }
+}
+
+const fn accepted(record: &Record, existed: bool) -> Accepted {
+    Accepted { state: record.state, generation: record.generation, created: record.created, existed }
+}

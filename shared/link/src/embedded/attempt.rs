@@ -1,0 +1,107 @@
+//! What attempts do: claim (T5), report, renew (T7) and finish (T8 to T11). The fence decides.
+
+use super::core::Core;
+use super::table::Entry;
+use crate::store::{Claim, Claimed, Finish, Finished, Renew, Renewed, Report};
+use longshore_model::id::{Fence, JobId, Owner};
+use longshore_model::limits;
+use longshore_model::record::State;
+use longshore_model::snapshot::LogLine;
+use longshore_model::transition::{Answer, Event, Verdict};
+
+impl Core {
+    pub(super) fn claim(&mut self, owner: &Owner, lease_ms: u64, claim: &Claim) -> Claimed {
+        let before = self.fence(&claim.id);
+        let event = Event::Claim {
+            owner: owner.clone(),
+            nonce: claim.nonce.clone(),
+            generation: claim.generation,
+            floor: claim.floor,
+            lease_ms,
+        };
+        let Some(answer) = self.apply(&claim.id, &event) else {
+            let buried = self.table.is_buried(&claim.id, self.now());
+            return if buried { Claimed::Tombstone } else { Claimed::Unknown };
+        };
+        // A repeated claim is answered with the fence that it has: what the attempt reported since then stays.
+        if self.fence(&claim.id) != before
+            && let Some(entry) = self.table.get_mut(&claim.id)
+        {
+            entry.progress = None;
+            entry.log.clear();
+            entry.properties.clear();
+        }
+        Claimed::Known(answer)
+    }
+
+    pub(super) fn finish(&mut self, finish: &Finish) -> Finished {
+        let succeeds = matches!(finish.verdict, Verdict::Succeeded { .. });
+        let event = Event::Finish { fence: finish.fence, verdict: finish.verdict.clone() };
+        let Some(answer) = self.apply(&finish.id, &event) else { return Finished::Missing };
+        if matches!(answer, Answer::Moved { .. }) {
+            let now = self.now();
+            if let Some(entry) = self.table.get_mut(&finish.id) {
+                write(entry, &finish.report, now);
+                if succeeds {
+                    entry.result.clone_from(&finish.result);
+                    entry.outputs.clone_from(&finish.outputs);
+                }
+            }
+        }
+        let committed =
+            matches!(answer, Answer::Moved { state: State::Succeeded } | Answer::Already { state: State::Succeeded });
+        let follow_ups = if succeeds && committed {
+            finish.follow_ups.iter().map(|job| self.enqueue(job)).collect()
+        } else {
+            Vec::new()
+        };
+        let generation = self.table.get(&finish.id).map(|entry| entry.record.generation).unwrap_or_default();
+        Finished::Known { answer, generation, follow_ups }
+    }
+
+    pub(super) fn report(&mut self, id: &JobId, fence: Fence, report: &Report) -> bool {
+        let now = self.now();
+        let Some(entry) = self.table.get_mut(id) else { return false };
+        let current = entry.record.state == State::Active && entry.record.fence == fence;
+        if current {
+            write(entry, report, now);
+        }
+        current
+    }
+
+    pub(super) fn renew(&mut self, renew: &Renew) -> Renewed {
+        let now = self.now();
+        self.leases.renewed(&renew.owner, now, renew.beat_ms, renew.lease_ms);
+        let mut renewed = Renewed { now, amnesty: self.leases.amnesty(now), ..Renewed::default() };
+        for (id, fence) in &renew.running {
+            match self.apply(id, &Event::Renew { fence: *fence, lease_ms: renew.lease_ms }) {
+                Some(Answer::Renewed { cancel }) => renewed.stop.extend(cancel.map(|by| (*id, by))),
+                _ => renewed.lost.push((*id, *fence)),
+            }
+        }
+        if self.leases.may_rescue(now) {
+            let expired = self.table.state(State::Active).take_while(|(lease, _)| *lease <= now).count();
+            renewed.expired = u64::try_from(expired).unwrap_or(u64::MAX);
+        }
+        renewed
+    }
+
+    fn fence(&self, id: &JobId) -> Option<Fence> {
+        self.table.get(id).map(|entry| entry.record.fence)
+    }
+}
+
+fn write(entry: &mut Entry, report: &Report, now: u64) {
+    if report.progress.is_some() {
+        entry.progress.clone_from(&report.progress);
+    }
+    entry.properties.extend(report.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    entry.log.extend(report.log.iter().map(|(level, text)| LogLine {
+        at: now,
+        level: level.clone(),
+        text: limits::cut(text, limits::LOG_LINE_BYTES),
+    }));
+    while entry.log.len() > limits::LOG_LINES {
+        entry.log.pop_front();
+    }
+}

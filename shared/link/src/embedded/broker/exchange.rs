@@ -1,0 +1,349 @@
+//! The lanes, letters and sessions of the embedded broker.
+//!
+//! Owns every message from its publish until it is settled, in one place at a time: in a lane, with
+//! a session, parked, or among the letters. A message keeps its place number, so that one that comes
+//! back takes its old place in the lane. Sessions of one lane get turns.
+
+use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
+use longshore_model::topic::Topic;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// Which of the lanes that had this name: messages of a deleted one do not come back into a new one.
+    life: u64,
+    ready: BTreeMap<u64, Stored>,
+    /// Sessions that consume it; the first is next to get a message.
+    turns: VecDeque<u64>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    message: Message,
+    redelivered: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    lane: Topic,
+    life: u64,
+    place: u64,
+    stored: Message,
+}
+
+#[derive(Debug)]
+struct Consumer {
+    prefetch: usize,
+    unsettled: usize,
+}
+
+#[derive(Debug)]
+struct Session {
+    consumers: BTreeMap<Topic, Consumer>,
+    held: BTreeMap<u64, Held>,
+    inbox: VecDeque<Intake>,
+    next_tag: u64,
+    wake: Arc<Notify>,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(in crate::embedded) struct Exchange {
+    lanes: BTreeMap<Topic, Lane>,
+    unrouted: VecDeque<Message>,
+    dead: VecDeque<Message>,
+    quarantine: VecDeque<Message>,
+    /// By when they are due, us, then in the order in which they came.
+    parked: BTreeMap<(u64, u64), Message>,
+    sessions: BTreeMap<u64, Session>,
+    /// Why sessions ended that their owners have not let go of.
+    ended: BTreeMap<u64, String>,
+    blocked: Option<(String, Duration)>,
+    last: u64,
+}
+
+impl Exchange {
+    /// Makes sure that a lane exists.
+    pub(super) fn declare(&mut self, topic: &Topic) {
+        if !self.lanes.contains_key(topic) {
+            let life = self.number();
+            self.lanes.insert(topic.clone(), Lane { life, ..Lane::default() });
+        }
+    }
+
+    /// Takes responsibility for a message.
+    pub(super) fn publish(&mut self, message: Message, now_us: u64) {
+        match &message.target {
+            Target::Jobs(topic) => {
+                let topic = topic.clone();
+                self.declare(&topic);
+                self.arrive(&topic, message);
+            }
+            Target::Lane(topic) => self.arrive(&topic.clone(), message),
+            Target::Parked(park, _) => {
+                let due = (now_us + park.ms() * 1_000, self.number());
+                let is_next = self.parked.keys().next().is_none_or(|first| due < *first);
+                self.parked.insert(due, message);
+                if is_next {
+                    // Whoever waits for the next parked message waits too long now.
+                    self.sessions.values().for_each(|session| session.wake.notify_one());
+                }
+            }
+            Target::Quarantine => self.quarantine.push_back(message),
+            Target::Dead => self.dead.push_back(message),
+        }
+    }
+
+    /// Puts parked messages whose time has come at the end of their lanes.
+    pub(in crate::embedded) fn unpark(&mut self, now_us: u64) {
+        while let Some(entry) = self.parked.first_entry()
+            && entry.key().0 <= now_us
+        {
+            let message = entry.remove();
+            if let Target::Parked(_, topic) = &message.target {
+                self.arrive(&topic.clone(), message);
+            }
+        }
+    }
+
+    /// When the next parked message is due, us.
+    pub(super) fn next_parked(&self) -> Option<u64> {
+        self.parked.keys().next().map(|(due, _)| *due)
+    }
+
+    fn arrive(&mut self, topic: &Topic, message: Message) {
+        let place = self.number();
+        match self.lanes.get_mut(topic) {
+            Some(lane) => {
+                lane.ready.insert(place, Stored { message, redelivered: false });
+                self.serve(topic);
+            }
+            None => self.unrouted.push_back(message),
+        }
+    }
+
+    /// Hands out what waits in a lane to sessions with room, in turns.
+    fn serve(&mut self, topic: &Topic) {
+        let Some(lane) = self.lanes.get_mut(topic) else { return };
+        let mut without_room = 0;
+        while without_room < lane.turns.len() {
+            let Some(entry) = lane.ready.first_entry() else { return };
+            lane.turns.rotate_left(1);
+            let Some(id) = lane.turns.back().copied() else { return };
+            let Some(session) = self.sessions.get_mut(&id) else {
+                without_room += 1;
+                continue;
+            };
+            let room = session.consumers.get_mut(topic).filter(|consumer| consumer.unsettled < consumer.prefetch);
+            let Some(consumer) = room else {
+                without_room += 1;
+                continue;
+            };
+            without_room = 0;
+            consumer.unsettled += 1;
+            session.next_tag += 1;
+            let (number, place) = (session.next_tag, *entry.key());
+            let Stored { message, redelivered } = entry.remove();
+            session.inbox.push_back(Intake::Delivery(Delivery {
+                lane: topic.clone(),
+                tag: Tag { session: id, channel: 0, number },
+                nonce: format!("{id}-{number}"),
+                message_id: Some(message.message_id.clone()).filter(|id| !id.is_empty()),
+                headers: message.headers.clone(),
+                body: message.body.clone(),
+                redelivered,
+            }));
+            session.held.insert(number, Held { lane: topic.clone(), life: lane.life, place, stored: message });
+            session.wake.notify_one();
+        }
+    }
+
+    /// Opens a session; the answer's second part wakes its owner.
+    pub(super) fn open(&mut self) -> (u64, Arc<Notify>) {
+        let id = self.number();
+        let wake = Arc::new(Notify::new());
+        self.sessions.insert(
+            id,
+            Session {
+                consumers: BTreeMap::new(),
+                held: BTreeMap::new(),
+                inbox: VecDeque::new(),
+                next_tag: 0,
+                wake: wake.clone(),
+            },
+        );
+        (id, wake)
+    }
+
+    /// Registers a session's consumer, or changes its prefetch. Answers why not when the session has ended.
+    pub(super) fn consume(&mut self, session: u64, topic: &Topic, prefetch: u16) -> Result<(), String> {
+        let Some(entry) = self.sessions.get_mut(&session) else { return Err(self.why(session)) };
+        let prefetch = usize::from(prefetch.max(1));
+        let held = entry.held.values().filter(|held| held.lane == *topic).count();
+        entry.consumers.insert(topic.clone(), Consumer { prefetch, unsettled: held });
+        self.declare(topic);
+        if let Some(lane) = self.lanes.get_mut(topic)
+            && !lane.turns.contains(&session)
+        {
+            lane.turns.push_back(session);
+        }
+        self.serve(topic);
+        Ok(())
+    }
+
+    /// Ends a session's consumer. What it was given stays with it.
+    pub(super) fn cancel(&mut self, session: u64, topic: &Topic) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.consumers.remove(topic);
+        }
+        if let Some(lane) = self.lanes.get_mut(topic) {
+            lane.turns.retain(|id| *id != session);
+        }
+    }
+
+    pub(super) fn consumed(&self, session: u64) -> Vec<Topic> {
+        self.sessions.get(&session).map(|entry| entry.consumers.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn is_live(&self, session: u64) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// The next thing for a session's owner: `None` when there is nothing yet.
+    pub(super) fn take(&mut self, session: u64) -> Option<Intake> {
+        match self.sessions.get_mut(&session) {
+            Some(entry) => entry.inbox.pop_front(),
+            None => Some(Intake::Ended { why: self.why(session) }),
+        }
+    }
+
+    /// Settles a delivery; what an ended session held was given back already.
+    pub(super) fn settle(&mut self, tag: Tag, settled: Settled) {
+        let Some(session) = self.sessions.get_mut(&tag.session) else { return };
+        let Some(held) = session.held.remove(&tag.number) else { return };
+        let topic = held.lane.clone();
+        if let Some(consumer) = session.consumers.get_mut(&topic) {
+            consumer.unsettled = consumer.unsettled.saturating_sub(1);
+        }
+        if settled == Settled::GivenBack {
+            self.put_back(held);
+        }
+        self.serve(&topic);
+    }
+
+    /// Ends a session: what it held goes back to the front of its lanes.
+    pub(super) fn end(&mut self, id: u64, why: &str) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.ended.insert(id, why.to_owned());
+        for topic in session.consumers.keys() {
+            if let Some(lane) = self.lanes.get_mut(topic) {
+                lane.turns.retain(|turn| *turn != id);
+            }
+        }
+        let lanes: Vec<Topic> = session.held.values().map(|held| held.lane.clone()).collect();
+        session.held.into_values().for_each(|held| self.put_back(held));
+        lanes.iter().for_each(|topic| self.serve(topic));
+        session.wake.notify_one();
+    }
+
+    /// Ends every session.
+    pub(in crate::embedded) fn end_all(&mut self, why: &str) {
+        // All leave their lanes before anything is given back, or one would get what the next gave back.
+        self.lanes.values_mut().for_each(|lane| lane.turns.clear());
+        let sessions: Vec<u64> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|id| self.end(id, why));
+    }
+
+    /// The owner of an ended session has let go of it.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.end(id, "the session was closed");
+        self.ended.remove(&id);
+    }
+
+    fn put_back(&mut self, held: Held) {
+        if let Some(lane) = self.lanes.get_mut(&held.lane)
+            && lane.life == held.life
+        {
+            lane.ready.insert(held.place, Stored { message: held.stored, redelivered: true });
+        }
+    }
+
+    fn why(&self, session: u64) -> String {
+        self.ended.get(&session).cloned().unwrap_or_else(|| "the session was closed".to_owned())
+    }
+
+    /// How many messages wait in a lane.
+    pub(super) fn depth(&self, topic: &Topic) -> Option<u64> {
+        self.lanes.get(topic).map(|lane| u64::try_from(lane.ready.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Tries the first `limit` unrouted letters again.
+    pub(super) fn reroute(&mut self, limit: usize) -> u64 {
+        let mut moved = 0;
+        let tried: Vec<Message> = self.unrouted.drain(..limit.min(self.unrouted.len())).collect();
+        for message in tried {
+            match &message.target {
+                Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic)
+                    if self.lanes.contains_key(topic) =>
+                {
+                    self.arrive(&topic.clone(), message);
+                    moved += 1;
+                }
+                _ => self.unrouted.push_back(message),
+            }
+        }
+        moved
+    }
+
+    /// Deletes a lane and what waits in it.
+    pub(in crate::embedded) fn delete(&mut self, topic: &Topic) {
+        let Some(lane) = self.lanes.remove(topic) else { return };
+        for id in lane.turns {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.consumers.remove(topic);
+                let why = "the lane was deleted".to_owned();
+                session.inbox.push_back(Intake::LaneLost { lane: topic.clone(), why });
+                session.wake.notify_one();
+            }
+        }
+    }
+
+    pub(in crate::embedded) fn letters(&self, place: Letters) -> Vec<Message> {
+        let letters = match place {
+            Letters::Unrouted => &self.unrouted,
+            Letters::Dead => &self.dead,
+            Letters::Quarantine => &self.quarantine,
+        };
+        letters.iter().cloned().collect()
+    }
+
+    pub(in crate::embedded) fn messages(&self) -> usize {
+        let waiting: usize = self.lanes.values().map(|lane| lane.ready.len()).sum();
+        let held: usize = self.sessions.values().map(|session| session.held.len()).sum();
+        waiting + held + self.parked.len()
+    }
+
+    pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
+        self.blocked = why.map(|why| (why.to_owned(), now));
+    }
+
+    /// Why publishes are refused, and since when.
+    pub(super) const fn blocked(&self) -> Option<&(String, Duration)> {
+        self.blocked.as_ref()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+/// What was done with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    Done,
+    GivenBack,
+}

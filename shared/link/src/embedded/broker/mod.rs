@@ -1,0 +1,197 @@
+//! [`Broker`] in this process: what producer and consumer see of the exchange.
+//!
+//! Starts no task: parked messages return when anybody looks, and whoever waits for a delivery wakes
+//! up when the next one is due.
+
+pub(super) mod exchange;
+
+use self::exchange::Settled;
+use super::Backend;
+use super::weather::Answers;
+use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Message, Settler, Tag};
+use crate::error::{Fault, Service};
+use crate::world::Clock;
+use async_trait::async_trait;
+use longshore_model::topic::Topic;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// One process's connection to the broker.
+#[derive(Debug)]
+pub(super) struct EmbeddedBroker {
+    backend: Arc<Backend>,
+}
+
+impl EmbeddedBroker {
+    pub(super) const fn new(backend: Arc<Backend>) -> Self {
+        Self { backend }
+    }
+
+    /// Other tasks get their turn before and after, as in the store.
+    async fn admit(&self) -> Result<Answers, Fault> {
+        tokio::task::yield_now().await;
+        self.backend.broker_weather.admit()
+    }
+}
+
+fn blocked(why: &str) -> Fault {
+    Fault::unreachable(Service::Broker, format!("it refuses publishes for now ({why})"))
+}
+
+#[async_trait]
+impl Broker for EmbeddedBroker {
+    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
+        let answers = self.admit().await?;
+        let mut exchange = self.backend.exchange();
+        topics.iter().for_each(|topic| exchange.declare(topic));
+        self.backend.broker_weather.answer(answers, ())
+    }
+
+    async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
+        let answers = match self.admit().await {
+            Ok(answers) => answers,
+            Err(fault) => return messages.iter().map(|_| Err(fault.clone())).collect(),
+        };
+        let now_us = self.backend.clock.unix_us();
+        let mut results = Vec::with_capacity(messages.len());
+        {
+            let mut exchange = self.backend.exchange();
+            for message in messages {
+                if let Some((why, _)) = exchange.blocked() {
+                    results.push(Err(blocked(why)));
+                } else {
+                    exchange.publish(message, now_us);
+                    results.push(self.backend.broker_weather.answer(answers, ()));
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+        results
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumption>, Fault> {
+        let answers = self.admit().await?;
+        let (session, wake) = self.backend.exchange().open();
+        let consumption = Session { backend: self.backend.clone(), session, wake };
+        self.backend.broker_weather.answer(answers, Box::new(consumption) as Box<dyn Consumption>)
+    }
+
+    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+        let answers = self.admit().await?;
+        let depth = self.backend.exchange().depth(topic);
+        self.backend.broker_weather.answer(answers, depth)
+    }
+
+    async fn reroute(&self, limit: usize) -> Result<u64, Fault> {
+        let answers = self.admit().await?;
+        let moved = self.backend.exchange().reroute(limit);
+        self.backend.broker_weather.answer(answers, moved)
+    }
+
+    fn status(&self) -> BrokerStatus {
+        let connected = !self.backend.broker_weather.is_away();
+        let now = self.backend.clock.boot();
+        match self.backend.exchange().blocked() {
+            Some((why, since)) => {
+                BrokerStatus { connected, blocked: Some(why.clone()), since: now.saturating_sub(*since) }
+            }
+            None => BrokerStatus { connected, blocked: None, since: Duration::ZERO },
+        }
+    }
+}
+
+/// One session of consuming. Dropping it is closing it.
+struct Session {
+    backend: Arc<Backend>,
+    session: u64,
+    wake: Arc<Notify>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    fn clock(&self) -> &Clock {
+        &self.backend.clock
+    }
+}
+
+#[async_trait]
+impl Consumption for Session {
+    async fn next(&mut self) -> Intake {
+        loop {
+            // Bound to a name of its own, so that the lock is gone before the wait.
+            let wait = {
+                let mut exchange = self.backend.exchange();
+                if let Some(intake) = exchange.take(self.session) {
+                    return intake;
+                }
+                exchange.next_parked().map(|due| due.saturating_sub(self.clock().unix_us()))
+            };
+            match wait {
+                Some(micros) => {
+                    let span = Duration::from_micros(micros).max(Duration::from_millis(1));
+                    let _ = self.clock().timeout(span, self.wake.notified()).await;
+                }
+                None => self.wake.notified().await,
+            }
+        }
+    }
+
+    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+        tokio::task::yield_now().await;
+        let added = self.backend.exchange().consume(self.session, lane, prefetch);
+        added.map_err(|why| Fault::unreachable(Service::Broker, why))
+    }
+
+    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault> {
+        tokio::task::yield_now().await;
+        self.backend.exchange().cancel(self.session, lane);
+        Ok(())
+    }
+
+    fn lanes(&self) -> Vec<Topic> {
+        self.backend.exchange().consumed(self.session)
+    }
+
+    fn settler(&self) -> Arc<dyn Settler> {
+        Arc::new(EmbeddedSettler { backend: self.backend.clone(), session: self.session })
+    }
+
+    async fn close(&mut self) {
+        tokio::task::yield_now().await;
+        self.backend.exchange().end(self.session, "the session was closed");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.backend.exchange().forget(self.session);
+    }
+}
+
+/// Settles deliveries of one session.
+#[derive(Debug)]
+struct EmbeddedSettler {
+    backend: Arc<Backend>,
+    session: u64,
+}
+
+impl Settler for EmbeddedSettler {
+    fn ack(&self, tag: Tag) {
+        self.backend.exchange().settle(tag, Settled::Done);
+    }
+
+    fn give_back(&self, tag: Tag) {
+        self.backend.exchange().settle(tag, Settled::GivenBack);
+    }
+
+    fn is_live(&self) -> bool {
+        self.backend.exchange().is_live(self.session)
+    }
+}

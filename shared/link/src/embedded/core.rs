@@ -1,0 +1,120 @@
+//! The state of the embedded store, and the rule by which every operation runs on it.
+//!
+//! One lock, one operation at a time, as in Redis. An operation sees one moment of the store's clock
+//! (never smaller than the one before), and what it brought about for others (nudges) is sent before
+//! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
+
+use super::fleet::Fleet;
+use super::leases::Leases;
+use super::table::Table;
+use crate::store::Nudge;
+use longshore_model::id::JobId;
+use longshore_model::topic::Topic;
+use longshore_model::transition::{Answer, Event};
+use std::collections::BTreeMap;
+use tokio::sync::broadcast;
+
+/// Nudges that a slow listener may be behind before it hears that some were lost.
+const NUDGES: usize = 1_024;
+
+/// Everything that the store knows.
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    pub(super) table: Table,
+    pub(super) fleet: Fleet,
+    pub(super) leases: Leases,
+    /// Known topics, and when each was first seen, ms.
+    pub(super) topics: BTreeMap<Topic, u64>,
+    /// Changes whenever a topic becomes known; survives a wipe.
+    pub(super) topics_version: u64,
+    /// The moment of the operation that runs, us.
+    pub(super) now_us: u64,
+    news: Vec<Nudge>,
+    processes: BTreeMap<u64, broadcast::Sender<Nudge>>,
+    next_process: u64,
+}
+
+impl Core {
+    /// Runs one operation.
+    pub(super) fn operate<A>(&mut self, clock_us: u64, operation: impl FnOnce(&mut Self) -> A) -> A {
+        self.now_us = clock_us.max(self.now_us + 1);
+        let due = self.table.next_due();
+        let answer = operation(self);
+        if self.table.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
+            self.news.push(Nudge::Due);
+        }
+        self.spread();
+        answer
+    }
+
+    /// The moment of the operation that runs, ms.
+    pub(super) const fn now(&self) -> u64 {
+        self.now_us / 1_000
+    }
+
+    /// Lets something happen to a job.
+    pub(super) fn apply(&mut self, id: &JobId, event: &Event) -> Option<Answer> {
+        self.table.apply(id, self.now_us, event)
+    }
+
+    /// Tells every process, when the operation is done.
+    pub(super) fn tell(&mut self, nudge: Nudge) {
+        self.news.push(nudge);
+    }
+
+    /// Makes a topic known.
+    pub(super) fn know(&mut self, topic: &Topic) {
+        if !self.topics.contains_key(topic) {
+            self.topics.insert(topic.clone(), self.now());
+            self.topics_version += 1;
+            self.tell(Nudge::Topics);
+        }
+    }
+
+    /// One more process hears nudges.
+    pub(super) fn join(&mut self) -> (u64, broadcast::Sender<Nudge>) {
+        let (sender, _) = broadcast::channel(NUDGES);
+        self.next_process += 1;
+        self.processes.insert(self.next_process, sender.clone());
+        (self.next_process, sender)
+    }
+
+    /// A process hears nothing more.
+    pub(super) fn part(&mut self, process: u64) {
+        self.processes.remove(&process);
+    }
+
+    /// Loses everything, as a store without its disk would: jobs, tombstones, topics and members. Those who listen
+    /// hear that they may have missed something.
+    pub(super) fn wipe(&mut self) {
+        self.table = Table::default();
+        self.fleet = Fleet::default();
+        self.leases = Leases::default();
+        self.leases.restart();
+        self.topics.clear();
+        self.topics_version += 1;
+        self.tell(Nudge::Missed);
+    }
+
+    /// Keeps everything, but nobody can know who beat meanwhile.
+    pub(super) fn restart(&mut self) {
+        self.leases.restart();
+        self.tell(Nudge::Missed);
+    }
+
+    /// Nobody needs to listen: a send without receivers is not an error.
+    fn spread(&mut self) {
+        for (job, watchers) in self.table.take_ended() {
+            for watcher in watchers {
+                if let Some(process) = self.processes.get(&watcher) {
+                    let _ = process.send(Nudge::Ended(job));
+                }
+            }
+        }
+        for nudge in std::mem::take(&mut self.news) {
+            for process in self.processes.values() {
+                let _ = process.send(nudge.clone());
+            }
+        }
+    }
+}

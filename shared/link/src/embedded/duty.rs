@@ -1,0 +1,149 @@
+//! What any instance does for all: publish marks and the relay (T4), rescue (T12), promotion (T13), expiry and purge
+//! (T19, T20); and what people do: stop and remove (T15, T16, J12).
+
+use super::core::Core;
+use crate::store::{Controlled, Moved, Nudge, Outgoing, Retention};
+use longshore_model::id::{Generation, JobId, Owner};
+use longshore_model::record::State;
+use longshore_model::transition::{Answer, Event};
+
+impl Core {
+    pub(super) fn published(&mut self, id: &JobId, generation: Generation) {
+        // No record: it was removed meanwhile, and its outbox entry with it.
+        let _ = self.apply(id, &Event::Published { generation });
+    }
+
+    pub(super) fn rescue(&mut self, limit: usize) -> Moved {
+        let now = self.now();
+        let mut moved = Moved::default();
+        if !self.leases.may_rescue(now) {
+            return moved;
+        }
+        for id in self.table.ready(State::Active, now, limit) {
+            match self.apply(&id, &Event::LeaseGone) {
+                // From the second crash on, the relay publishes it after its rest.
+                Some(Answer::Moved { state: State::Queued }) => {
+                    moved.runnable.extend(self.outgoing(&id).filter(|_| self.crashes(&id) <= 1));
+                }
+                Some(Answer::Moved { .. }) => moved.ended += 1,
+                _ => {}
+            }
+        }
+        moved.more = !self.table.ready(State::Active, now, 1).is_empty();
+        moved
+    }
+
+    pub(super) fn bury(&mut self, alive: &Owner) -> u64 {
+        let now = self.now();
+        let dead: Vec<JobId> = self
+            .table
+            .state(State::Active)
+            .filter(|(lease, id)| *lease > now && self.is_older_self(id, alive))
+            .map(|(_, id)| id)
+            .collect();
+        for id in &dead {
+            self.table.adjust(id, |record| record.lease = Some(now));
+        }
+        u64::try_from(dead.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn promote(&mut self, limit: usize) -> Moved {
+        let now = self.now();
+        let mut moved = Moved::default();
+        while let Some(id) = self.first_due(now) {
+            if moved.runnable.len() >= limit {
+                moved.more = true;
+                break;
+            }
+            if self.apply(&id, &Event::Promote).is_none() {
+                break;
+            }
+            moved.runnable.extend(self.outgoing(&id));
+        }
+        moved.next = self.table.next_due();
+        moved
+    }
+
+    pub(super) fn outbox(&mut self, limit: usize, hold_ms: u64) -> Vec<Outgoing> {
+        let now = self.now();
+        let ready = self.table.outbox().iter().take_while(|(at, _)| *at <= now).take(limit);
+        let ids: Vec<JobId> = ready.map(|(_, id)| *id).collect();
+        for id in &ids {
+            self.table.adjust(id, |record| record.outbox = Some(now + hold_ms));
+        }
+        ids.iter().filter_map(|id| self.outgoing(id)).collect()
+    }
+
+    pub(super) fn purge(&mut self, retention: Retention, limit: usize) -> u64 {
+        let now = self.now();
+        let expired: Vec<JobId> =
+            self.table.expiring().iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect();
+        for id in &expired {
+            let _ = self.apply(id, &Event::Expire);
+        }
+        let mut old = Vec::new();
+        for state in State::ALL.into_iter().filter(|state| state.is_terminal()) {
+            let kept = if state == State::Succeeded { retention.succeeded_ms } else { retention.failed_ms };
+            if let Some(until) = now.checked_sub(kept) {
+                old.extend(self.table.ready(state, until, limit - old.len()));
+            }
+        }
+        // What expired a moment ago is history that begins now; it goes when its own retention has passed.
+        old.retain(|id| !expired.contains(id));
+        for id in &old {
+            self.table.bury(id, now);
+        }
+        u64::try_from(expired.len() + old.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn stop(&mut self, by: &str, id: &JobId) -> Controlled {
+        let Some(answer) = self.apply(id, &Event::Stop { by: by.to_owned() }) else { return Controlled::NotFound };
+        if answer == Answer::Asked {
+            self.tell(Nudge::Stop(*id));
+        }
+        Controlled::Known(answer)
+    }
+
+    pub(super) fn remove(&mut self, id: &JobId) -> Controlled {
+        let was_active = self.table.get(id).is_some_and(|entry| entry.record.state == State::Active);
+        let Some(answer) = self.apply(id, &Event::Remove) else { return Controlled::NotFound };
+        if was_active {
+            self.tell(Nudge::Stop(*id));
+        }
+        if answer == Answer::Purge {
+            self.table.bury(id, self.now());
+        }
+        Controlled::Known(answer)
+    }
+
+    fn outgoing(&self, id: &JobId) -> Option<Outgoing> {
+        let entry = self.table.get(id)?;
+        let record = &entry.record;
+        Some(Outgoing {
+            id: *id,
+            topic: record.topic.clone(),
+            generation: record.generation,
+            fence: record.fence,
+            created: record.created,
+            envelope: entry.envelope.clone(),
+        })
+    }
+
+    fn crashes(&self, id: &JobId) -> u32 {
+        self.table.get(id).map_or(0, |entry| entry.record.crashes)
+    }
+
+    fn is_older_self(&self, id: &JobId, alive: &Owner) -> bool {
+        self.table
+            .get(id)
+            .and_then(|entry| entry.record.owner.as_ref())
+            .is_some_and(|owner| owner.instance == alive.instance && owner.incarnation != alive.incarnation)
+    }
+
+    /// The job that has been due for longest.
+    fn first_due(&self, now: u64) -> Option<JobId> {
+        let first = |state| self.table.state(state).next();
+        let (due, id) = first(State::Scheduled).into_iter().chain(first(State::Retrying)).min()?;
+        (due <= now).then_some(id)
+    }
+}

@@ -1,0 +1,173 @@
+//! Broker, store and blobs in this process: for development, tests and simulation.
+//!
+//! The same promises as RabbitMQ and Redis, held to them by the same conformance suite, with no
+//! service and no file; nothing survives the process. The store runs on the model's transition
+//! function and is the executable model of the Redis scripts. On a paused single-threaded runtime a
+//! seeded run repeats itself: every map is ordered, no task or thread is started, and time comes from
+//! the world that the backend was made with.
+//!
+//! [`Embedded`] is the backend, [`Embedded::link`] one process's connection to it. Tests and
+//! simulations bring about on it what happens to services: restarts, wipes, cut connections, deleted
+//! lanes, alarms, lost answers.
+
+mod admit;
+mod attempt;
+mod broker;
+mod core;
+mod duty;
+mod find;
+mod fleet;
+mod leases;
+pub(crate) mod registry;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+mod weather;
+
+use self::broker::EmbeddedBroker;
+use self::broker::exchange::Exchange;
+use self::core::Core;
+use self::store::EmbeddedStore;
+use self::weather::Weather;
+use crate::blobs::Blobs;
+use crate::broker::{Letters, Message};
+use crate::connect::Link;
+use crate::error::Service;
+use crate::world::{Clock, World};
+use longshore_model::topic::Topic;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A backend in this process. Cheap to clone; clones and links share it, and it lives as long as any of them.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    backend: Arc<Backend>,
+}
+
+/// What all links to one backend share. Nothing waits while it holds one of the locks, and none holds both.
+#[derive(Debug)]
+struct Backend {
+    clock: Clock,
+    core: Mutex<Core>,
+    exchange: Mutex<Exchange>,
+    store_weather: Weather,
+    broker_weather: Weather,
+    blobs: Blobs,
+}
+
+impl Backend {
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker's state, with every parked message that is due back in its lane.
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        exchange.unpark(self.clock.unix_us());
+        exchange
+    }
+}
+
+impl Embedded {
+    /// A new, empty backend, whose clock is that of `world`.
+    #[must_use]
+    pub fn new(world: &World) -> Self {
+        Self {
+            backend: Arc::new(Backend {
+                clock: world.clock.clone(),
+                core: Mutex::default(),
+                exchange: Mutex::default(),
+                store_weather: Weather::fair(Service::Store),
+                broker_weather: Weather::fair(Service::Broker),
+                blobs: Blobs::in_memory(),
+            }),
+        }
+    }
+
+    /// Connects one process, with its own tasks and its own watches.
+    #[must_use]
+    pub fn link(&self, world: World) -> Link {
+        Link {
+            world,
+            store: Arc::new(EmbeddedStore::new(self.backend.clone())),
+            broker: Arc::new(EmbeddedBroker::new(self.backend.clone())),
+            blobs: self.backend.blobs.clone().keeping(self.backend.clone()),
+        }
+    }
+
+    /// The store loses everything it held.
+    pub fn wipe_store(&self) {
+        self.operate(Core::wipe);
+    }
+
+    /// The store restarts and has lost nothing.
+    pub fn restart_store(&self) {
+        self.operate(Core::restart);
+    }
+
+    /// Every call to the store fails as unreachable, until this is called with `None`.
+    pub fn set_store_away(&self, why: Option<&str>) {
+        self.backend.store_weather.set_away(why);
+    }
+
+    /// The next `calls` calls to the store happen, and their callers get [`crate::Fault::Unknown`].
+    pub fn lose_store_answers(&self, calls: u32) {
+        self.backend.store_weather.lose_answers(calls);
+    }
+
+    /// The broker restarts, or its connections are closed: every session of consuming ends, and what was not settled
+    /// goes back to the front of its lane.
+    pub fn close_all_sessions(&self, why: &str) {
+        self.backend.exchange().end_all(why);
+    }
+
+    /// Publishing and opening sessions fails as unreachable, until this is called with `None`; sessions end.
+    pub fn set_broker_away(&self, why: Option<&str>) {
+        self.backend.broker_weather.set_away(why);
+        if let Some(why) = why {
+            self.close_all_sessions(why);
+        }
+    }
+
+    /// The next `publishes` calls happen, and their callers get [`crate::Fault::Unknown`] for every message.
+    pub fn lose_confirms(&self, publishes: u32) {
+        self.backend.broker_weather.lose_answers(publishes);
+    }
+
+    /// The broker refuses publishes for now, as with a full disk.
+    pub fn set_blocked(&self, why: Option<&str>) {
+        let now = self.backend.clock.boot();
+        self.backend.exchange().set_blocked(why, now);
+    }
+
+    /// Deletes a lane with every message in it; its consumers lose it.
+    pub fn delete_lane(&self, topic: &Topic) {
+        self.backend.exchange().delete(topic);
+    }
+
+    /// What lies in one of the places for people, oldest first.
+    #[must_use]
+    pub fn letters(&self, place: Letters) -> Vec<Message> {
+        self.backend.exchange().letters(place)
+    }
+
+    /// Messages that nobody holds in a lane (waiting or parked) and those that a session holds, for tests of what may
+    /// be left over.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.backend.exchange().messages()
+    }
+
+    /// Compares every index of the store with its records.
+    ///
+    /// # Errors
+    /// The first disagreement, in words.
+    #[cfg(any(test, feature = "conformance"))]
+    pub fn check(&self) -> Result<(), String> {
+        self.backend.core().table.check()
+    }
+
+    fn operate(&self, operation: impl FnOnce(&mut Core)) {
+        self.backend.core().operate(self.backend.clock.unix_us(), operation);
+    }
+}

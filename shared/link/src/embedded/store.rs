@@ -1,0 +1,233 @@
+//! [`Store`] and [`Heart`] in this process: each call is one operation on the core under its lock.
+//!
+//! Before and after its operation a call lets other tasks run, so that whoever is killed in between
+//! leaves what a real process would: a call that never happened, or one whose answer nobody heard.
+
+use super::Backend;
+use super::core::Core;
+use super::fleet::Standing;
+use crate::error::{Fault, NotAccepted, Service};
+use crate::store::{
+    Accepted, Beat, Beaten, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge,
+    Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Retention, Store,
+};
+use async_trait::async_trait;
+use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::limits;
+use longshore_model::record::{Record, State};
+use longshore_model::snapshot::Snapshot;
+use longshore_model::topic::Topic;
+use longshore_model::topology::View;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// One process's connection to the store.
+#[derive(Debug)]
+pub(super) struct EmbeddedStore {
+    backend: Arc<Backend>,
+    process: u64,
+    nudges: broadcast::Sender<Nudge>,
+}
+
+impl EmbeddedStore {
+    pub(super) fn new(backend: Arc<Backend>) -> Self {
+        let (process, nudges) = backend.core().join();
+        Self { backend, process, nudges }
+    }
+
+    async fn call<A>(&self, operation: impl FnOnce(&mut Core) -> A) -> Result<A, Fault> {
+        call(&self.backend, operation).await
+    }
+
+    /// One operation for each item, as a script would be called for a batch.
+    async fn each<T, A>(&self, items: Vec<T>, operation: impl Fn(&mut Core, &T) -> A) -> Result<Vec<A>, Fault> {
+        self.call(|core| items.iter().map(|item| operation(core, item)).collect()).await
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.backend.core().part(self.process);
+    }
+}
+
+async fn call<A>(backend: &Backend, operation: impl FnOnce(&mut Core) -> A) -> Result<A, Fault> {
+    tokio::task::yield_now().await;
+    let answers = backend.store_weather.admit()?;
+    let answer = backend.core().operate(backend.clock.unix_us(), operation);
+    tokio::task::yield_now().await;
+    backend.store_weather.answer(answers, answer)
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Accepted, NotAccepted>>, Fault> {
+        self.each(jobs, Core::enqueue).await
+    }
+
+    async fn published(&self, jobs: Vec<(JobId, Generation)>) -> Result<(), Fault> {
+        self.each(jobs, |core, (id, generation)| core.published(id, *generation)).await.map(drop)
+    }
+
+    async fn claim(&self, owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Result<Vec<Claimed>, Fault> {
+        self.each(claims, |core, claim| core.claim(owner, lease_ms, claim)).await
+    }
+
+    async fn rebuild(&self, owner: &Owner, lease_ms: u64, job: Rebuild) -> Result<Rebuilt, Fault> {
+        self.call(|core| core.rebuild(owner, lease_ms, &job)).await
+    }
+
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
+        self.each(finishes, Core::finish).await
+    }
+
+    async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {
+        self.each(reports, |core, (id, fence, report)| core.report(id, *fence, report)).await
+    }
+
+    async fn rescue(&self, limit: usize) -> Result<Moved, Fault> {
+        self.call(|core| core.rescue(limit)).await
+    }
+
+    async fn bury(&self, owner: &Owner) -> Result<u64, Fault> {
+        self.call(|core| core.bury(owner)).await
+    }
+
+    async fn promote(&self, limit: usize) -> Result<Moved, Fault> {
+        self.call(|core| core.promote(limit)).await
+    }
+
+    async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault> {
+        self.call(|core| core.outbox(limit, hold_ms)).await
+    }
+
+    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {
+        self.call(|core| core.purge(retention, limit)).await
+    }
+
+    async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {
+        self.each(jobs, |core, id| core.stop(by, id)).await
+    }
+
+    async fn remove(&self, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {
+        self.each(jobs, Core::remove).await
+    }
+
+    async fn load(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Snapshot>>, Fault> {
+        self.each(jobs, |core, id| core.snapshot(id)).await
+    }
+
+    async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault> {
+        self.each(jobs, |core, id| core.table.get(id).map(|entry| entry.record.clone())).await
+    }
+
+    async fn find(&self, query: Query) -> Result<Page, Fault> {
+        self.call(|core| core.find(&query)).await?.map_err(|why| Fault::refused(Service::Store, why))
+    }
+
+    async fn watch(&self, jobs: Vec<JobId>) -> Result<Vec<Option<State>>, Fault> {
+        let process = self.process;
+        self.each(jobs, |core, id| {
+            let entry = core.table.get_mut(id)?;
+            if !entry.record.state.is_terminal() && entry.watchers.len() < limits::WATCHERS {
+                entry.watchers.insert(process);
+            }
+            Some(entry.record.state)
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<Counts, Fault> {
+        self.call(|core| core.counts()).await
+    }
+
+    async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {
+        self.call(|core| core.ahead(&job)).await
+    }
+
+    async fn topics(&self) -> Result<Vec<Topic>, Fault> {
+        self.call(|core| core.topics.keys().cloned().collect()).await
+    }
+
+    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault> {
+        let known = self.call(|core| {
+            let mut unknown: Vec<&Topic> = topics.iter().filter(|topic| !core.topics.contains_key(topic)).collect();
+            unknown.sort();
+            unknown.dedup();
+            let room = limits::TOPICS.saturating_sub(core.topics.len());
+            if let Some(topic) = unknown.get(room) {
+                return Err(NotAccepted::TooManyTopics(topic.to_string()));
+            }
+            unknown.into_iter().for_each(|topic| core.know(topic));
+            Ok(())
+        });
+        known.await?.map_err(|too_many| Fault::refused(Service::Store, too_many.to_string()))
+    }
+
+    async fn view(&self) -> Result<View, Fault> {
+        self.call(|core| {
+            settle(core);
+            core.fleet.view()
+        })
+        .await
+    }
+
+    async fn heart(&self) -> Result<Box<dyn Heart>, Fault> {
+        self.call(|_| ()).await?;
+        Ok(Box::new(EmbeddedHeart { backend: self.backend.clone() }))
+    }
+
+    fn nudges(&self) -> broadcast::Receiver<Nudge> {
+        self.nudges.subscribe()
+    }
+
+    async fn ping(&self) -> Result<u64, Fault> {
+        self.call(|core| core.now()).await
+    }
+}
+
+fn settle(core: &mut Core) {
+    if core.fleet.settle(core.now()) {
+        core.tell(Nudge::View);
+    }
+}
+
+/// The connection of the beat thread.
+#[derive(Debug)]
+struct EmbeddedHeart {
+    backend: Arc<Backend>,
+}
+
+#[async_trait]
+impl Heart for EmbeddedHeart {
+    async fn beat(&mut self, beat: &Beat) -> Result<Beaten, Fault> {
+        call(&self.backend, |core| {
+            let now = core.now();
+            let standing = core.fleet.beat(beat, now);
+            settle(core);
+            let view = core.fleet.view();
+            Beaten {
+                now,
+                view: view.number,
+                term: view.term,
+                coordinator: view.coordinator.as_ref() == Some(&beat.card.owner),
+                topics: core.topics_version,
+                superseded: standing == Standing::Superseded,
+            }
+        })
+        .await
+    }
+
+    async fn renew(&mut self, renew: &Renew) -> Result<Renewed, Fault> {
+        call(&self.backend, |core| core.renew(renew)).await
+    }
+
+    async fn leave(&mut self, owner: &Owner) -> Result<(), Fault> {
+        call(&self.backend, |core| {
+            core.fleet.leave(owner);
+            core.leases.left(owner);
+            settle(core);
+        })
+        .await
+    }
+}

@@ -1,0 +1,245 @@
+//! The jobs of the embedded store and their indexes.
+//!
+//! Owns every record and everything that hangs on it; changes a record only through the model's
+//! [`transition`], and keeps each index in step with it. Decides nothing by itself. Every map is
+//! ordered, so that a seeded run repeats itself to the letter.
+
+use bytes::Bytes;
+use longshore_model::envelope::FileRef;
+use longshore_model::id::JobId;
+use longshore_model::limits;
+use longshore_model::record::{PastAttempt, Record, State};
+use longshore_model::snapshot::{LogLine, Progress};
+use longshore_model::topic::Topic;
+use longshore_model::transition::{Answer, Event, transition};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Jobs in the order of a score (ms), equal scores in the order of their ids.
+pub(super) type Index = BTreeSet<(u64, JobId)>;
+
+/// One job.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) record: Record,
+    pub(super) envelope: Bytes,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) result: Option<String>,
+    pub(super) progress: Option<Progress>,
+    pub(super) properties: BTreeMap<String, String>,
+    pub(super) outputs: Vec<FileRef>,
+    pub(super) log: VecDeque<LogLine>,
+    pub(super) attempts: VecDeque<PastAttempt>,
+    /// Processes that wait for its end.
+    pub(super) watchers: BTreeSet<u64>,
+}
+
+impl Entry {
+    pub(super) fn new(record: Record, envelope: Bytes, labels: BTreeMap<String, String>) -> Self {
+        Self {
+            record,
+            envelope,
+            labels,
+            result: None,
+            progress: None,
+            properties: BTreeMap::new(),
+            outputs: Vec::new(),
+            log: VecDeque::new(),
+            attempts: VecDeque::new(),
+            watchers: BTreeSet::new(),
+        }
+    }
+}
+
+/// All jobs.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    jobs: BTreeMap<JobId, Entry>,
+    states: BTreeMap<State, Index>,
+    open: Index,
+    /// All terminal states together, by their end.
+    history: Index,
+    outbox: Index,
+    /// Queued and scheduled jobs that must start before a time, by that time.
+    expiring: Index,
+    counts: BTreeMap<(Topic, State), u64>,
+    tombstones: BTreeMap<u64, BTreeSet<JobId>>,
+    /// Jobs that ended in the current operation, and who waits for them.
+    ended: Vec<(JobId, BTreeSet<u64>)>,
+}
+
+/// What a job is sorted by in the index of its state, ms: the lease's end, the due time, the time of entry, or the end.
+pub(super) fn score(record: &Record) -> u64 {
+    match record.state {
+        State::Active => record.lease.unwrap_or(0),
+        State::Scheduled | State::Retrying => record.due.unwrap_or(0),
+        State::Queued | State::Blocked => record.since,
+        _ => record.finished.unwrap_or(record.since),
+    }
+}
+
+impl Table {
+    pub(super) fn get(&self, id: &JobId) -> Option<&Entry> {
+        self.jobs.get(id)
+    }
+
+    /// For what no index depends on; a record changes in [`Self::apply`] and [`Self::adjust`] only.
+    pub(super) fn get_mut(&mut self, id: &JobId) -> Option<&mut Entry> {
+        self.jobs.get_mut(id)
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.index(&entry.record);
+        self.jobs.insert(entry.record.id, entry);
+    }
+
+    /// Lets something happen to a job; `None` when there is no such job.
+    pub(super) fn apply(&mut self, id: &JobId, now_us: u64, event: &Event) -> Option<Answer> {
+        let (was_terminal, (answer, past)) = self.adjust(id, |record| {
+            let was_terminal = record.state.is_terminal();
+            (was_terminal, transition(record, now_us, event))
+        })?;
+        let entry = self.jobs.get_mut(id)?;
+        if let Some(past) = past {
+            entry.attempts.push_back(past);
+            while entry.attempts.len() > limits::ATTEMPTS_KEPT {
+                entry.attempts.pop_front();
+            }
+        }
+        if !was_terminal && entry.record.state.is_terminal() {
+            self.ended.push((*id, std::mem::take(&mut entry.watchers)));
+        }
+        Some(answer)
+    }
+
+    /// Changes what the state machine does not know of (an outbox hold, a buried lease) and keeps the indexes in step.
+    pub(super) fn adjust<A>(&mut self, id: &JobId, change: impl FnOnce(&mut Record) -> A) -> Option<A> {
+        let mut record = self.jobs.get(id)?.record.clone();
+        self.unindex(&record);
+        let answer = change(&mut record);
+        self.index(&record);
+        if let Some(entry) = self.jobs.get_mut(id) {
+            entry.record = record;
+        }
+        Some(answer)
+    }
+
+    /// Forgets a job and remembers that it was here.
+    pub(super) fn bury(&mut self, id: &JobId, now_ms: u64) {
+        let Some(entry) = self.jobs.remove(id) else { return };
+        self.unindex(&entry.record);
+        let bucket = now_ms / limits::TOMBSTONE_BUCKET_MS;
+        self.tombstones.entry(bucket).or_default().insert(*id);
+        let oldest = (bucket + 1).saturating_sub(limits::TOMBSTONE_BUCKETS);
+        self.tombstones = self.tombstones.split_off(&oldest);
+    }
+
+    /// Whether a job with this id was removed or purged not long ago.
+    pub(super) fn is_buried(&self, id: &JobId, now_ms: u64) -> bool {
+        let bucket = now_ms / limits::TOMBSTONE_BUCKET_MS;
+        let oldest = (bucket + 1).saturating_sub(limits::TOMBSTONE_BUCKETS);
+        self.tombstones.range(oldest..).any(|(_, ids)| ids.contains(id))
+    }
+
+    /// Jobs in one state, by [`score`].
+    pub(super) fn state(&self, state: State) -> impl DoubleEndedIterator<Item = (u64, JobId)> {
+        self.states.get(&state).into_iter().flatten().copied()
+    }
+
+    /// Ids in one state whose score is at most `until`, at most `limit` of them.
+    pub(super) fn ready(&self, state: State, until: u64, limit: usize) -> Vec<JobId> {
+        self.state(state).take_while(|(score, _)| *score <= until).take(limit).map(|(_, id)| id).collect()
+    }
+
+    pub(super) const fn open(&self) -> &Index {
+        &self.open
+    }
+
+    pub(super) const fn history(&self) -> &Index {
+        &self.history
+    }
+
+    pub(super) const fn outbox(&self) -> &Index {
+        &self.outbox
+    }
+
+    pub(super) const fn expiring(&self) -> &Index {
+        &self.expiring
+    }
+
+    pub(super) const fn counts(&self) -> &BTreeMap<(Topic, State), u64> {
+        &self.counts
+    }
+
+    /// When the next job becomes due, ms.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        let first = |state| self.state(state).next().map(|(due, _)| due);
+        first(State::Scheduled).into_iter().chain(first(State::Retrying)).min()
+    }
+
+    /// Jobs that ended since the last call.
+    pub(super) fn take_ended(&mut self) -> Vec<(JobId, BTreeSet<u64>)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    fn index(&mut self, record: &Record) {
+        let id = record.id;
+        self.states.entry(record.state).or_default().insert((score(record), id));
+        if record.state.is_terminal() {
+            self.history.insert((score(record), id));
+        } else {
+            self.open.insert((record.created, id));
+        }
+        if let Some(at) = record.outbox {
+            self.outbox.insert((at, id));
+        }
+        if let Some(expires) = expiry(record) {
+            self.expiring.insert((expires, id));
+        }
+        *self.counts.entry((record.topic.clone(), record.state)).or_default() += 1;
+    }
+
+    fn unindex(&mut self, record: &Record) {
+        let id = record.id;
+        if let Some(index) = self.states.get_mut(&record.state) {
+            index.remove(&(score(record), id));
+        }
+        self.history.remove(&(score(record), id));
+        self.open.remove(&(record.created, id));
+        if let Some(at) = record.outbox {
+            self.outbox.remove(&(at, id));
+        }
+        if let Some(expires) = expiry(record) {
+            self.expiring.remove(&(expires, id));
+        }
+        let key = (record.topic.clone(), record.state);
+        if let Some(count) = self.counts.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&key);
+            }
+        }
+    }
+
+    /// Compares every index with the records, for tests: the first disagreement in words.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut fresh = Self::default();
+        for entry in self.jobs.values() {
+            fresh.index(&entry.record);
+        }
+        let kept = |states: &BTreeMap<State, Index>| -> Vec<(State, Index)> {
+            states.iter().filter(|(_, ids)| !ids.is_empty()).map(|(state, ids)| (*state, ids.clone())).collect()
+        };
+        let same = |name: &str, equal: bool| if equal { Ok(()) } else { Err(format!("index `{name}` is wrong")) };
+        same("states", kept(&self.states) == kept(&fresh.states))?;
+        same("open", self.open == fresh.open)?;
+        same("history", self.history == fresh.history)?;
+        same("outbox", self.outbox == fresh.outbox)?;
+        same("expiring", self.expiring == fresh.expiring)?;
+        same("counts", self.counts == fresh.counts)
+    }
+}
+
+fn expiry(record: &Record) -> Option<u64> {
+    record.expires.filter(|_| matches!(record.state, State::Queued | State::Scheduled))
+}

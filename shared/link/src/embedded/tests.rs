@@ -1,0 +1,276 @@
+//! What only the embedded backend can be made to do: cut sessions, deleted lanes, alarms, lost answers, restarts.
+//! What all implementations promise is in the conformance suite.
+
+use super::*;
+use crate::broker::{Consumption, Delivery, Headers, Intake, Target};
+use crate::error::Fault;
+use crate::store::{Beat, NewJob, Nudge, Renew};
+use bytes::Bytes;
+use longshore_model::id::{Incarnation, InstanceId, JobId, Owner};
+use longshore_model::names::{Namespace, Park};
+use longshore_model::record::{Admission, Start};
+use longshore_model::settings::Settings;
+use longshore_model::topology::Card;
+use std::time::Duration;
+
+fn topic() -> Topic {
+    Topic::new("test/one").unwrap()
+}
+
+fn message(target: Target, id: &str) -> Message {
+    Message { target, message_id: id.into(), headers: Headers::default(), body: Bytes::from_static(b"{}") }
+}
+
+async fn send(link: &Link, ids: &[&str]) {
+    let messages = ids.iter().map(|id| message(Target::Jobs(topic()), id)).collect();
+    for result in link.broker.publish(messages).await {
+        result.unwrap();
+    }
+}
+
+async fn delivery(consumption: &mut Box<dyn Consumption>) -> Delivery {
+    match consumption.next().await {
+        Intake::Delivery(delivery) => delivery,
+        other => panic!("expected a delivery: {other:?}"),
+    }
+}
+
+fn id(delivery: &Delivery) -> &str {
+    delivery.message_id.as_deref().unwrap()
+}
+
+fn bench() -> (Embedded, Link) {
+    let world = World::simulated(7);
+    let embedded = Embedded::new(&world);
+    let link = embedded.link(world);
+    (embedded, link)
+}
+
+fn job(link: &Link) -> NewJob {
+    let id = link.world.job_id(None);
+    let admission = Admission {
+        id,
+        topic: topic(),
+        queue: "main".into(),
+        start: Start::Now,
+        max_retries: 0,
+        max_crashes: 3,
+        expires: None,
+    };
+    NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: std::collections::BTreeMap::new(), retry_of: None }
+}
+
+fn owner(instance: &str, start: u64) -> Owner {
+    Owner { instance: InstanceId(instance.into()), incarnation: Incarnation::new(start, [1; 16]) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_session_gives_everything_back_in_order() {
+    let (embedded, link) = bench();
+    send(&link, &["a", "b", "c", "d"]).await;
+    let mut first = link.broker.consume().await.unwrap();
+    first.add(&topic(), 3).await.unwrap();
+    let held = [delivery(&mut first).await, delivery(&mut first).await];
+    first.settler().ack(held[0].tag);
+    embedded.close_all_sessions("the connection was cut");
+    assert!(matches!(first.next().await, Intake::Ended { why } if why.contains("cut")));
+    assert!(matches!(first.next().await, Intake::Ended { .. }), "and nothing else afterwards");
+    assert!(!first.settler().is_live());
+    first.settler().ack(held[1].tag);
+
+    let mut second = link.broker.consume().await.unwrap();
+    second.add(&topic(), 10).await.unwrap();
+    for (expected, redelivered) in [("b", true), ("c", true), ("d", true)] {
+        let again = delivery(&mut second).await;
+        // `d` took the room that the acknowledgement of `a` made, so it had been delivered as well.
+        assert_eq!((id(&again), again.redelivered), (expected, redelivered));
+    }
+    assert_eq!(embedded.messages(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_session_is_a_closed_one() {
+    let (_embedded, link) = bench();
+    send(&link, &["a"]).await;
+    let mut first = link.broker.consume().await.unwrap();
+    first.add(&topic(), 1).await.unwrap();
+    drop(delivery(&mut first).await);
+    drop(first);
+    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_of_one_lane_get_turns() {
+    let (_embedded, link) = bench();
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let mut session = link.broker.consume().await.unwrap();
+        session.add(&topic(), 100).await.unwrap();
+        sessions.push(session);
+    }
+    send(&link, &["a", "b", "c", "d", "e", "f"]).await;
+    for (session, expected) in sessions.iter_mut().zip([["a", "d"], ["b", "e"], ["c", "f"]]) {
+        for name in expected {
+            assert_eq!(id(&delivery(session).await), name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lane_is_reported_and_its_parked_messages_go_to_the_unrouted() {
+    let (embedded, link) = bench();
+    let mut session = link.broker.consume().await.unwrap();
+    session.add(&topic(), 1).await.unwrap();
+    let parked = message(Target::Parked(Park::Short, topic()), "parked");
+    link.broker.publish(vec![parked]).await.remove(0).unwrap();
+    embedded.delete_lane(&topic());
+    assert!(matches!(session.next().await, Intake::LaneLost { lane, .. } if lane == topic()));
+    assert!(session.lanes().is_empty());
+    link.world.clock.sleep(Duration::from_secs(31)).await;
+    assert_eq!(embedded.letters(Letters::Unrouted).len(), 1);
+    assert_eq!(link.broker.reroute(10).await.unwrap(), 0, "there still is no lane");
+    session.add(&topic(), 1).await.unwrap();
+    assert_eq!(link.broker.reroute(10).await.unwrap(), 1);
+    assert_eq!(id(&delivery(&mut session).await), "parked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_wakes_up_for_a_parked_message() {
+    let (_embedded, link) = bench();
+    let mut session = link.broker.consume().await.unwrap();
+    session.add(&topic(), 5).await.unwrap();
+    let parked = |park, id| message(Target::Parked(park, topic()), id);
+    let waiter = link.world.tasks.spawn(async move { (delivery(&mut session).await, delivery(&mut session).await) });
+    link.world.clock.sleep(Duration::from_millis(1)).await;
+    let start = link.world.clock.unix_ms();
+    for result in link.broker.publish(vec![parked(Park::Middle, "later"), parked(Park::Short, "first")]).await {
+        result.unwrap();
+    }
+    let (first, later) = waiter.await.unwrap();
+    assert_eq!((id(&first), id(&later)), ("first", "later"));
+    let waited = link.world.clock.unix_ms() - start;
+    assert!((120_000..120_010).contains(&waited), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_is_a_fault_and_not_a_hang() {
+    let (embedded, link) = bench();
+    embedded.set_blocked(Some("low on disk"));
+    let fault = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0).unwrap_err();
+    assert!(matches!(&fault, Fault::Unreachable { detail, .. } if detail.contains("low on disk")), "{fault}");
+    assert_eq!(link.broker.status().blocked.as_deref(), Some("low on disk"));
+    embedded.set_blocked(None);
+    send(&link, &["a"]).await;
+    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_unknown_and_the_call_has_happened() {
+    let (embedded, link) = bench();
+    let job = job(&link);
+    embedded.lose_store_answers(1);
+    assert!(link.store.enqueue(vec![job.clone()]).await.unwrap_err().is_unknown());
+    assert!(link.store.enqueue(vec![job]).await.unwrap().remove(0).unwrap().existed);
+    embedded.lose_confirms(1);
+    let lost = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0);
+    assert!(lost.unwrap_err().is_unknown());
+    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_away_does_nothing() {
+    let (embedded, link) = bench();
+    let job = job(&link);
+    embedded.set_store_away(Some("restarting"));
+    assert!(matches!(link.store.enqueue(vec![job.clone()]).await, Err(Fault::Unreachable { .. })));
+    embedded.set_store_away(None);
+    assert!(!link.store.enqueue(vec![job]).await.unwrap().remove(0).unwrap().existed);
+    let mut session = link.broker.consume().await.unwrap();
+    embedded.set_broker_away(Some("restarting"));
+    assert!(matches!(session.next().await, Intake::Ended { .. }));
+    assert!(!link.broker.status().connected);
+    assert!(link.broker.consume().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_store_declares_nobody_dead_until_all_could_renew() {
+    let (embedded, link) = bench();
+    let (job, me) = (job(&link), owner("a", 1));
+    let id = job.admission.id;
+    link.store.enqueue(vec![job]).await.unwrap();
+    let claim = crate::store::Claim {
+        id,
+        nonce: "n".into(),
+        generation: longshore_model::Generation::default(),
+        floor: longshore_model::Fence::default(),
+    };
+    link.store.claim(&me, 10, vec![claim]).await.unwrap();
+    link.world.clock.sleep(Duration::from_secs(1)).await;
+    embedded.restart_store();
+    assert!(link.store.rescue(10).await.unwrap().runnable.is_empty(), "nobody has renewed yet");
+    let renew = Renew { owner: owner("b", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new() };
+    let mut heart = link.store.heart().await.unwrap();
+    let renewed = heart.renew(&renew).await.unwrap();
+    assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + 10_000, 0));
+    assert!(link.store.rescue(10).await.unwrap().runnable.is_empty());
+    link.world.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(link.store.rescue(10).await.unwrap().runnable.len(), 1);
+    embedded.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wiped_store_knows_nothing_and_says_that_something_may_be_missed() {
+    let (embedded, link) = bench();
+    let (job, mut nudges) = (job(&link), link.store.nudges());
+    let id: JobId = job.admission.id;
+    link.store.enqueue(vec![job]).await.unwrap();
+    assert_eq!(nudges.recv().await.unwrap(), Nudge::Topics);
+    embedded.wipe_store();
+    assert_eq!(nudges.recv().await.unwrap(), Nudge::Missed);
+    assert_eq!(link.store.records(vec![id]).await.unwrap(), [None]);
+    assert!(link.store.topics().await.unwrap().is_empty());
+    embedded.check().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_name_in_one_namespace_is_one_backend_while_anybody_holds_it() {
+    let world = World::simulated(1);
+    let settings = Settings::embedded("shared");
+    let one = Link::connect(&settings, world.clone(), "one").await.unwrap();
+    let two = Link::connect(&settings, world.process(), "two").await.unwrap();
+    let other = Settings { namespace: Namespace::new("other").unwrap(), ..settings.clone() };
+    let apart = Link::connect(&other, world.process(), "three").await.unwrap();
+    one.store.know(vec![topic()]).await.unwrap();
+    assert_eq!(two.store.topics().await.unwrap(), [topic()]);
+    assert!(apart.store.topics().await.unwrap().is_empty());
+    drop((one, two));
+    let anew = Link::connect(&settings, world, "one").await.unwrap();
+    assert!(anew.store.topics().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_makes_a_member() {
+    let (_embedded, link) = bench();
+    let card = Card {
+        owner: owner("a", 5),
+        name: "a".into(),
+        cluster: "a".into(),
+        version: "0".into(),
+        started: 0,
+        capabilities: Vec::new(),
+        allowed: Default::default(),
+        slots: 1,
+        running: 0,
+        draining: false,
+        properties: std::collections::BTreeMap::new(),
+    };
+    let mut heart = link.store.heart().await.unwrap();
+    let beaten = heart.beat(&Beat { card, lease_ms: 10_000 }).await.unwrap();
+    assert!(beaten.coordinator && !beaten.superseded);
+    let view = link.store.view().await.unwrap();
+    assert_eq!((view.number, view.term, view.instances.len()), (1, 1, 1));
+    assert_eq!(view.instances[0].started, beaten.now);
+    link.world.clock.sleep(Duration::from_secs(11)).await;
+    let view = link.store.view().await.unwrap();
+    assert_eq!((view.number, view.instances.len(), view.coordinator), (2, 0, None));
+}
