@@ -30,6 +30,8 @@ pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 pub const QUEUE_NAME_BYTES: usize = 128;
 /// Most retries that may be asked for.
 pub const RETRIES: i32 = 1_000_000;
+/// The crash that gives a job up: that many processes went away while they ran it.
+pub const CRASHES: u32 = 3;
 /// Longest delay of a job, milliseconds: one year.
 pub const DELAY_MS: u64 = 366 * 86_400_000;
 /// Kept log lines of a job.

@@ -1,0 +1,321 @@
+//! One job before it is sent: what it is, and what its sender wants of it.
+//!
+//! A builder never fails half way: the first thing that is wrong with it is its answer when it is
+//! sent. Owns the precedence of options (sender, then kind of job, then queue) and the making of the
+//! envelope; sending it is [`crate::send`]'s work.
+
+use crate::connect::Producer;
+use crate::errors::{FileError, Refusal, SendError};
+use crate::files::Input;
+use crate::send::Sent;
+use crate::time::Time;
+use bytes::Bytes;
+use longshore_link::store::NewJob;
+use longshore_model::envelope::{Envelope, FileRef, Trace, VERSION, check_label};
+use longshore_model::record::{Admission, Expiry, Start};
+use longshore_model::{Job, JobId, JobOptions, Topic, limits, span};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// A job to be sent, with options. Made by [`Producer::job`] or [`Producer::raw`].
+#[derive(Debug, Clone)]
+#[must_use = "a job is sent by `.send().await`"]
+pub struct JobBuilder {
+    producer: Producer,
+    /// The first thing that is wrong with it.
+    wrong: Option<Refusal>,
+    id: JobId,
+    what: Option<(Topic, Box<RawValue>)>,
+    version: u32,
+    /// Defaults of the kind.
+    kind: JobOptions,
+    start: Start,
+    retries: Option<i32>,
+    retry_delay: Option<Duration>,
+    timeout: Option<Duration>,
+    expires: Option<Expiry>,
+    title: Option<String>,
+    labels: BTreeMap<String, String>,
+    created_by: Option<String>,
+    parent: Option<JobId>,
+    trace: Option<Trace>,
+    files: Vec<Input>,
+}
+
+impl Producer {
+    /// A job with options. `producer.send(job)` is the short form without.
+    #[expect(clippy::needless_pass_by_value, reason = "a job is given away")]
+    pub fn job<J: Job>(&self, job: J) -> JobBuilder {
+        let what = J::topic().map_err(Refusal::from).and_then(|topic| Ok((topic, to_raw(&job)?)));
+        JobBuilder::new(self, what, J::VERSION, J::options())
+    }
+
+    /// A job without a type: a topic and a payload that is JSON text. For tools; an application has types.
+    pub fn raw(&self, topic: &str, payload: &str) -> JobBuilder {
+        let what = Topic::new(topic).map_err(Refusal::from).and_then(|topic| Ok((topic, read_raw(payload)?)));
+        JobBuilder::new(self, what, 1, JobOptions::default())
+    }
+}
+
+fn to_raw<J: Serialize>(job: &J) -> Result<Box<RawValue>, Refusal> {
+    serde_json::value::to_raw_value(job).map_err(|error| Refusal::NotJson(error.to_string()))
+}
+
+fn read_raw(text: &str) -> Result<Box<RawValue>, Refusal> {
+    // Its size first: a parser should not see what is refused anyway.
+    if text.len() > limits::INLINE_BYTES {
+        return Err(Refusal::TooLarge { bytes: text.len() });
+    }
+    let not_json = |error: serde_json::Error| Refusal::NotJson(limits::cut(&error.to_string(), 300));
+    RawValue::from_string(text.to_owned()).map_err(not_json)
+}
+
+impl JobBuilder {
+    fn new(producer: &Producer, what: Result<(Topic, Box<RawValue>), Refusal>, version: u32, kind: JobOptions) -> Self {
+        let (what, wrong) = match what {
+            Ok(what) => (Some(what), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        Self {
+            id: producer.inner.link.world.job_id(None),
+            producer: producer.clone(),
+            wrong,
+            what,
+            version,
+            kind,
+            start: Start::Now,
+            retries: None,
+            retry_delay: None,
+            timeout: None,
+            expires: None,
+            title: None,
+            labels: BTreeMap::new(),
+            created_by: None,
+            parent: None,
+            trace: None,
+            files: Vec::new(),
+        }
+    }
+
+    /// The id it will have, unless [`Self::id`] sets another.
+    #[must_use]
+    pub const fn job_id(&self) -> JobId {
+        self.id
+    }
+
+    /// The id of the job, chosen by the caller: sending the same id again is answered as the first time, with
+    /// [`Sent::existed`], and makes no second job.
+    pub const fn id(mut self, id: JobId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Not to be run before so much time has passed, by the store's clock. Default at once.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.start = if delay.is_zero() { Start::Now } else { Start::After(span::ms(delay)) };
+        self
+    }
+
+    /// Not to be run before this time; a time in the past means at once.
+    pub fn at(mut self, time: impl Into<Time>) -> Self {
+        self.start = Start::At(time.into().unix_ms());
+        self
+    }
+
+    /// Failures allowed before the last one (`2` means three runs); -1 without end. Default: the kind's, else the
+    /// queue's.
+    pub const fn retries(mut self, retries: i32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Time between a failure and the next attempt. Default: the kind's, else the queue's.
+    pub const fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = Some(delay);
+        self
+    }
+
+    /// Longest run of one attempt. Default: the kind's, else the queue's.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Dropped when it was not started so long after it was accepted. Default: the kind's, else never.
+    pub fn expires_in(mut self, span: Duration) -> Self {
+        self.expires = Some(Expiry::After(span::ms(span)));
+        self
+    }
+
+    /// Dropped when it was not started before this time.
+    pub fn expires_at(mut self, time: impl Into<Time>) -> Self {
+        self.expires = Some(Expiry::At(time.into().unix_ms()));
+        self
+    }
+
+    /// A label to find it by; at most 32.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// A title for people.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Who sends it, for people. Default: [`crate::ProducerOptions::created_by`].
+    pub fn created_by(mut self, who: impl Into<String>) -> Self {
+        self.created_by = Some(who.into());
+        self
+    }
+
+    /// The job on whose behalf it is sent.
+    pub const fn parent(mut self, parent: JobId) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// W3C trace context, as the headers `traceparent` and `tracestate` spell it.
+    pub fn trace(mut self, traceparent: impl Into<String>, tracestate: Option<String>) -> Self {
+        self.trace = Some(Trace { traceparent: traceparent.into(), tracestate });
+        self
+    }
+
+    /// A payload file, read when the job is sent; it is in the attempt's input directory under its own name before
+    /// the handler starts.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => self.files.push(Input::Path { name: name.to_owned(), path: path.to_owned() }),
+            None => {
+                let why = format!("file {}: its name must be plain text; give one with `file_as`", path.display());
+                self.wrong.get_or_insert_with(|| FileError::Name(why).into());
+            }
+        }
+        self
+    }
+
+    /// As [`Self::file`], under another name.
+    pub fn file_as(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Self {
+        self.files.push(Input::Path { name: name.into(), path: path.as_ref().to_owned() });
+        self
+    }
+
+    /// A payload file whose content is at hand.
+    pub fn file_bytes(mut self, name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        self.files.push(Input::Bytes { name: name.into(), bytes: bytes.into() });
+        self
+    }
+
+    /// Sends the job.
+    ///
+    /// # Errors
+    /// [`SendError`], within the producer's deadline: refused, not sent, or unknown.
+    pub async fn send(self) -> Result<Sent, SendError> {
+        let producer = self.producer.clone();
+        producer.send_built(self).await
+    }
+
+    /// Checks everything and puts payload files where they belong.
+    pub(crate) async fn prepare(self) -> Result<Prepared, Refusal> {
+        self.check()?;
+        let payload_bytes = self.what.as_ref().map_or(0, |(_, payload)| payload.get().len());
+        let files = if self.files.is_empty() {
+            Vec::new()
+        } else {
+            let Producer { inner } = &self.producer;
+            let room = limits::INLINE_BYTES.saturating_sub(payload_bytes);
+            crate::files::place(&self.files, room, &inner.link.blobs, inner.options.max_file_bytes).await?
+        };
+        self.build(files)
+    }
+
+    /// What can be said before any file was read.
+    fn check(&self) -> Result<(), Refusal> {
+        if let Some(refusal) = &self.wrong {
+            return Err(refusal.clone());
+        }
+        let payload_bytes = self.what.as_ref().map_or(0, |(_, payload)| payload.get().len());
+        if payload_bytes > limits::INLINE_BYTES {
+            return Err(Refusal::TooLarge { bytes: payload_bytes });
+        }
+        let late = |ms: u64| ms > limits::DELAY_MS;
+        if matches!(self.start, Start::After(ms) if late(ms)) {
+            return Err(Refusal::OutOfBounds("delay: more than a year".into()));
+        }
+        if let Start::At(at) = self.start
+            && late(at.saturating_sub(self.producer.inner.link.world.clock.unix_ms()))
+        {
+            return Err(Refusal::OutOfBounds("at: more than a year from now".into()));
+        }
+        if self.files.len() > limits::FILES {
+            let why = format!("files: {} is more than {}", self.files.len(), limits::FILES);
+            return Err(Refusal::OutOfBounds(why));
+        }
+        self.labels.iter().try_for_each(|(name, value)| check_label(name, value)).map_err(Refusal::OutOfBounds)
+    }
+
+    fn build(self, files: Vec<FileRef>) -> Result<Prepared, Refusal> {
+        let Producer { inner } = &self.producer;
+        let Some((topic, payload)) = self.what else {
+            return Err(Refusal::NotJson("there is none".into()));
+        };
+        let queue = inner.options.queues.resolve(&topic);
+        let expires = self.expires.or_else(|| self.kind.expires_in.map(|span| Expiry::After(span::ms(span))));
+        let retries = self.retries.or(self.kind.retries);
+        let envelope = Envelope {
+            v: VERSION,
+            id: self.id,
+            topic: topic.clone(),
+            payload,
+            payload_version: self.version,
+            queue: Some(queue.name.clone()),
+            title: self.title,
+            labels: self.labels,
+            retries,
+            retry_delay_ms: self.retry_delay.or(self.kind.retry_delay).map(span::ms),
+            timeout_ms: self.timeout.or(self.kind.timeout).map(span::ms),
+            expires_ms: match expires {
+                Some(Expiry::At(at)) => Some(at),
+                // By this machine's clock, and only for a store that lost the job; the store goes by its own.
+                Some(Expiry::After(ms)) => Some(inner.link.world.clock.unix_ms().saturating_add(ms)),
+                None => None,
+            },
+            created_by: self.created_by.or_else(|| inner.options.created_by.clone()),
+            parent: self.parent,
+            retry_of: None,
+            trace: self.trace,
+            files,
+        };
+        let admission = Admission {
+            id: self.id,
+            topic,
+            queue: queue.name,
+            start: self.start,
+            max_retries: retries.unwrap_or(queue.config.retries),
+            max_crashes: limits::CRASHES,
+            expires,
+        };
+        Prepared::new(admission, envelope, None)
+    }
+}
+
+/// A job that is ready to be accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) job: NewJob,
+    pub(crate) trace: Option<Trace>,
+}
+
+impl Prepared {
+    pub(crate) fn new(admission: Admission, envelope: Envelope, retry_of: Option<JobId>) -> Result<Self, Refusal> {
+        let bytes = Bytes::from(envelope.encode()?);
+        let Envelope { labels, trace, .. } = envelope;
+        Ok(Self { job: NewJob { admission, envelope: bytes, labels, retry_of }, trace })
+    }
+}

@@ -1,0 +1,149 @@
+//! The producer itself: what it is connected to, and the two things that go on behind the calls.
+//!
+//! Owns the choice of defaults ([`ProducerOptions`]) and the tasks that all clones share: the
+//! collector of enqueues and the one that takes published jobs out of the outbox. Both end by
+//! themselves when the last clone is gone; neither is needed for what was promised (the relay of any
+//! consumer publishes what a producer left behind).
+
+use crate::outcome::Waiters;
+use longshore_link::batch::{Batcher, Bounds};
+use longshore_link::error::{Fault, NotAccepted, Service};
+use longshore_link::store::{Accepted, NewJob, Store};
+use longshore_link::Link;
+use longshore_model::limits;
+use longshore_model::queue::Queues;
+use longshore_model::settings::Settings;
+use longshore_model::{Generation, JobId};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Defaults of everything that a producer sends.
+#[derive(Debug, Clone)]
+pub struct ProducerOptions {
+    /// Longest time from a call of `send` to its answer. Default 10 s.
+    pub deadline: Duration,
+    /// The queues, which give jobs their retries and delays where neither sender nor kind does. Default: the main
+    /// queue alone.
+    pub queues: Queues,
+    /// What jobs say of who sent them, where the sender does not. Default nothing.
+    pub created_by: Option<String>,
+    /// How often outcomes that are waited for are asked for, in case a nudge was lost. Default 2 s.
+    pub ask_again: Duration,
+    /// Largest payload file, bytes. Default 32 MiB.
+    pub max_file_bytes: u64,
+}
+
+impl Default for ProducerOptions {
+    fn default() -> Self {
+        Self::from_settings(&Settings::default())
+    }
+}
+
+impl ProducerOptions {
+    /// What the settings say.
+    #[must_use]
+    pub fn from_settings(settings: &Settings) -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            queues: Queues::default(),
+            created_by: settings.instance.name.clone(),
+            ask_again: settings.lease.beat,
+            max_file_bytes: settings.blobs.max_file_bytes,
+        }
+    }
+}
+
+/// Sends jobs, waits for them, finds and controls them. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Producer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+pub(crate) type Admitted = Result<Accepted, NotAccepted>;
+
+pub(crate) struct Inner {
+    pub(crate) link: Link,
+    pub(crate) options: ProducerOptions,
+    /// Concurrent single sends share calls to the store.
+    pub(crate) enqueue: Batcher<NewJob, Admitted>,
+    /// Grows only with accepted sends, of which there are none while the store is away: hence no bound.
+    published: mpsc::UnboundedSender<Mark>,
+    /// Started with the first outcome that somebody waits for.
+    pub(crate) waiters: OnceLock<Waiters>,
+}
+
+enum Mark {
+    Published(JobId, Generation),
+    /// Answered when everything before it was marked.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Producer {
+    /// A producer on connections that exist. To be called on a runtime.
+    #[must_use]
+    pub fn connect_with(link: Link, options: ProducerOptions) -> Self {
+        let store = Arc::clone(&link.store);
+        let fault = |detail: &str| Fault::unknown(Service::Store, detail);
+        let enqueue = Batcher::start(&link.world.tasks, Bounds::default(), fault, move |jobs| {
+            let store = Arc::clone(&store);
+            async move { store.enqueue(jobs).await }
+        });
+        let (published, marks) = mpsc::unbounded_channel();
+        drop(link.world.tasks.spawn(mark(Arc::clone(&link.store), marks)));
+        Self { inner: Arc::new(Inner { link, options, enqueue, published, waiters: OnceLock::new() }) }
+    }
+
+    /// The connections, for whatever this crate does not offer.
+    #[must_use]
+    pub fn link(&self) -> &Link {
+        &self.inner.link
+    }
+
+    /// Waits until the store knows what was published. A short-lived program calls it before it ends: without it,
+    /// the relay publishes its last jobs a second time after two seconds, which costs a message and nothing else.
+    pub async fn flush(&self) {
+        let (done, waiter) = oneshot::channel();
+        if self.inner.published.send(Mark::Flush(done)).is_ok() {
+            let _ = self.inner.link.world.clock.timeout(self.inner.options.deadline, waiter).await;
+        }
+    }
+}
+
+impl Inner {
+    /// Has a published job taken out of the outbox, later.
+    pub(crate) fn mark_published(&self, id: JobId, generation: Generation) {
+        // The task lives as long as this sender, unless the runtime is going away.
+        let _ = self.published.send(Mark::Published(id, generation));
+    }
+}
+
+/// Takes published jobs out of the outbox, as many as there are in one call. What cannot be taken out is published
+/// again by the relay and claimed once: so a fault is not repeated.
+async fn mark(store: Arc<dyn Store>, mut marks: mpsc::UnboundedReceiver<Mark>) {
+    let mut batch = Vec::with_capacity(limits::BATCH);
+    while marks.recv_many(&mut batch, limits::BATCH).await > 0 {
+        let (mut jobs, mut flushed) = (Vec::with_capacity(batch.len()), Vec::new());
+        for mark in batch.drain(..) {
+            match mark {
+                Mark::Published(id, generation) => jobs.push((id, generation)),
+                Mark::Flush(done) => flushed.push(done),
+            }
+        }
+        if !jobs.is_empty()
+            && let Err(fault) = store.published(jobs).await
+        {
+            tracing::debug!(%fault, "published jobs stay in the outbox; the relay will publish them once more");
+        }
+        for done in flushed {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What can go wrong, as types: refused (change something), unreachable (it did not happen, try again), unknown
+//! (it may have happened, repeat it with the same id).
+//!
+//! Messages name the thing and the remedy. Nothing here holds an address with a password.
+
+use longshore_link::Fault;
+use longshore_link::error::NotAccepted;
+use longshore_model::envelope::BadEnvelope;
+use longshore_model::topic::BadTopic;
+use longshore_model::{JobId, State, limits};
+use std::path::PathBuf;
+
+/// Why a job was not sent, or not surely. See the three variants: each asks for something else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Nothing was stored, and sending the same again is refused again: something has to change.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The job was surely not accepted before the deadline: nothing was stored. Sending it again later is right.
+    #[error("job {id} was not sent: {fault}")]
+    Unreachable {
+        /// The id that the job would have had.
+        id: JobId,
+        /// The last thing that was seen.
+        fault: Fault,
+    },
+    /// The deadline passed without an answer: the job may have been accepted. Sending it again is safe with the same
+    /// id ([`JobBuilder::id`](crate::JobBuilder::id)), and only with that.
+    #[error(
+        "the outcome of sending job {id} is unknown: {fault}; repeat it with the same id, or look it up under that id"
+    )]
+    Unknown {
+        /// The job.
+        id: JobId,
+        /// The last thing that was seen.
+        fault: Fault,
+    },
+}
+
+impl SendError {
+    /// Whether the same job can be sent again, with the same id, without changing anything.
+    #[must_use]
+    pub const fn may_repeat(&self) -> bool {
+        !matches!(self, Self::Refused(_))
+    }
+
+    /// Whether the job may have been accepted all the same.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+
+    /// The reason of a refusal.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+/// Why a job is refused. Nothing was stored for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The topic breaks the grammar.
+    #[error(transparent)]
+    Topic(#[from] BadTopic),
+    /// The payload is not JSON, or its type cannot be written as JSON.
+    #[error("the payload is not JSON: {0}")]
+    NotJson(String),
+    /// The payload is larger than what travels inline.
+    #[error(
+        "the payload has {bytes} bytes, more than {max}; send large input as a file (`.file(path)`, `--input FILE`)",
+        max = limits::INLINE_BYTES
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// An option, a label, the title or the nesting of the payload is out of bounds.
+    #[error("the job is refused: {0}")]
+    OutOfBounds(String),
+    /// A payload file cannot be sent.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The store has its reason: the id is taken, the namespace is full of topics, …
+    #[error(transparent)]
+    NotAccepted(#[from] NotAccepted),
+    /// The store refuses for a reason that somebody has to remove: rights, memory, a wrong version.
+    #[error("{0}")]
+    Store(Fault),
+}
+
+impl From<BadEnvelope> for Refusal {
+    fn from(bad: BadEnvelope) -> Self {
+        match bad {
+            BadEnvelope::TooLarge(bytes) => Self::TooLarge { bytes },
+            BadEnvelope::Malformed(why) => Self::NotJson(why),
+            BadEnvelope::OutOfBounds(why) => Self::OutOfBounds(why),
+            other @ BadEnvelope::TooNew(_) => Self::OutOfBounds(other.to_string()),
+        }
+    }
+}
+
+/// Why a file could not be read, kept or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The name cannot be used in the attempt's directory.
+    #[error("{0}")]
+    Name(String),
+    /// The local file system said no.
+    #[error("file {}: {detail}", path.display())]
+    Local {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// Larger than `blobs.max_file_bytes`.
+    #[error("file `{name}` has {bytes} bytes, more than {max} (setting blobs.max_file_bytes)")]
+    TooLarge {
+        /// Its name.
+        name: String,
+        /// Its size.
+        bytes: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// The place of payload files did not take it, does not have it, or has something else under its digest.
+    #[error("file `{name}`: {detail}")]
+    Blob {
+        /// Its name.
+        name: String,
+        /// What was said.
+        detail: String,
+    },
+}
+
+/// Why a question about jobs has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The store gave no answer; asking again is safe.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A topic pattern breaks the grammar.
+    #[error(transparent)]
+    Pattern(#[from] BadTopic),
+    /// What the store holds of a job cannot be read.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// Why waiting for an outcome ended without one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// The job did not end within the time given. It goes on; wait again, or stop it.
+    #[error("job {id} has not ended after {}; it goes on: wait longer, or see why it waits with `show`", longshore_model::span::show(*after))]
+    TimedOut {
+        /// The job.
+        id: JobId,
+        /// How long was waited.
+        after: std::time::Duration,
+    },
+    /// The store has no such job: it never had, or the job ended and was removed or purged before anybody asked.
+    #[error("there is no job {0}: the id is wrong, or it has ended and was removed")]
+    Gone(JobId),
+    /// What the store holds of the job cannot be read.
+    #[error("{0}")]
+    Damaged(String),
+    /// This process is shutting down.
+    #[error("job {0} is not waited for any more: this process is shutting down")]
+    ShutDown(JobId),
+}
+
+/// Why the result of a job is not what the caller asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResultError {
+    /// The job did not succeed.
+    #[error("job {id} ended as {state}: {message}")]
+    Failed {
+        /// The job.
+        id: JobId,
+        /// How it ended.
+        state: State,
+        /// What its last attempt said.
+        message: String,
+    },
+    /// It succeeded, and its result is of another shape.
+    #[error("the result of job {id} is not what was asked for: {detail}")]
+    Shape {
+        /// The job.
+        id: JobId,
+        /// What does not fit.
+        detail: String,
+    },
+}
+
+/// Why a job of the history was not sent again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RetryError {
+    /// There is no such job.
+    #[error("there is no job {0}: the id is wrong, or it was removed")]
+    NotFound(JobId),
+    /// It has not ended.
+    #[error("job {id} is {state}: only a job that has ended can be retried")]
+    NotEnded {
+        /// The job.
+        id: JobId,
+        /// Where it is.
+        state: State,
+    },
+    /// What the store holds of it cannot be read.
+    #[error("{0}")]
+    Damaged(String),
+    /// The store gave no answer when it was looked up; nothing was sent.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Sending the new job failed.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}

@@ -1,0 +1,240 @@
+//! Finding jobs (J08 to J11), and looking at the whole: counts, topics, topology.
+//!
+//! Everything here reads; what it answers is a picture of one moment and never changes (J11). One
+//! job that cannot be read is named and does not hide its neighbours.
+
+use crate::connect::Producer;
+use crate::errors::QueryError;
+use crate::time::Time;
+use longshore_link::error::{Fault, Service};
+use longshore_link::store::{Counts, Query};
+use longshore_model::snapshot::{JobView, Snapshot};
+use longshore_model::topology::View;
+use longshore_model::{JobId, State, Topic, TopicPattern, limits, span};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Most jobs that the store lists in one call.
+const PAGE: usize = 1_000;
+
+/// A question for jobs. Unfinished jobs come oldest first, history newest end first. Made by [`Producer::jobs`].
+#[derive(Debug, Clone)]
+#[must_use = "a question is asked by `.list().await`"]
+pub struct Find {
+    producer: Producer,
+    query: Query,
+    within: Option<Duration>,
+    wrong: Option<QueryError>,
+}
+
+/// One page of jobs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Jobs {
+    /// The jobs, without [`JobView::waiting`]; [`Producer::show`] fills that in.
+    pub jobs: Vec<JobView>,
+    /// Where the next page begins, for [`Find::from_cursor`]; `None` at the end.
+    pub next: Option<String>,
+    /// Jobs that cannot be read, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Damaged>,
+}
+
+/// A job that the store holds and nobody can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// The job.
+    pub id: JobId,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl Find {
+    /// Only jobs in this state; several calls mean any of them.
+    pub fn state(mut self, state: State) -> Self {
+        self.query.states.push(state);
+        self
+    }
+
+    /// Only jobs in any of these states.
+    pub fn states(mut self, states: impl IntoIterator<Item = State>) -> Self {
+        self.query.states.extend(states);
+        self
+    }
+
+    /// Only jobs that have not ended.
+    pub fn unfinished(self) -> Self {
+        self.states(State::ALL.into_iter().filter(|state| !state.is_terminal()))
+    }
+
+    /// Only jobs that have ended.
+    pub fn history(self) -> Self {
+        self.states(State::ALL.into_iter().filter(|state| state.is_terminal()))
+    }
+
+    /// Only jobs that have ended otherwise than well.
+    pub fn failed(self) -> Self {
+        self.states(State::ALL.into_iter().filter(|state| state.is_terminal() && *state != State::Succeeded))
+    }
+
+    /// Only jobs of these topics: `a/b`, `a/*`, `a/**` or `**`.
+    pub fn topic(mut self, pattern: &str) -> Self {
+        match TopicPattern::new(pattern) {
+            Ok(pattern) => self.query.topic = Some(pattern),
+            Err(bad) => self.wrong = self.wrong.or_else(|| Some(bad.into())),
+        }
+        self
+    }
+
+    /// Only jobs that were accepted under this queue.
+    pub fn queue(mut self, name: impl Into<String>) -> Self {
+        self.query.queue = Some(name.into());
+        self
+    }
+
+    /// Only jobs with this label; several calls mean all of them.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.query.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Only jobs accepted at or after this time, by the store's clock.
+    pub fn since(mut self, time: impl Into<Time>) -> Self {
+        self.query.since = Some(time.into().unix_ms());
+        self
+    }
+
+    /// Only jobs accepted within the last so much time, by the store's clock.
+    pub const fn within(mut self, span: Duration) -> Self {
+        self.within = Some(span);
+        self
+    }
+
+    /// At most so many; default 100, 0 for all.
+    pub const fn limit(mut self, limit: usize) -> Self {
+        self.query.limit = if limit == 0 { usize::MAX } else { limit };
+        self
+    }
+
+    /// Goes on where an earlier page ended ([`Jobs::next`]).
+    pub fn from_cursor(mut self, cursor: impl Into<String>) -> Self {
+        self.query.cursor = Some(cursor.into());
+        self
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the store gives no answer or the pattern is illegal.
+    pub async fn list(self) -> Result<Jobs, QueryError> {
+        let (producer, ids, next) = self.gather().await?;
+        let (mut jobs, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
+        for (id, snapshot) in producer.load(&ids).await? {
+            // One that was purged since is not there any more.
+            let Some(snapshot) = snapshot else { continue };
+            match JobView::build(snapshot) {
+                Ok(view) => jobs.push(view),
+                Err(detail) => damaged.push(Damaged { id, detail }),
+            }
+        }
+        Ok(Jobs { jobs, next, damaged })
+    }
+
+    /// Asks for the ids only.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub async fn ids(self) -> Result<Vec<JobId>, QueryError> {
+        Ok(self.gather().await?.1)
+    }
+
+    /// The first job that fits (J08).
+    ///
+    /// # Errors
+    /// As [`Self::list`]; [`QueryError::Damaged`] when the first one cannot be read.
+    pub async fn first(self) -> Result<Option<JobView>, QueryError> {
+        let mut found = self.limit(1).list().await?;
+        match found.damaged.pop() {
+            Some(damaged) => Err(QueryError::Damaged(damaged.detail)),
+            None => Ok(found.jobs.pop()),
+        }
+    }
+
+    async fn gather(self) -> Result<(Producer, Vec<JobId>, Option<String>), QueryError> {
+        let Self { producer, mut query, within, wrong } = self;
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        let store = &producer.inner.link.store;
+        if let Some(within) = within {
+            let from = store.ping().await?.saturating_sub(span::ms(within));
+            query.since = Some(query.since.map_or(from, |since| since.max(from)));
+        }
+        let (wanted, mut ids) = (query.limit, Vec::new());
+        loop {
+            query.limit = (wanted - ids.len()).min(PAGE);
+            let page = store.find(query.clone()).await?;
+            ids.extend(page.jobs);
+            if page.next.is_none() || ids.len() >= wanted {
+                return Ok((producer, ids, page.next));
+            }
+            query.cursor = page.next;
+        }
+    }
+}
+
+impl Producer {
+    /// Asks for jobs; without restrictions, all of them.
+    pub fn jobs(&self) -> Find {
+        let query = Query { limit: 100, ..Query::default() };
+        Find { producer: self.clone(), query, within: None, wrong: None }
+    }
+
+    /// One job, finished or not, with the reason why it waits; `None` when there is none under this id.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the store gives no answer, or cannot be understood.
+    pub async fn show(&self, id: JobId) -> Result<Option<JobView>, QueryError> {
+        let Some((_, Some(snapshot))) = self.load(&[id]).await?.pop() else { return Ok(None) };
+        JobView::build(snapshot).map(Some).map_err(QueryError::Damaged)
+    }
+
+    /// How many jobs are in each state, by topic.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn counts(&self) -> Result<Counts, Fault> {
+        self.inner.link.store.counts().await
+    }
+
+    /// The live instances.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn topology(&self) -> Result<View, Fault> {
+        self.inner.link.store.view().await
+    }
+
+    /// Every known topic.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn topics(&self) -> Result<Vec<Topic>, Fault> {
+        self.inner.link.store.topics().await
+    }
+
+    /// Reads jobs, as many as there are, in calls of bounded size.
+    pub(crate) async fn load(&self, ids: &[JobId]) -> Result<Vec<(JobId, Option<Snapshot>)>, Fault> {
+        let mut found = Vec::with_capacity(ids.len());
+        for part in ids.chunks(limits::BATCH) {
+            let snapshots = self.inner.link.store.load(part.to_vec()).await?;
+            if snapshots.len() != part.len() {
+                return Err(Fault::refused(
+                    Service::Store,
+                    "it answered for another number of jobs; check its version",
+                ));
+            }
+            found.extend(part.iter().copied().zip(snapshots));
+        }
+        Ok(found)
+    }
+}
