@@ -45,11 +45,25 @@ impl Link {
         match kind(settings.broker.url.reveal(), settings.store.url.reveal())? {
             Kind::Embedded(name) => {
                 let embedded = registry::open(name, &settings.namespace, &world);
-                Ok(embedded.link(world))
+                let link = embedded.link(world);
+                let blobs = blobs(settings, &link.world, Some(&link.blobs)).await?;
+                Ok(Self { blobs, ..link })
             }
             Kind::Services => services(settings, world, role).await,
         }
     }
+}
+
+/// The place of payload files: an empty address is that of the embedded backend, or none.
+async fn blobs(settings: &Settings, world: &World, embedded: Option<&Blobs>) -> Result<Blobs, Fault> {
+    let url = &settings.blobs.url;
+    if let Some(name) = url.reveal().strip_prefix("embedded:") {
+        return Ok(registry::open(name, &settings.namespace, world).blobs());
+    }
+    if url.is_empty() {
+        return Ok(embedded.cloned().unwrap_or_else(|| Blobs::nowhere(world)));
+    }
+    Blobs::open(url, world).await
 }
 
 #[expect(clippy::unused_async, reason = "the services are connected here")]

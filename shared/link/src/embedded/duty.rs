@@ -15,7 +15,7 @@ impl Core {
 
     pub(super) fn rescue(&mut self, limit: usize) -> Moved {
         let now = self.now();
-        let mut moved = Moved::default();
+        let mut moved = Moved { now, ..Moved::default() };
         if !self.leases.may_rescue(now) {
             return moved;
         }
@@ -49,7 +49,7 @@ impl Core {
 
     pub(super) fn promote(&mut self, limit: usize) -> Moved {
         let now = self.now();
-        let mut moved = Moved::default();
+        let mut moved = Moved { now, ..Moved::default() };
         while let Some(id) = self.first_due(now) {
             if moved.runnable.len() >= limit {
                 moved.more = true;

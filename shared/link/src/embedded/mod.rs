@@ -79,7 +79,7 @@ impl Embedded {
                 exchange: Mutex::default(),
                 store_weather: Weather::fair(Service::Store),
                 broker_weather: Weather::fair(Service::Broker),
-                blobs: Blobs::in_memory(),
+                blobs: Blobs::in_memory(world),
             }),
         }
     }
@@ -91,8 +91,13 @@ impl Embedded {
             world,
             store: Arc::new(EmbeddedStore::new(self.backend.clone())),
             broker: Arc::new(EmbeddedBroker::new(self.backend.clone())),
-            blobs: self.backend.blobs.clone().keeping(self.backend.clone()),
+            blobs: self.blobs(),
         }
+    }
+
+    /// The blobs of this backend, which keep it alive.
+    pub(crate) fn blobs(&self) -> Blobs {
+        self.backend.blobs.clone().keeping(self.backend.clone())
     }
 
     /// The store loses everything it held.
