@@ -1,6 +1,6 @@
 //! Placeholder.
 
-// So that `derive(Job)` finds this crate under its own name inside it as well.
+#[allow(unused_extern_crates, reason = "derive(Job) names this crate by its name, in its own tests as well")]
 extern crate self as longshore_consumer;
 
 pub use longshore_macros::Job;

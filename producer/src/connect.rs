@@ -6,10 +6,10 @@
 //! consumer publishes what a producer left behind).
 
 use crate::outcome::Waiters;
+use longshore_link::Link;
 use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
 use longshore_link::store::{Accepted, NewJob, Store};
-use longshore_link::Link;
 use longshore_model::limits;
 use longshore_model::queue::Queues;
 use longshore_model::settings::Settings;

@@ -9,6 +9,7 @@ mod find;
 mod follow;
 mod outcome;
 mod send;
+pub mod settings;
 pub mod testing;
 mod time;
 
@@ -24,13 +25,14 @@ pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
 pub use outcome::{Outcome, Report};
 pub use send::{Custody, IntoJob, Sent};
+pub use settings::SettingsError;
 pub use time::Time;
 
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
 pub use longshore_model::queue::{QueueConfig, Queues};
-pub use longshore_model::settings::Settings;
+pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
 pub use longshore_model::topology::View;
 pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Topic, TopicPattern};

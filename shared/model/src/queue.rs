@@ -40,6 +40,21 @@ pub struct QueueConfig {
     pub ranking: i32,
 }
 
+/// Something wrong with one field of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// The field, as in the settings.
+    pub field: &'static str,
+    /// What is wrong, and the remedy.
+    pub why: String,
+}
+
+impl fmt::Display for FieldProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.why)
+    }
+}
+
 /// How long ended jobs are kept; what is `None` is left to the settings `retention.succeeded` and `retention.failed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Keep {
@@ -66,40 +81,47 @@ impl QueueConfig {
         }
     }
 
-    /// Everything that is wrong with this queue on a machine with so many cores; sentences that start with the
-    /// field's name.
+    /// Whether two queues would have one name, once it is made legal.
+    pub(crate) fn same_name(&self, other: &Self) -> bool {
+        legal_name(&self.name) == legal_name(&other.name)
+    }
+
+    /// Everything that is wrong with this queue on a machine with so many cores.
     #[must_use]
-    pub fn problems(&self, cores: usize) -> Vec<String> {
+    pub fn problems(&self, cores: usize) -> Vec<FieldProblem> {
         let mut problems = Vec::new();
-        let mut wrong = |text: String| problems.push(text);
+        let mut wrong = |field, why| problems.push(FieldProblem { field, why });
         if self.name.trim().is_empty() {
-            wrong("name: it is empty; give the queue a name, such as `media`".into());
+            wrong("name", "it is empty; give the queue a name, such as `media`".into());
         } else if self.name.len() > limits::QUEUE_NAME_BYTES {
-            wrong(format!("name: {} bytes is more than {}", self.name.len(), limits::QUEUE_NAME_BYTES));
+            wrong("name", format!("{} bytes is more than {}", self.name.len(), limits::QUEUE_NAME_BYTES));
         }
         if self.topics.is_empty() && self.name != MAIN {
-            wrong("topics: there are none; list the topics or patterns that it takes, such as [\"media/**\"]".into());
+            wrong("topics", "there are none; list the topics or patterns that it takes, such as [\"media/**\"]".into());
         }
         if self.max_parallel.effective(cores) < 1 {
             let parallel = self.max_parallel;
-            wrong(format!("max_parallel: {parallel} of {cores} cores rounds to 0 jobs; write 1 or a larger fraction"));
+            wrong(
+                "max_parallel",
+                format!("{parallel} of {cores} cores rounds to 0 jobs; write 1 or a larger fraction"),
+            );
         }
         if !(-1..=limits::RETRIES).contains(&self.retries) {
-            wrong(format!("retries: {} is not -1 (without end) to {}", self.retries, limits::RETRIES));
+            wrong("retries", format!("{} is not -1 (without end) to {}", self.retries, limits::RETRIES));
         }
         let year = Duration::from_millis(limits::DELAY_MS);
         if self.retry_delay > year {
-            wrong("retry_delay: more than a year".into());
+            wrong("retry_delay", "more than a year".into());
         }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            wrong("timeout: 0 would never let a job run; leave it out for no limit".into());
+            wrong("timeout", "0 would never let a job run; leave it out for no limit".into());
         }
         if let Backoff::Exponential { factor, max } = self.backoff {
             if !(2..=100).contains(&factor) {
-                wrong(format!("backoff.factor: {factor} is not 2 to 100"));
+                wrong("backoff.factor", format!("{factor} is not 2 to 100"));
             }
             if max < self.retry_delay {
-                wrong("backoff.max: it is shorter than retry_delay; make it longer, or use fixed back-off".into());
+                wrong("backoff.max", "it is shorter than retry_delay; make it longer, or use fixed back-off".into());
             }
         }
         problems
@@ -152,8 +174,7 @@ impl Queues {
         for (index, config) in configs.iter().enumerate() {
             let shown = format!("queue {} `{}`", index + 1, limits::cut(&config.name, 80));
             problems.extend(config.problems(cores).into_iter().map(|problem| format!("{shown}: {problem}")));
-            let same = |other: &&QueueConfig| legal_name(&other.name) == legal_name(&config.name);
-            if let Some(other) = configs[..index].iter().find(same) {
+            if let Some(other) = configs[..index].iter().find(|other| other.same_name(config)) {
                 problems.push(format!("{shown}: name: the queue `{}` has it already; choose another", other.name));
             }
         }

@@ -170,7 +170,7 @@ impl TopicPattern {
     pub fn new(text: &str) -> Result<Self, BadTopic> {
         let what = "topic pattern";
         if text == "**" {
-            return Ok(Self { base: String::new(), reach: Reach::Descendants });
+            return Ok(Self::everything());
         }
         if text == "*" {
             let why = "a bare `*` matches nothing useful; write `**` for every topic or `a/*` for the children of `a`";
@@ -189,6 +189,12 @@ impl TopicPattern {
         }
         check(what, base)?;
         Ok(Self { base: base.to_owned(), reach })
+    }
+
+    /// The pattern `**`, which takes every topic.
+    #[must_use]
+    pub const fn everything() -> Self {
+        Self { base: String::new(), reach: Reach::Descendants }
     }
 
     /// Parses a queue pattern of the seed systems: `a` itself, `a.` or `a/.` direct children, `a*` or `a/*`

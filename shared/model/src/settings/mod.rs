@@ -1,7 +1,31 @@
-//! Settings: what can be set, its default, and what is wrong with a given set of values.
+//! Settings: what can be set, its default, where each value comes from, and everything that is wrong with it.
+//!
+//! [`Settings::read`] puts the layers on top of each other (defaults, then the file, then the
+//! environment, then flags) and answers with every problem at once. It is pure: texts come in;
+//! finding them is the producer crate's work. One table, [`KEYS`], says what there is to set; reading,
+//! printing and the manual all go by it. The lists `[[queues]]` and `[[handlers]]` come from the file alone.
+
+mod check;
+mod handlers;
+mod keys;
+mod layers;
+mod problems;
+mod queues;
+mod table;
+#[cfg(test)]
+mod tests;
+mod urls;
+
+pub use handlers::{HANDLER_FIELDS, HandlerConfig, Run};
+pub use keys::{KEYS, Key};
+pub use layers::{Loaded, SettingRow};
+pub use problems::{Origin, Problem, Problems};
+pub use queues::QUEUE_FIELDS;
 
 use crate::names::Namespace;
 use crate::secret::Secret;
+use crate::topology::Allowed;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +44,14 @@ pub struct Settings {
     pub instance: InstanceSettings,
     /// Leases and beats.
     pub lease: LeaseSettings,
+    /// Sending jobs.
+    pub send: SendSettings,
+    /// How long ended jobs are kept.
+    pub retention: RetentionSettings,
+    /// Health and metrics endpoints of the consumer program.
+    pub health: HealthSettings,
+    /// What the programs write about themselves.
+    pub log: LogSettings,
     /// Whether a process whose broker or store is away at start waits for it.
     pub on_unreachable: OnUnreachable,
 }
@@ -68,6 +100,8 @@ pub struct InstanceSettings {
     pub cluster: Option<String>,
     /// Where it keeps its id and its lock; `<state directory>/longshore/<namespace>/<name>` by default.
     pub home: Option<PathBuf>,
+    /// Which topics it may take at all, whatever its handlers.
+    pub allowed: Allowed,
     /// Jobs that it runs at once.
     pub concurrency: usize,
     /// How long running jobs may go on after the instance was told to stop.
@@ -85,6 +119,47 @@ pub struct LeaseSettings {
     pub doubt: Duration,
     /// What happens to running handlers then.
     pub on_doubt: OnDoubt,
+}
+
+/// Sending jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SendSettings {
+    /// Every send has an answer after this time: accepted, refused or unknown.
+    pub deadline: Duration,
+}
+
+/// How long ended jobs are kept, where their queue does not say it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetentionSettings {
+    /// Jobs that succeeded.
+    pub succeeded: Duration,
+    /// Jobs that ended otherwise.
+    pub failed: Duration,
+}
+
+/// Health and metrics endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HealthSettings {
+    /// Where they listen; `None` is nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What the programs write about themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogSettings {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; several `target=level` parted by commas.
+    pub level: String,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// What happens to running handlers when an instance cannot prove that it is alive.
@@ -126,6 +201,7 @@ impl Default for Settings {
                 name: None,
                 cluster: None,
                 home: None,
+                allowed: Allowed::default(),
                 concurrency: 16,
                 grace: Duration::from_secs(30),
             },
@@ -135,6 +211,13 @@ impl Default for Settings {
                 doubt: Duration::from_secs(7),
                 on_doubt: OnDoubt::Cancel,
             },
+            send: SendSettings { deadline: Duration::from_secs(10) },
+            retention: RetentionSettings {
+                succeeded: Duration::from_secs(86_400),
+                failed: Duration::from_secs(7 * 86_400),
+            },
+            health: HealthSettings { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))) },
+            log: LogSettings { format: LogFormat::Text, level: "info".into() },
             on_unreachable: OnUnreachable::Fail,
         }
     }

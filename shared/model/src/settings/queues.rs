@@ -1,0 +1,93 @@
+//! `[[queues]]`: the queues in the settings file.
+
+use super::table::{Field, Reader};
+use crate::queue::{Keep, Parallelism, QueueConfig};
+use crate::retry::Backoff;
+
+/// The fields of `[[queues]]` and what they mean.
+pub const QUEUE_FIELDS: &[Field] = &[
+    (
+        "name",
+        "its name; `{0}` stands for what the wildcard took, which makes one queue for each; `main` is the queue of all other topics",
+    ),
+    ("topics", "topics and patterns whose jobs it governs, such as [\"media/**\"]"),
+    ("max_parallel", "jobs that one instance runs at once; below 1 a share of the cores, -1 all cores; default 15"),
+    ("retries", "failures allowed before the last one; -1 without end; default 10"),
+    ("retry_delay", "delay between a failure and the next attempt; default 2s"),
+    (
+        "backoff",
+        "\"fixed\" (default), or { factor = 2, max = \"10m\" }: the delay grows with every failure, with jitter",
+    ),
+    ("timeout", "longest run of one attempt; default no limit"),
+    ("keep", "{ succeeded = \"1d\", failed = \"7d\" }: how long ended jobs are kept; default the retention settings"),
+    ("ranking", "among queues that take a topic the highest wins, then the first in the file; default 0"),
+];
+
+const BACKOFF_FIELDS: &[Field] =
+    &[("factor", "growth from one failure to the next, 2 to 100"), ("max", "the longest delay")];
+const KEEP_FIELDS: &[Field] = &[("succeeded", "jobs that succeeded"), ("failed", "jobs that ended otherwise")];
+
+/// More cores than there are: what depends on the machine is checked where the queue runs, so that one file serves
+/// machines of every size.
+const ANY_MACHINE: usize = usize::MAX;
+
+/// Reads one queue; every problem is noted. What could not be read has its default.
+pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
+    reader.only(QUEUE_FIELDS);
+    let mut queue = QueueConfig::new(reader.text("name").unwrap_or_default(), reader.patterns("topics"));
+    if let Some(number) = reader.number("max_parallel") {
+        match Parallelism::parse(&number) {
+            Ok(parallel) => queue.max_parallel = parallel,
+            Err(error) => reader.wrong("max_parallel", error.to_string()),
+        }
+    }
+    if let Some(retries) = reader.whole("retries", i64::from(i32::MIN)..=i64::from(i32::MAX)) {
+        queue.retries = i32::try_from(retries).unwrap_or_default();
+    }
+    if let Some(ranking) = reader.whole("ranking", i64::from(i32::MIN)..=i64::from(i32::MAX)) {
+        queue.ranking = i32::try_from(ranking).unwrap_or_default();
+    }
+    queue.retry_delay = reader.span("retry_delay").unwrap_or(queue.retry_delay);
+    queue.timeout = reader.span("timeout");
+    queue.backoff = backoff(reader).unwrap_or_default();
+    queue.keep = keep(reader).unwrap_or_default();
+    for problem in queue.problems(ANY_MACHINE) {
+        // A field that could not be read has its default, about which there is nothing to say.
+        if !reader.noted(problem.field) {
+            reader.wrong(problem.field, problem.why);
+        }
+    }
+    queue
+}
+
+fn backoff(reader: &mut Reader<'_, '_>) -> Option<Backoff> {
+    let exponential = reader.nested("backoff", |reader| {
+        reader.only(BACKOFF_FIELDS);
+        let factor = reader.whole("factor", 2..=100);
+        let max = reader.span("max");
+        for field in ["factor", "max"] {
+            if !reader.has(field) {
+                reader.wrong(field, "it is missing; write backoff = { factor = 2, max = \"10m\" }");
+            }
+        }
+        Some(Backoff::Exponential { factor: u32::try_from(factor?).ok()?, max: max? })
+    });
+    if let Some(exponential) = exponential {
+        return exponential;
+    }
+    if reader.has("backoff") && reader.text("backoff")? != "fixed" {
+        reader.wrong("backoff", "write \"fixed\" or { factor = 2, max = \"10m\" }");
+    }
+    None
+}
+
+fn keep(reader: &mut Reader<'_, '_>) -> Option<Keep> {
+    let keep = reader.nested("keep", |reader| {
+        reader.only(KEEP_FIELDS);
+        Keep { succeeded: reader.span("succeeded"), failed: reader.span("failed") }
+    });
+    if keep.is_none() && reader.has("keep") {
+        reader.wrong("keep", "write { succeeded = \"1d\", failed = \"7d\" }");
+    }
+    keep
+}
