@@ -10,6 +10,7 @@
 //!
 //! Reading order: [`world`], [`error`], [`store`], [`broker`], [`blobs`], then an implementation.
 
+pub mod amqp;
 pub mod batch;
 pub mod blobs;
 pub mod broker;

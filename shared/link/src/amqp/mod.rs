@@ -1,0 +1,102 @@
+//! The broker on RabbitMQ, 3.10 to 4.x.
+//!
+//! [`Amqp`] owns one connection for publishing, kept up by a supervisor, and opens another one for each session
+//! of consuming: a broker that blocks publishers does not read the acknowledgements on their connection either.
+//! The client library's own recovery is off, because it hides losses. What is promised is in [`crate::broker`];
+//! how it is kept:
+//!
+//! - `dial` opens connections, `session` is one connection's life, `topology` declares;
+//! - `publisher` confirms, `consumption` merges lanes, `settler` coalesces acknowledgements;
+//! - `letters` reroutes, `wire` is properties and headers, `errors` is what the broker says.
+
+mod consumption;
+mod dial;
+mod errors;
+mod letters;
+mod publisher;
+mod session;
+mod settler;
+mod topology;
+mod wire;
+
+use crate::broker::{Broker, BrokerStatus, Consumption, Message};
+use crate::error::Fault;
+use crate::world::World;
+use async_trait::async_trait;
+use consumption::AmqpConsumption;
+use dial::Dialer;
+use longshore_model::names::{BrokerNames, Namespace};
+use longshore_model::settings::BrokerSettings;
+use longshore_model::topic::Topic;
+use publisher::Publisher;
+use session::Session;
+use std::sync::Arc;
+use std::time::Duration;
+use topology::Topology;
+
+/// RabbitMQ. The publishing connection closes when the broker and all its sessions of consuming are dropped.
+#[derive(Debug)]
+pub struct Amqp {
+    dialer: Arc<Dialer>,
+    topology: Arc<Topology>,
+    publisher: Arc<Publisher>,
+    world: World,
+    /// Deadline of calls that are not publishes.
+    patience: Duration,
+}
+
+impl Amqp {
+    /// Connects to the broker, trying for at most the connect timeout. `role` is what this process is, for people who
+    /// look at the broker's connections: `producer`, `consumer`, `console`.
+    ///
+    /// # Errors
+    /// [`Fault::Unreachable`] when no connection came about in time, [`Fault::Refused`] when the address cannot be
+    /// used, or the broker refuses the user or the virtual host.
+    pub async fn connect(
+        settings: &BrokerSettings,
+        namespace: Namespace,
+        world: World,
+        role: &str,
+    ) -> Result<Arc<dyn Broker>, Fault> {
+        let patience = settings.connect_timeout;
+        let dialer = Arc::new(Dialer::new(settings, world.clone(), role)?);
+        let dialed = dialer.dial_patiently().await?;
+        let topology = Arc::new(Topology::new(BrokerNames::new(namespace), world.clone(), patience));
+        let publisher = Publisher::start(dialed, Arc::clone(&dialer), Arc::clone(&topology), settings, world.clone());
+        Ok(Arc::new(Self { dialer, topology, publisher: Arc::new(publisher), world, patience }))
+    }
+}
+
+#[async_trait]
+impl Broker for Amqp {
+    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
+        let session = self.publisher.session().await?;
+        let topics: Vec<_> = topics.iter().collect();
+        self.topology.ensure(&session, &topics).await
+    }
+
+    async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
+        self.publisher.publish(messages).await
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumption>, Fault> {
+        let session = Session::start(self.dialer.dial_patiently().await?, &self.world);
+        let (topology, publisher) = (Arc::clone(&self.topology), Arc::clone(&self.publisher));
+        Ok(Box::new(AmqpConsumption::new(session, topology, publisher, self.world.clone(), self.patience)))
+    }
+
+    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+        let session = self.publisher.session().await?;
+        self.topology.depth(&session, &self.topology.names.lane(topic)).await
+    }
+
+    async fn reroute(&self, limit: usize) -> Result<u64, Fault> {
+        let session = self.publisher.session().await?;
+        self.topology.ensure(&session, &[]).await?;
+        letters::reroute(&self.topology, &self.publisher, &session, &self.world, self.patience, limit).await
+    }
+
+    fn status(&self) -> BrokerStatus {
+        self.publisher.status()
+    }
+}

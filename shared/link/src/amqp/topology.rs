@@ -1,0 +1,320 @@
+//! Declares exchanges, queues and bindings, and remembers per connection what exists.
+//!
+//! Everything is durable, and everything is quorum queues. The fast way sends all declarations at once on a
+//! throw-away channel, because a refusal closes the channel it came on; only when that happens is each object
+//! declared by itself, to name the one that is refused and to accept what exists already and may only not be
+//! declared by this user.
+
+use super::errors::{Said, asked, refused, said, text, unknown, unreachable};
+use super::session::Session;
+use super::wire::short;
+use crate::error::Fault;
+use crate::world::World;
+use futures_util::future::try_join_all;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+use longshore_model::names::{BrokerNames, Park};
+use longshore_model::topic::Topic;
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+/// Returns of one message before the broker moves it to the dead. High, because the broker charges every message
+/// that a dying consumer merely held; crashes are counted in the store. Explicit, because brokers from 4.0 on
+/// have a default of 20.
+const DELIVERY_LIMIT: i32 = 100_000;
+/// The same for letters, which have nowhere else to go: beyond it the broker would delete them.
+const LETTER_DELIVERY_LIMIT: i32 = 1_000_000_000;
+/// Lanes that are declared at once. A new quorum queue takes about 10 ms.
+const CHUNK: usize = 64;
+
+/// What exists, as far as one session has seen. Forgotten with it: another broker may answer the next one.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    seen: RwLock<Seen>,
+    /// Held while declaring, so that a burst of first publishes declares once.
+    declaring: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    fixed: bool,
+    lanes: HashSet<Topic>,
+}
+
+impl Known {
+    /// The lane may be gone.
+    pub(super) fn forget(&self, topic: &Topic) {
+        self.seen.write().unwrap_or_else(PoisonError::into_inner).lanes.remove(topic);
+    }
+
+    /// Everything may be gone.
+    pub(super) fn forget_all(&self) {
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Seen::default();
+    }
+
+    /// Whether the fixed objects are known, and the lanes that are not.
+    fn missing<'t>(&self, topics: &[&'t Topic]) -> (bool, Vec<&'t Topic>) {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let mut missing: Vec<_> = topics.iter().copied().filter(|topic| !seen.lanes.contains(*topic)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        (seen.fixed, missing)
+    }
+
+    fn learn(&self, fixed: bool, topics: &[&Topic]) {
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        seen.fixed |= fixed;
+        seen.lanes.extend(topics.iter().copied().cloned());
+    }
+}
+
+/// One thing to declare.
+#[derive(Debug, Clone)]
+enum Object {
+    Exchange { name: String, kind: ExchangeKind, alternate: Option<String> },
+    Queue { name: String, arguments: FieldTable },
+    Binding { queue: String, exchange: String, key: String },
+}
+
+/// Declares what [`BrokerNames`] names.
+#[derive(Debug)]
+pub(super) struct Topology {
+    pub(super) names: BrokerNames,
+    world: World,
+    /// Longest wait for one chunk of declarations.
+    patience: Duration,
+}
+
+impl Topology {
+    pub(super) const fn new(names: BrokerNames, world: World, patience: Duration) -> Self {
+        Self { names, world, patience }
+    }
+
+    /// Makes sure that the fixed objects and these lanes exist.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] names an object that is different, or missing and may not be declared.
+    pub(super) async fn ensure(&self, session: &Session, topics: &[&Topic]) -> Result<(), Fault> {
+        if let (true, missing) = session.known.missing(topics)
+            && missing.is_empty()
+        {
+            return Ok(());
+        }
+        let _one = session.known.declaring.lock().await;
+        let (fixed, missing) = session.known.missing(topics);
+        if !fixed {
+            self.declare(session, self.fixed()).await?;
+            session.known.learn(true, &[]);
+        }
+        for chunk in missing.chunks(CHUNK) {
+            let lanes = chunk.iter().flat_map(|topic| self.lane(topic)).collect();
+            // Somebody may have removed the exchanges meanwhile: after a failure everything is declared afresh.
+            self.declare(session, lanes).await.inspect_err(|_| session.known.forget_all())?;
+            session.known.learn(false, chunk);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::ensure`], for a publisher: a lane that it may not declare, or that is different, is no reason not to
+    /// publish, because a message without a lane is kept among the unrouted. It is not tried again in this session.
+    pub(super) async fn ensure_leniently(&self, session: &Session, topics: &[&Topic]) -> Result<(), Fault> {
+        match self.ensure(session, topics).await {
+            Err(Fault::Refused { detail, .. }) => {
+                tracing::warn!(detail, "a lane could not be declared; publishing all the same");
+                session.known.learn(true, topics);
+                Ok(())
+            }
+            // Declaring changes nothing that a repeat would double: the publish after it has not happened.
+            Err(Fault::Unknown { detail, .. }) => Err(unreachable(detail)),
+            done => done,
+        }
+    }
+
+    /// How many messages wait in a queue; `None` when there is no such queue.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub(super) async fn depth(&self, session: &Session, queue: &str) -> Result<Option<u64>, Fault> {
+        let what = format!("ask for queue `{queue}`");
+        let ask = async {
+            let channel = session.channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(short(queue), options, FieldTable::default()).await
+        };
+        match self.world.clock.timeout(self.patience, ask).await {
+            Some(Ok(queue)) => Ok(Some(u64::from(queue.message_count()))),
+            Some(Err(error)) if said(&error) == Said::Missing => Ok(None),
+            Some(Err(error)) => Err(asked(&what, &error)),
+            None => Err(unreachable(format!("{what}: no answer within {:?}", self.patience))),
+        }
+    }
+
+    /// All objects at once, and one by one where that is refused.
+    async fn declare(&self, session: &Session, objects: Vec<Object>) -> Result<(), Fault> {
+        let late = || unknown(format!("declaring exchanges and queues took longer than {:?}", self.patience));
+        let at_once = async {
+            let channel = session.channel().await?;
+            try_join_all(objects.iter().map(|object| object.declare(&channel))).await
+        };
+        match self.world.clock.timeout(self.patience, at_once).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) if matches!(said(&error), Said::Forbidden | Said::Different | Said::Missing) => {
+                for object in &objects {
+                    let one = object.declare_or_find(session);
+                    self.world.clock.timeout(self.patience, one).await.ok_or_else(late)??;
+                }
+                Ok(())
+            }
+            Some(Err(error)) => Err(unknown(format!("declaring exchanges and queues: {}", text(&error)))),
+            None => Err(late()),
+        }
+    }
+
+    /// The objects that every namespace has.
+    fn fixed(&self) -> Vec<Object> {
+        let names = &self.names;
+        let mut objects = Vec::new();
+        for letters in [names.unrouted(), names.dead(), names.quarantine()] {
+            let arguments = arguments(&[("x-delivery-limit", AMQPValue::LongInt(LETTER_DELIVERY_LIMIT))]);
+            objects.extend(fanout(&letters, arguments));
+        }
+        // What finds no lane is kept for people and for a later lane, instead of being dropped with a confirm.
+        let alternate = Some(names.unrouted());
+        for (name, kind) in [(names.jobs(), ExchangeKind::Topic), (names.direct(), ExchangeKind::Direct)] {
+            objects.push(Object::Exchange { name, kind, alternate: alternate.clone() });
+        }
+        for park in Park::ALL {
+            // No dead-letter routing key: the publisher's key, a lane's name, must survive the rest.
+            let mut arguments = dead_letters(&names.direct());
+            let ms = i64::try_from(park.ms()).unwrap_or(i64::MAX);
+            arguments.insert(short("x-message-ttl"), AMQPValue::LongLongInt(ms));
+            objects.extend(fanout(&names.park(park), arguments));
+        }
+        objects
+    }
+
+    /// A lane and its two bindings.
+    fn lane(&self, topic: &Topic) -> [Object; 3] {
+        let queue = self.names.lane(topic);
+        // No length limit: a full lane would stall every parked copy behind it. Fullness is refused at enqueue.
+        let mut arguments = dead_letters(&self.names.dead());
+        arguments.insert(short("x-delivery-limit"), AMQPValue::LongInt(DELIVERY_LIMIT));
+        let bind = |exchange: String, key: String| Object::Binding { queue: queue.clone(), exchange, key };
+        [
+            Object::Queue { name: queue.clone(), arguments },
+            bind(self.names.jobs(), topic.dotted()),
+            bind(self.names.direct(), queue.clone()),
+        ]
+    }
+}
+
+/// A fanout exchange and its quorum queue of the same name.
+fn fanout(name: &str, mut arguments: FieldTable) -> [Object; 3] {
+    let name = name.to_owned();
+    arguments.insert(short("x-queue-type"), long("quorum"));
+    [
+        Object::Exchange { name: name.clone(), kind: ExchangeKind::Fanout, alternate: None },
+        Object::Queue { name: name.clone(), arguments },
+        Object::Binding { queue: name.clone(), exchange: name, key: String::new() },
+    ]
+}
+
+/// A quorum queue whose evicted messages reach `exchange` for sure; that needs the overflow rule as well.
+fn dead_letters(exchange: &str) -> FieldTable {
+    arguments(&[
+        ("x-queue-type", long("quorum")),
+        ("x-dead-letter-exchange", long(exchange)),
+        ("x-dead-letter-strategy", long("at-least-once")),
+        ("x-overflow", long("reject-publish")),
+    ])
+}
+
+fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert(short(name), value.clone());
+    }
+    table
+}
+
+fn long(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.as_bytes().into())
+}
+
+impl Object {
+    async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+        match self {
+            Self::Exchange { name, kind, alternate } => {
+                let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+                let mut table = FieldTable::default();
+                if let Some(alternate) = alternate {
+                    table.insert(short("alternate-exchange"), long(alternate));
+                }
+                channel.exchange_declare(short(name), kind.clone(), options, table).await
+            }
+            Self::Queue { name, arguments } => {
+                let options = QueueDeclareOptions::durable();
+                channel.queue_declare(short(name), options, arguments.clone()).await.map(drop)
+            }
+            Self::Binding { queue, exchange, key } => {
+                let options = QueueBindOptions::default();
+                channel.queue_bind(short(queue), short(exchange), short(key), options, FieldTable::default()).await
+            }
+        }
+    }
+
+    /// Whether it exists, without changing anything. A binding cannot be asked for: it counts as existing, because
+    /// whoever was allowed to declare its queue was to bind it.
+    async fn find(&self, channel: &Channel) -> lapin::Result<()> {
+        match self {
+            Self::Exchange { name, kind, .. } => {
+                let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+                channel.exchange_declare(short(name), kind.clone(), options, FieldTable::default()).await
+            }
+            Self::Queue { name, .. } => {
+                let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                channel.queue_declare(short(name), options, FieldTable::default()).await.map(drop)
+            }
+            Self::Binding { .. } => Ok(()),
+        }
+    }
+
+    async fn declare_or_find(&self, session: &Session) -> Result<(), Fault> {
+        let failed = |error: lapin::Error| unknown(format!("declare {self}: {}", text(&error)));
+        let channel = session.channel().await.map_err(failed)?;
+        let Err(error) = self.declare(&channel).await else { return Ok(()) };
+        match said(&error) {
+            Said::Forbidden => {}
+            Said::Different => {
+                return Err(refused(format!(
+                    "{self} exists and is different ({}): use another namespace, or remove it once it is empty and \
+                     let it be declared again",
+                    text(&error)
+                )));
+            }
+            _ => return Err(failed(error)),
+        }
+        let channel = session.channel().await.map_err(failed)?;
+        match self.find(&channel).await {
+            Ok(()) => Ok(()),
+            Err(missing) if said(&missing) == Said::Missing => Err(refused(format!(
+                "{self} does not exist and may not be declared ({}): give the user configure, write and read on it, \
+                 or declare it as a user who has them",
+                text(&error)
+            ))),
+            Err(error) => Err(asked(&format!("look for {self}"), &error)),
+        }
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exchange { name, .. } => write!(f, "exchange `{name}`"),
+            Self::Queue { name, .. } => write!(f, "queue `{name}`"),
+            Self::Binding { queue, exchange, .. } => write!(f, "binding of `{queue}` to `{exchange}`"),
+        }
+    }
+}
