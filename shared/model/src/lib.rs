@@ -10,6 +10,7 @@
 //! [`settings`].
 
 pub mod envelope;
+pub mod explain;
 pub mod id;
 pub mod job;
 pub mod limits;

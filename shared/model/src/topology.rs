@@ -59,14 +59,16 @@ impl Card {
     /// choose, the nearest pattern, decides.
     #[must_use]
     pub fn reads(&self, topic: &Topic, version: u32) -> bool {
-        let nearest = self
-            .capabilities
-            .iter()
-            .filter(|capability| capability.pattern.matches(topic))
-            .min_by_key(|capability| capability.pattern.distance(topic));
-        !self.draining
-            && self.allowed.admits(topic)
-            && nearest.is_some_and(|found| found.version == 0 || found.version >= version)
+        self.newest(topic).is_some_and(|newest| newest == 0 || newest >= version)
+    }
+
+    /// The newest version of the payload that the instance reads for this topic (0: any); `None` when it does not
+    /// take the topic.
+    #[must_use]
+    pub fn newest(&self, topic: &Topic) -> Option<u32> {
+        let matching = self.capabilities.iter().filter(|capability| capability.pattern.matches(topic));
+        let nearest = matching.min_by_key(|capability| capability.pattern.distance(topic))?;
+        self.takes(topic).then_some(nearest.version)
     }
 }
 

@@ -1,0 +1,279 @@
+//! Why a job waits: every wait has a reason that can be asked for, with the remedy where a person can do something.
+//!
+//! Pure: it looks at the job's record, at who is live, and at how many jobs are ahead. It explains
+//! what these say at one moment; it neither waits nor repairs.
+
+use crate::limits;
+use crate::record::{Reason, Record, State};
+use crate::snapshot::Waiting;
+use crate::span::{rfc3339, show};
+use crate::topology::{Card, View};
+use std::time::Duration;
+
+/// How long after the relay may publish a job the broker is suspected, ms.
+const PUBLISH_SUSPECT_MS: u64 = 4 * limits::OUTBOX_GRACE_MS;
+
+/// Why a job that was read at `now` (ms since 1970, the store's clock) does not run; `None` when it runs or has ended.
+/// `ahead` is how many jobs are before it in its lane, where that is known.
+#[must_use]
+pub fn explain(record: &Record, payload_version: u32, view: &View, ahead: Option<u64>, now: u64) -> Option<Waiting> {
+    let (reason, detail) = match record.state {
+        State::Scheduled | State::Retrying => waits_for_time(record, view, now),
+        State::Blocked => {
+            let detail = "a gate holds it: an order key, a limit or a dependency; it goes on when the jobs before it \
+                          have ended";
+            ("gate", detail.to_owned())
+        }
+        State::Queued => queued(record, payload_version, view, ahead, now),
+        State::Active | State::Succeeded | State::Error | State::GivenUp | State::Stopped | State::Dropped => {
+            return None;
+        }
+    };
+    Some(Waiting { reason: reason.to_owned(), detail, since: rfc3339(record.since) })
+}
+
+fn waits_for_time(record: &Record, view: &View, now: u64) -> (&'static str, String) {
+    let due = record.due.unwrap_or(now);
+    let when = if due > now {
+        format!("{} (in {})", rfc3339(due), show(Duration::from_millis(due - now)))
+    } else if view.instances.is_empty() {
+        format!("{}, which has passed: no live instance is there to release it; start a consumer", rfc3339(due))
+    } else {
+        format!("{}, which has passed: it is being released", rfc3339(due))
+    };
+    if record.state == State::Retrying {
+        let of = match record.max_retries {
+            -1 => "without limit".to_owned(),
+            retries => format!("of {retries}"),
+        };
+        let error = record.message.as_deref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        return ("retry", format!("the last attempt failed; retry {} {of} at {when}{error}", record.failures));
+    }
+    let who = match record.reason {
+        Some(Reason::Snoozed) => "its handler asked to be called again",
+        Some(Reason::Interrupted) => "its attempt was interrupted; it runs again",
+        _ => "it was sent to run",
+    };
+    ("time", format!("{who} at {when}"))
+}
+
+fn queued(record: &Record, version: u32, view: &View, ahead: Option<u64>, now: u64) -> (&'static str, String) {
+    let topic = &record.topic;
+    let capable: Vec<&Card> = view.capable(topic).collect();
+    if capable.is_empty() {
+        return ("no_capable_instance", nobody(record, view));
+    }
+    let readers: Vec<&Card> = capable.iter().copied().filter(|card| card.reads(topic, version)).collect();
+    if readers.is_empty() {
+        let newest = capable.iter().filter_map(|card| card.newest(topic)).max().unwrap_or_default();
+        let detail = format!(
+            "its payload has version {version}, and the {} {topic} up to version {newest}; start a consumer of the \
+             newer version",
+            some(capable.len(), "live instance reads", "live instances read"),
+        );
+        return ("payload_version", detail);
+    }
+    match record.outbox {
+        Some(at) if at > now && record.crashes > 1 && record.reason == Some(Reason::Crashed) => {
+            let wait = show(Duration::from_millis(at - now));
+            let detail = format!("its process went away {} times; it goes back to its lane in {wait}", record.crashes);
+            return ("retry", detail);
+        }
+        Some(at) if now > at + PUBLISH_SUSPECT_MS => {
+            let detail = format!(
+                "it has not reached the broker since {}: is the broker reachable? `longshore doctor` checks it",
+                rfc3339(record.since)
+            );
+            return ("publish", detail);
+        }
+        _ => {}
+    }
+    ("slot", slots(&readers, ahead))
+}
+
+/// Why no instance takes the topic, as far as it can be seen.
+fn nobody(record: &Record, view: &View) -> String {
+    let topic = &record.topic;
+    let handlers = |card: &&Card| card.capabilities.iter().any(|capability| capability.pattern.matches(topic));
+    let Some(near) = view.instances.iter().find(handlers) else {
+        return format!("no live instance takes {topic}; start a consumer with a handler for it");
+    };
+    let why = if near.draining {
+        "is shutting down; it runs when an instance takes its place"
+    } else {
+        "is not allowed to take it; see its settings instance.allow and instance.deny"
+    };
+    format!("no live instance takes {topic}: {} has a handler for it and {why}", near.name)
+}
+
+fn slots(readers: &[&Card], ahead: Option<u64>) -> String {
+    let slots: u64 = readers.iter().map(|card| u64::from(card.slots)).sum();
+    let running: u64 = readers.iter().map(|card| u64::from(card.running)).sum();
+    let instances = some(readers.len(), "instance that takes it", "instances that take it");
+    let ahead = match ahead {
+        None | Some(0) => String::new(),
+        Some(1) => "; 1 job is ahead of it".to_owned(),
+        Some(count) => format!("; {count} jobs are ahead of it"),
+    };
+    if running >= slots {
+        let busy = some(usize::try_from(slots).unwrap_or(usize::MAX), "slot is busy", "slots are busy");
+        return format!(
+            "{busy} in the {instances}, and no other is there{ahead}; to go faster, add an instance or raise \
+             instance.concurrency"
+        );
+    }
+    let free = slots - running;
+    format!(
+        "it will be taken soon: {free} of {slots} slots of the {instances} are free{ahead}; if it stays so, a limit of \
+         its queue or handler holds it"
+    )
+}
+
+/// `one instance …`, `2 instances …`.
+fn some(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("one {one}") } else { format!("{count} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Incarnation, InstanceId, JobId, Owner};
+    use crate::record::{Admission, Start};
+    use crate::topic::{Topic, TopicPattern};
+    use crate::topology::{Allowed, Capability};
+    use std::collections::BTreeMap;
+
+    const NOW: u64 = 1_763_719_000_000;
+
+    fn job(change: impl FnOnce(&mut Record)) -> Record {
+        let admission = Admission {
+            id: JobId::new(1, [1; 16], 0),
+            topic: Topic::new("media/raw").unwrap(),
+            queue: "main".into(),
+            start: Start::Now,
+            max_retries: 10,
+            max_crashes: 3,
+            expires: None,
+        };
+        let mut record = Record::admit(&admission, NOW);
+        record.outbox = None;
+        change(&mut record);
+        record
+    }
+
+    fn card(pattern: &str, change: impl FnOnce(&mut Card)) -> Card {
+        let pattern = TopicPattern::new(pattern).unwrap();
+        let mut card = Card {
+            owner: Owner { instance: InstanceId("i1".into()), incarnation: Incarnation("n1".into()) },
+            name: "worker-1".into(),
+            cluster: "c".into(),
+            version: "0".into(),
+            started: 0,
+            capabilities: vec![Capability { pattern, version: 2 }],
+            allowed: Allowed::default(),
+            slots: 4,
+            running: 0,
+            draining: false,
+            properties: BTreeMap::new(),
+        };
+        change(&mut card);
+        card
+    }
+
+    fn check(record: &Record, cards: Vec<Card>, now: u64, reason: &str, parts: &[&str]) {
+        let view = View { instances: cards, ..View::default() };
+        let waiting = explain(record, 2, &view, Some(7), now).unwrap();
+        assert_eq!(waiting.reason, reason, "{}", waiting.detail);
+        for part in parts {
+            assert!(waiting.detail.contains(part), "`{part}` is not in: {}", waiting.detail);
+        }
+        assert_eq!(waiting.since, rfc3339(record.since));
+    }
+
+    #[test]
+    fn jobs_that_run_or_have_ended_do_not_wait() {
+        for state in State::ALL {
+            let waits = explain(&job(|record| record.state = state), 1, &View::default(), None, NOW).is_some();
+            assert_eq!(waits, !state.is_terminal() && state != State::Active, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_scheduled_job_waits_for_its_time() {
+        let scheduled = |reason| {
+            job(|record| {
+                record.state = State::Scheduled;
+                record.reason = Some(reason);
+                record.due = Some(NOW + 90_000);
+            })
+        };
+        check(&scheduled(Reason::Delayed), vec![], NOW, "time", &["sent to run at 2025-11-21T09:58", "(in 1m30s)"]);
+        check(&scheduled(Reason::Snoozed), vec![], NOW, "time", &["its handler asked"]);
+        check(&scheduled(Reason::Delayed), vec![], NOW + 95_000, "time", &["no live instance", "start a consumer"]);
+        let late = [card("x", |_| ())].to_vec();
+        check(&scheduled(Reason::Delayed), late, NOW + 95_000, "time", &["is being released"]);
+    }
+
+    #[test]
+    fn a_failed_job_waits_for_its_back_off_and_says_what_failed() {
+        let retrying = job(|record| {
+            record.state = State::Retrying;
+            record.due = Some(NOW + 2_000);
+            record.failures = 3;
+            record.message = Some("disk full".into());
+        });
+        check(&retrying, vec![], NOW, "retry", &["retry 3 of 10 at", "(in 2s)", "last error: disk full"]);
+        let endless = Record { max_retries: -1, ..retrying };
+        check(&endless, vec![], NOW, "retry", &["retry 3 without limit"]);
+    }
+
+    #[test]
+    fn a_blocked_job_waits_for_its_gate() {
+        check(&job(|record| record.state = State::Blocked), vec![], NOW, "gate", &["a gate holds it"]);
+    }
+
+    #[test]
+    fn jh_09_a_job_that_nobody_takes_says_so_with_the_remedy() {
+        let queued = job(|_| ());
+        let message = "no live instance takes media/raw; start a consumer with a handler for it";
+        check(&queued, vec![], NOW, "no_capable_instance", &[message]);
+        check(&queued, vec![card("media/thumbnail", |_| ())], NOW, "no_capable_instance", &[message]);
+        let draining = card("media/*", |card| card.draining = true);
+        check(&queued, vec![draining], NOW, "no_capable_instance", &["worker-1", "is shutting down"]);
+        let denied = card("media/*", |card| card.allowed.deny = vec![TopicPattern::everything()]);
+        check(&queued, vec![denied], NOW, "no_capable_instance", &["worker-1", "instance.deny"]);
+    }
+
+    #[test]
+    fn pa_02_a_payload_that_nobody_reads_waits_with_that_reason() {
+        let old = card("media/*", |card| card.capabilities[0].version = 1);
+        let expected = ["has version 2", "one live instance reads media/raw up to version 1", "newer version"];
+        check(&job(|_| ()), vec![old.clone()], NOW, "payload_version", &expected);
+        check(&job(|_| ()), vec![old.clone(), card("media/*", |_| ())], NOW, "slot", &["of the one instance"]);
+        let any = card("media/*", |card| card.capabilities[0].version = 0);
+        check(&job(|_| ()), vec![old, any], NOW, "slot", &[]);
+    }
+
+    #[test]
+    fn a_job_that_did_not_reach_the_broker_says_so() {
+        let unpublished = job(|record| record.outbox = Some(NOW + 2_000));
+        let takes = vec![card("**", |_| ())];
+        check(&unpublished, takes.clone(), NOW + 60_000, "publish", &["is the broker reachable?"]);
+        check(&unpublished, takes.clone(), NOW + 1_000, "slot", &[]);
+        let crashed = job(|record| {
+            record.outbox = Some(NOW + 5_000);
+            record.crashes = 3;
+            record.reason = Some(Reason::Crashed);
+        });
+        check(&crashed, takes, NOW, "retry", &["went away 3 times", "in 5s"]);
+    }
+
+    #[test]
+    fn a_job_that_waits_for_a_slot_says_how_many_are_ahead() {
+        let busy = || card("media/raw", |card| card.running = 4);
+        let expected = ["8 slots are busy in the 2 instances that take it", "7 jobs are ahead", "add an instance"];
+        check(&job(|_| ()), vec![busy(), busy(), card("x", |_| ())], NOW, "slot", &expected);
+        let free = card("media/raw", |card| card.running = 1);
+        check(&job(|_| ()), vec![free], NOW, "slot", &["taken soon: 3 of 4 slots", "a limit of its queue or handler"]);
+    }
+}
