@@ -222,17 +222,23 @@ impl JobBuilder {
     }
 
     /// Checks everything and puts payload files where they belong.
-    pub(crate) async fn prepare(self) -> Result<Prepared, Refusal> {
+    pub(crate) async fn prepare(self) -> Result<Prepared, SendError> {
         self.check()?;
+        let id = self.id;
         let payload_bytes = self.what.as_ref().map_or(0, |(_, payload)| payload.get().len());
         let files = if self.files.is_empty() {
             Vec::new()
         } else {
             let Producer { inner } = &self.producer;
             let room = limits::INLINE_BYTES.saturating_sub(payload_bytes);
-            crate::files::place(&self.files, room, &inner.link.blobs, inner.options.max_file_bytes).await?
+            let placed = crate::files::place(&self.files, room, &inner.link.blobs, inner.options.max_file_bytes).await;
+            placed.map_err(|error| match error {
+                // Nothing was sent yet, whatever became of the file.
+                FileError::Blob { fault, .. } if fault.is_passing() => SendError::Unreachable { id, fault },
+                other => Refusal::File(other).into(),
+            })?
         };
-        self.build(files)
+        Ok(self.build(files)?)
     }
 
     /// What can be said before any file was read.

@@ -6,18 +6,21 @@
 //! consumer publishes what a producer left behind).
 
 use crate::outcome::Waiters;
-use longshore_link::Link;
 use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
 use longshore_link::store::{Accepted, NewJob, Store};
+use longshore_link::{Link, World};
 use longshore_model::limits;
-use longshore_model::queue::Queues;
-use longshore_model::settings::Settings;
+use longshore_model::queue::{BadQueues, Queues};
+use longshore_model::settings::{Loaded, OnUnreachable, Settings};
 use longshore_model::{Generation, JobId};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// Longest pause between two attempts to connect at start.
+const CONNECT_PAUSE: Duration = Duration::from_millis(1_500);
 
 /// Defaults of everything that a producer sends.
 #[derive(Debug, Clone)]
@@ -42,11 +45,21 @@ impl Default for ProducerOptions {
 }
 
 impl ProducerOptions {
-    /// What the settings say.
+    /// What the settings and the queues beside them say.
+    ///
+    /// # Errors
+    /// [`BadQueues`] with all that is wrong with the queues.
+    pub fn from_loaded(loaded: &Loaded) -> Result<Self, BadQueues> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let queues = Queues::new(loaded.queues.clone(), cores)?;
+        Ok(Self { queues, ..Self::from_settings(&loaded.settings) })
+    }
+
+    /// What the settings say; the main queue alone.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
         Self {
-            deadline: Duration::from_secs(10),
+            deadline: settings.send.deadline,
             queues: Queues::default(),
             created_by: settings.instance.name.clone(),
             ask_again: settings.lease.beat,
@@ -87,6 +100,15 @@ enum Mark {
 }
 
 impl Producer {
+    /// Connects to the broker, the store and the blob store that the settings name.
+    ///
+    /// # Errors
+    /// [`Fault`] as [`connect_link`].
+    pub async fn connect(settings: &Settings) -> Result<Self, Fault> {
+        let link = connect_link(settings, World::system(), "producer").await?;
+        Ok(Self::connect_with(link, ProducerOptions::from_settings(settings)))
+    }
+
     /// A producer on connections that exist. To be called on a runtime.
     #[must_use]
     pub fn connect_with(link: Link, options: ProducerOptions) -> Self {
@@ -114,6 +136,26 @@ impl Producer {
         if self.inner.published.send(Mark::Flush(done)).is_ok() {
             let _ = self.inner.link.world.clock.timeout(self.inner.options.deadline, waiter).await;
         }
+    }
+}
+
+/// Connects, and where `on_unreachable` is `wait`, keeps trying and says so. `role` is the name under which people
+/// see the connections.
+///
+/// # Errors
+/// [`Fault`] when a service refuses, or cannot be reached and `on_unreachable` is `fail`.
+pub async fn connect_link(settings: &Settings, world: World, role: &str) -> Result<Link, Fault> {
+    loop {
+        let fault = match Link::connect(settings, world.clone(), role).await {
+            Ok(link) => return Ok(link),
+            Err(fault) => fault,
+        };
+        if !fault.is_passing() || settings.on_unreachable == OnUnreachable::Fail {
+            return Err(fault);
+        }
+        let pause = world.random.jitter(CONNECT_PAUSE);
+        tracing::warn!(%fault, ?pause, "not connected yet; trying again");
+        world.clock.sleep(pause).await;
     }
 }
 

@@ -129,13 +129,13 @@ pub enum FileError {
         /// What is allowed.
         max: u64,
     },
-    /// The place of payload files did not take it, does not have it, or has something else under its digest.
-    #[error("file `{name}`: {detail}")]
+    /// The blob store does not take it, does not have it, or has something else under its digest.
+    #[error("file `{name}`: {fault}")]
     Blob {
         /// Its name.
         name: String,
         /// What was said.
-        detail: String,
+        fault: Fault,
     },
 }
 

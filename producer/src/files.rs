@@ -1,18 +1,17 @@
-//! Files of jobs, both ways: small ones travel inside the envelope, large ones through the blob store.
+//! Files of jobs: on their way in, small ones inside the envelope and large ones into the blob store; on
+//! their way out, into a directory.
 //!
 //! Payload files are in their place before the job is accepted, so that no job ever waits for one.
-//! Whatever comes back is checked against its size and digest before anybody sees it. Which files
-//! belong to a job, and for how long, is not decided here.
+//! What comes back is checked against its digest by the blob store. How long files are kept is not
+//! decided here.
 
+use crate::connect::Producer;
 use crate::errors::FileError;
 use crate::outcome::Report;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use longshore_link::blobs::Blobs;
+use longshore_link::blobs::{Blobs, inline};
+use longshore_link::error::Fault;
 use longshore_model::envelope::{FileRef, check_file_name};
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// A payload file as its sender named it.
@@ -42,13 +41,22 @@ impl Input {
         }
     }
 
-    async fn read(&self) -> Result<Bytes, FileError> {
+    async fn to_inline(&self) -> Result<FileRef, FileError> {
         match self {
-            Self::Bytes { bytes, .. } => Ok(bytes.clone()),
-            Self::Path { path, .. } => {
-                tokio::fs::read(path).await.map(Bytes::from).map_err(|error| local(path, &error))
+            Self::Bytes { name, bytes } => Ok(inline(name, bytes)),
+            Self::Path { name, path } => {
+                let bytes = tokio::fs::read(path).await.map_err(|error| local(path, &error))?;
+                Ok(inline(name, &bytes))
             }
         }
+    }
+
+    async fn to_blob(&self, blobs: &Blobs) -> Result<FileRef, FileError> {
+        let content = match self {
+            Self::Bytes { bytes, .. } => blobs.put_bytes(bytes.clone()).await,
+            Self::Path { path, .. } => blobs.put_file(path).await,
+        };
+        content.map(|content| content.named(self.name())).map_err(|fault| blob(self.name(), fault))
     }
 }
 
@@ -56,7 +64,12 @@ fn local(path: &Path, detail: &dyn std::fmt::Display) -> FileError {
     FileError::Local { path: path.to_owned(), detail: detail.to_string() }
 }
 
+fn blob(name: &str, fault: Fault) -> FileError {
+    FileError::Blob { name: name.to_owned(), fault }
+}
+
 /// Puts files where they belong, in the order given: inside the envelope while `room` bytes last, else into `blobs`.
+/// None is larger than `max` bytes.
 pub(crate) async fn place(
     inputs: &[Input],
     mut room: usize,
@@ -70,11 +83,8 @@ pub(crate) async fn place(
         if size > max {
             return Err(FileError::TooLarge { name: input.name().to_owned(), bytes: size, max });
         }
-        let file = if encoded_len(size) <= room as u64 {
-            inline(input.name(), &input.read().await?)
-        } else {
-            to_blob(input, blobs).await?
-        };
+        let fits = encoded_len(size) <= room as u64;
+        let file = if fits { input.to_inline().await? } else { input.to_blob(blobs).await? };
         room = room.saturating_sub(file.inline.as_ref().map_or(0, String::len));
         files.push(file);
     }
@@ -86,84 +96,37 @@ const fn encoded_len(bytes: u64) -> u64 {
     bytes.div_ceil(3) * 4
 }
 
-fn inline(name: &str, bytes: &[u8]) -> FileRef {
-    let content = STANDARD.encode(bytes);
-    FileRef { name: name.to_owned(), size: bytes.len() as u64, sha256: digest(bytes), inline: Some(content) }
-}
-
-/// The content of a file, checked against its digest.
-///
-/// # Errors
-/// [`FileError`] when it is not where it should be, or is something else.
-pub async fn read(file: &FileRef, blobs: &Blobs) -> Result<Bytes, FileError> {
-    let blob = |detail: String| FileError::Blob { name: file.name.clone(), detail };
-    let bytes = match &file.inline {
-        Some(text) => {
-            let bytes = STANDARD.decode(text).map_err(|error| blob(format!("its inline content: {error}")))?;
-            Bytes::from(bytes)
-        }
-        None => from_blob(file, blobs).await?,
-    };
-    if bytes.len() as u64 == file.size && digest(&bytes) == file.sha256 {
-        return Ok(bytes);
+/// Writes files under their own names into a directory, which is made if need be.
+async fn save(files: &[FileRef], blobs: &Blobs, dir: &Path) -> Result<Vec<PathBuf>, FileError> {
+    tokio::fs::create_dir_all(dir).await.map_err(|error| local(dir, &error))?;
+    let mut paths = Vec::with_capacity(files.len());
+    for file in files {
+        check_file_name(&file.name).map_err(FileError::Name)?;
+        let path = dir.join(&file.name);
+        blobs.fetch_to(file, &path).await.map_err(|fault| blob(&file.name, fault))?;
+        paths.push(path);
     }
-    Err(blob("its content does not match its digest; somebody changed or damaged it".into()))
-}
-
-/// Writes a file under its own name into a directory that exists.
-///
-/// # Errors
-/// [`FileError`] as for [`read`], when its name could leave the directory, or when it cannot be written.
-pub async fn save(file: &FileRef, blobs: &Blobs, dir: &Path) -> Result<PathBuf, FileError> {
-    check_file_name(&file.name).map_err(FileError::Name)?;
-    let path = dir.join(&file.name);
-    let bytes = read(file, blobs).await?;
-    tokio::fs::write(&path, bytes).await.map_err(|error| local(&path, &error))?;
-    Ok(path)
+    Ok(paths)
 }
 
 impl Report {
-    /// The content of one output file; `None` when there is none of this name.
+    /// Writes all output files into a directory, which is made if need be. Answers where they are; files of the same
+    /// name are replaced.
     ///
     /// # Errors
-    /// [`FileError`] when it is not where it should be, or is something else.
-    pub async fn output(&self, name: &str) -> Result<Option<Bytes>, FileError> {
-        match self.outputs().iter().find(|file| file.name == name) {
-            Some(file) => read(file, &self.blobs).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Writes all output files into a directory, which is made if need be. Answers where they are.
-    ///
-    /// # Errors
-    /// [`FileError`] for the first that fails; those before it are there.
+    /// [`FileError`] for the first that fails; those before it are there, itself it is not.
     pub async fn save_outputs(&self, dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, FileError> {
-        let dir = dir.as_ref();
-        tokio::fs::create_dir_all(dir).await.map_err(|error| local(dir, &error))?;
-        let mut paths = Vec::with_capacity(self.outputs().len());
-        for file in self.outputs() {
-            paths.push(save(file, &self.blobs, dir).await?);
-        }
-        Ok(paths)
+        save(self.outputs(), &self.blobs, dir.as_ref()).await
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
+impl Producer {
+    /// Writes files of a job (`inputs` or `outputs` of a [`crate::JobView`]) into a directory, as
+    /// [`Report::save_outputs`].
+    ///
+    /// # Errors
+    /// As [`Report::save_outputs`].
+    pub async fn save_files(&self, files: &[FileRef], dir: impl AsRef<Path>) -> Result<Vec<PathBuf>, FileError> {
+        save(files, &self.inner.link.blobs, dir.as_ref()).await
     }
-    text
-}
-
-async fn to_blob(input: &Input, _blobs: &Blobs) -> Result<FileRef, FileError> {
-    let detail = "it does not fit into the envelope, and there is no blob store to put it into".to_owned();
-    Err(FileError::Blob { name: input.name().to_owned(), detail })
-}
-
-async fn from_blob(file: &FileRef, _blobs: &Blobs) -> Result<Bytes, FileError> {
-    let detail = "its content is not in the envelope, and there is no blob store to read it from".to_owned();
-    Err(FileError::Blob { name: file.name.clone(), detail })
 }

@@ -1,10 +1,71 @@
 //! Send jobs to Longshore, wait for them, find and control them.
+//!
+//! An application that sends jobs needs this crate only; what runs them is `longshore-consumer`.
+//!
+//! ```
+//! use longshore_producer::{Job, Producer, Settings, State};
+//! use serde::{Deserialize, Serialize};
+//! use std::time::Duration;
+//!
+//! #[derive(Serialize, Deserialize, Job)]
+//! #[job(topic = "media/thumbnail", retries = 5, timeout = "2m")]
+//! struct Thumbnail {
+//!     asset: String,
+//!     width: u32,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // `embedded:` runs broker and store in this process; in production the settings name RabbitMQ and Redis.
+//! let producer = Producer::connect(&Settings::embedded("front-page")).await?;
+//!
+//! // Accepted means that it will end, whatever happens to this process.
+//! let sent = producer.send(Thumbnail { asset: "cat.jpg".into(), width: 320 }).await?;
+//! assert_eq!(sent.state, State::Queued);
+//!
+//! // With options: the sender's win over those of the kind, those over the queue's.
+//! let later = producer
+//!     .job(Thumbnail { asset: "dog.jpg".into(), width: 320 })
+//!     .after(Duration::from_secs(300))
+//!     .label("shoot", "2026-11")
+//!     .title("Thumbnail of the dog")
+//!     .send()
+//!     .await?;
+//!
+//! // Find it again, and change your mind.
+//! let found = producer.jobs().topic("media/**").label("shoot", "2026-11").list().await?;
+//! assert_eq!(found.jobs[0].id, later.id);
+//! producer.stop([later.id], "not needed any more").await?;
+//!
+//! // Wait for the end, from this process or any other.
+//! let report = later.outcome().timeout(Duration::from_secs(5)).await?;
+//! assert_eq!(report.job.state, State::Stopped);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every `send` answers within a deadline (10 s): accepted ([`Sent`]), refused ([`Refusal`], with the
+//! remedy), or unknown ([`SendError::Unknown`]: safe to repeat with the same id, which is why ids are
+//! made here and not by the store).
+//!
+//! | To | see |
+//! |---|---|
+//! | send one, with or without options | [`Producer::send`], [`Producer::job`], [`JobBuilder`] |
+//! | send many | [`Producer::send_all`] |
+//! | wait for the end, its result and files | [`Sent::outcome`], [`Producer::outcome`], [`Report`] |
+//! | find, look at, follow | [`Producer::jobs`], [`Producer::show`], [`Producer::follow`] |
+//! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
+//! | look at the whole | [`Producer::counts`], [`Producer::topics`], [`Producer::topology`] |
+//! | test code that sends | [`testing`] |
+//!
+//! Reading order of the code: `connect`, `builder`, `send`, `outcome`, `find`, `control`, `follow`,
+//! `files`, `errors`.
 
 mod builder;
 mod connect;
 mod control;
 mod errors;
-pub mod files;
+mod files;
 mod find;
 mod follow;
 mod outcome;
@@ -18,7 +79,7 @@ mod time;
 extern crate self as longshore_producer;
 
 pub use builder::JobBuilder;
-pub use connect::{Producer, ProducerOptions};
+pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
 pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, SendError, WaitError};
 pub use find::{Damaged, Find, Jobs};

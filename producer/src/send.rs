@@ -151,7 +151,7 @@ impl Producer {
                     bytes += size;
                     batch.push((index, prepared));
                 }
-                Some(Err(refusal)) => answers[index] = Some(Err(refusal.into())),
+                Some(Err(error)) => answers[index] = Some(Err(error)),
                 None => answers[index] = Some(Err(SendError::Unreachable { id, fault: slow_files() })),
             }
         }
