@@ -421,3 +421,6 @@ fn end(record: &mut Record, now: u64, state: State, reason: Option<Reason>) {
     record.lease = None;
     record.outbox = None;
 }
+
+#[cfg(test)]
+mod tests;

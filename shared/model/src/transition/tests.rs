@@ -1,0 +1,62 @@
+//! The state machine: every event in every state as a table, stories of single jobs, and what holds for all stories.
+
+mod stories;
+mod table;
+mod walks;
+
+use super::*;
+use crate::id::{Incarnation, InstanceId, JobId};
+use crate::record::{Admission, Start};
+use crate::topic::Topic;
+
+/// The start of every test, microseconds.
+const NOW_US: u64 = 1_763_719_000_000_000;
+const NOW: u64 = NOW_US / 1_000;
+const LEASE: u64 = 10_000;
+
+fn owner(name: &str) -> Owner {
+    Owner { instance: InstanceId(name.into()), incarnation: Incarnation(format!("{name}-1")) }
+}
+
+fn admitted(max_retries: i32) -> Record {
+    let admission = Admission {
+        id: JobId::new(1, [1; 16], 0),
+        topic: Topic::new("a/b").unwrap(),
+        queue: "main".into(),
+        start: Start::Now,
+        max_retries,
+        max_crashes: 3,
+        expires: None,
+    };
+    Record::admit(&admission, NOW)
+}
+
+fn claim_event(record: &Record, name: &str, nonce: &str) -> Event {
+    Event::Claim {
+        owner: owner(name),
+        nonce: nonce.into(),
+        generation: record.generation,
+        floor: Fence(0),
+        lease_ms: LEASE,
+    }
+}
+
+fn finish_event(fence: Fence, verdict: Verdict) -> Event {
+    Event::Finish { fence, verdict }
+}
+
+fn failed(delay_ms: u64) -> Verdict {
+    Verdict::Failed { delay_ms, error: "no".into() }
+}
+
+fn fatal(reason: Reason) -> Verdict {
+    Verdict::Fatal { reason, error: "never".into() }
+}
+
+fn released(delay_ms: u64, reason: Reason) -> Verdict {
+    Verdict::Released { delay_ms, reason, message: "later".into() }
+}
+
+fn succeeded() -> Verdict {
+    Verdict::Succeeded { message: None }
+}

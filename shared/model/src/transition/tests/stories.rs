@@ -1,0 +1,205 @@
+//! Stories of single jobs, as the conformance cases tell them.
+
+use super::*;
+
+/// One job and a clock.
+struct Story {
+    record: Record,
+    now_ms: u64,
+    past: Vec<PastAttempt>,
+}
+
+impl Story {
+    fn new(max_retries: i32) -> Self {
+        Self { record: admitted(max_retries), now_ms: NOW, past: Vec::new() }
+    }
+
+    fn apply(&mut self, event: &Event) -> Answer {
+        let (answer, past) = transition(&mut self.record, self.now_ms * 1_000, event);
+        self.past.extend(past);
+        answer
+    }
+
+    fn claim(&mut self, name: &str, nonce: &str) -> Answer {
+        let event = claim_event(&self.record, name, nonce);
+        self.apply(&event)
+    }
+
+    /// Claims it and answers the fence and the failures that the handler sees.
+    fn start(&mut self) -> (Fence, u32) {
+        let nonce = format!("delivery {}", self.record.attempts);
+        match self.claim("i1", &nonce) {
+            Answer::Run { fence, failures, .. } => (fence, failures),
+            other => panic!("not run but {other:?}"),
+        }
+    }
+
+    fn finish(&mut self, fence: Fence, verdict: Verdict) -> Answer {
+        self.apply(&finish_event(fence, verdict))
+    }
+
+    /// Lets the time pass until the job is due, and promotes it.
+    fn wait(&mut self) {
+        self.now_ms = self.record.due.unwrap();
+        assert_eq!(self.apply(&Event::Promote), Answer::Moved { state: State::Queued });
+    }
+
+    /// Lets the lease pass, and tells.
+    fn crash(&mut self) -> Answer {
+        self.now_ms = self.record.lease.unwrap();
+        self.apply(&Event::LeaseGone)
+    }
+
+    fn outcomes(&self) -> Vec<&str> {
+        self.past.iter().map(|past| past.outcome.as_str()).collect()
+    }
+}
+
+#[test]
+fn jh_05_s02_a_job_that_always_fails_runs_once_more_than_its_retries() {
+    for retries in [0, 1, 2, 10] {
+        let mut story = Story::new(retries);
+        for run in 0..=retries {
+            let (fence, failures) = story.start();
+            assert_eq!(failures, run.unsigned_abs(), "the handler sees 0, 1, 2, …");
+            story.finish(fence, failed(2_000));
+            if run < retries {
+                assert_eq!(story.record.state, State::Retrying);
+                story.wait();
+            }
+        }
+        assert_eq!((story.record.state, story.record.reason), (State::GivenUp, Some(Reason::RetriesExhausted)));
+        assert_eq!(i64::from(story.record.attempts), i64::from(retries) + 1);
+        assert_eq!(story.past.len(), usize::try_from(retries).unwrap() + 1);
+    }
+}
+
+#[test]
+fn s02_without_a_limit_it_never_gives_up() {
+    let mut story = Story::new(-1);
+    for _ in 0..1_000 {
+        let (fence, _) = story.start();
+        assert_eq!(story.finish(fence, failed(0)), Answer::Moved { state: State::Queued });
+    }
+    assert_eq!(story.record.failures, 1_000);
+}
+
+#[test]
+fn jh_11_s03_a_panic_is_an_error_after_one_execution() {
+    let mut story = Story::new(5);
+    let (fence, _) = story.start();
+    assert_eq!(story.finish(fence, fatal(Reason::Panicked)), Answer::Moved { state: State::Error });
+    let Record { attempts, failures, reason, message, .. } = &story.record;
+    assert_eq!((*attempts, *failures, *reason), (1, 0, Some(Reason::Panicked)), "retries are not used");
+    assert_eq!(message.as_deref(), Some("never"));
+    assert_eq!(story.outcomes(), ["error"]);
+}
+
+#[test]
+fn jh_15_the_delay_of_a_failure_is_kept_to_the_millisecond() {
+    let mut story = Story::new(2);
+    let (fence, _) = story.start();
+    story.now_ms += 40;
+    story.finish(fence, failed(100));
+    assert_eq!(story.record.due, Some(NOW + 140));
+    story.now_ms = NOW + 139;
+    assert_eq!(story.apply(&Event::Promote), Answer::Nothing);
+    assert_eq!(story.claim("i1", "early"), Answer::Waiting { state: State::Retrying, left_ms: Some(1) });
+    story.wait();
+    assert_eq!(story.record.reason, Some(Reason::Failed));
+}
+
+#[test]
+fn j12_removing_an_unfinished_job_drops_it_and_its_runner_can_change_nothing() {
+    let mut story = Story::new(5);
+    let (fence, _) = story.start();
+    assert_eq!(story.apply(&Event::Remove), Answer::Moved { state: State::Dropped });
+    assert_eq!(story.record.reason, Some(Reason::Removed));
+    assert_eq!(story.finish(fence, succeeded()), Answer::Stale { state: State::Dropped });
+    assert_eq!(story.apply(&Event::Renew { fence, lease_ms: LEASE }), Answer::Stale { state: State::Dropped });
+    assert_eq!(story.outcomes(), ["removed"]);
+    assert_eq!(story.apply(&Event::Remove), Answer::Purge, "removing it from history");
+}
+
+#[test]
+fn j13_s03_a_running_job_that_is_stopped_hears_it_and_its_outcome_decides() {
+    for (verdict, state) in [
+        (succeeded(), State::Succeeded),
+        (failed(500), State::Stopped),
+        (fatal(Reason::Panicked), State::Stopped),
+        (released(0, Reason::Interrupted), State::Stopped),
+    ] {
+        let mut story = Story::new(5);
+        let (fence, _) = story.start();
+        assert_eq!(story.apply(&Event::Stop { by: "ann".into() }), Answer::Asked);
+        assert_eq!(story.apply(&Event::Stop { by: "ben".into() }), Answer::Asked);
+        let heard = story.apply(&Event::Renew { fence, lease_ms: LEASE });
+        assert_eq!(heard, Answer::Renewed { cancel: Some("ann".into()) }, "the first who asked");
+        assert_eq!(story.finish(fence, verdict), Answer::Moved { state });
+    }
+}
+
+#[test]
+fn j13_a_waiting_job_is_stopped_at_once() {
+    let mut story = Story::new(5);
+    assert_eq!(story.apply(&Event::Stop { by: "ann".into() }), Answer::Moved { state: State::Stopped });
+    assert_eq!(story.claim("i1", "n"), Answer::Ended { state: State::Stopped });
+}
+
+#[test]
+fn a_process_killer_is_given_up_and_its_retries_are_not_used() {
+    let mut story = Story::new(10);
+    for crash in 1..=3 {
+        let (fence, failures) = story.start();
+        assert_eq!(failures, 0);
+        story.crash();
+        assert_eq!(story.record.crashes, crash);
+        let state = story.record.state;
+        assert_eq!(story.finish(fence, succeeded()), Answer::Stale { state });
+    }
+    assert_eq!((story.record.state, story.record.reason), (State::GivenUp, Some(Reason::CrashesExhausted)));
+    assert_eq!(story.outcomes(), ["crashed"; 3]);
+}
+
+#[test]
+fn after_its_first_crash_a_job_goes_back_at_once_and_later_ones_wait() {
+    let mut story = Story::new(10);
+    story.record.max_crashes = 10;
+    for wait in [limits::OUTBOX_GRACE_MS, 1_000, 5_000, 30_000, 30_000] {
+        story.start();
+        assert_eq!(story.crash(), Answer::Moved { state: State::Queued });
+        assert_eq!(story.record.outbox, Some(story.now_ms + wait));
+    }
+}
+
+#[test]
+fn interrupted_is_not_failed() {
+    let mut story = Story::new(0);
+    for _ in 0..20 {
+        let (fence, _) = story.start();
+        story.finish(fence, released(0, Reason::Interrupted));
+    }
+    let Record { state, attempts, failures, crashes, .. } = story.record;
+    assert_eq!((state, attempts, failures, crashes), (State::Queued, 20, 0, 0));
+}
+
+#[test]
+fn a_claim_whose_answer_was_lost_is_answered_again_and_runs_once() {
+    let mut story = Story::new(5);
+    let event = claim_event(&story.record, "i1", "delivery-1");
+    let first = story.apply(&event);
+    assert_eq!(story.apply(&event), first);
+    assert_eq!(story.record.attempts, 1);
+    let busy = story.claim("i1", "delivery-2");
+    assert_eq!(busy, Answer::Busy { lease_left_ms: LEASE }, "another delivery to the same instance is a duplicate");
+}
+
+#[test]
+fn fences_grow_over_a_wiped_store() {
+    let mut story = Story::new(5);
+    let floor = Fence(NOW_US + 5_000_000);
+    let (owner, nonce) = (owner("i2"), "n".to_owned());
+    let event = Event::Claim { owner, nonce, generation: Generation(9), floor, lease_ms: LEASE };
+    assert!(matches!(story.apply(&event), Answer::Run { fence, .. } if fence == Fence(floor.0 + 1)));
+    assert_eq!(story.record.generation, Generation(9), "what the copy carries is the newest that is known");
+}
