@@ -4,4 +4,5 @@
 //! becomes a state of the job is decided by whoever calls them. They keep no state between calls.
 
 pub mod exec;
+pub mod http;
 pub mod reply;
