@@ -46,6 +46,13 @@ pub struct JobBuilder {
 }
 
 impl Producer {
+    /// A new id for a job, to be kept before the job is sent (in the transaction that decides about it), so that
+    /// sending can be repeated whatever happens in between.
+    #[must_use]
+    pub fn new_id(&self) -> JobId {
+        self.inner.link.world.job_id(None)
+    }
+
     /// A job with options. `producer.send(job)` is the short form without.
     #[expect(clippy::needless_pass_by_value, reason = "a job is given away")]
     pub fn job<J: Job>(&self, job: J) -> JobBuilder {
@@ -80,7 +87,7 @@ impl JobBuilder {
             Err(refusal) => (None, Some(refusal)),
         };
         Self {
-            id: producer.inner.link.world.job_id(None),
+            id: producer.new_id(),
             producer: producer.clone(),
             wrong,
             what,

@@ -8,6 +8,7 @@ use crate::errors::QueryError;
 use crate::time::Time;
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::{Counts, Query};
+use longshore_model::explain::explain;
 use longshore_model::snapshot::{JobView, Snapshot};
 use longshore_model::topology::View;
 use longshore_model::{JobId, State, Topic, TopicPattern, limits, span};
@@ -195,7 +196,14 @@ impl Producer {
     /// [`QueryError`] when the store gives no answer, or cannot be understood.
     pub async fn show(&self, id: JobId) -> Result<Option<JobView>, QueryError> {
         let Some((_, Some(snapshot))) = self.load(&[id]).await?.pop() else { return Ok(None) };
-        JobView::build(snapshot).map(Some).map_err(QueryError::Damaged)
+        let (record, now) = (snapshot.record.clone(), snapshot.now);
+        let mut view = JobView::build(snapshot).map_err(QueryError::Damaged)?;
+        if !record.state.is_terminal() && record.state != State::Active {
+            let store = &self.inner.link.store;
+            let (live, ahead) = tokio::try_join!(store.view(), store.ahead(id))?;
+            view.waiting = explain(&record, view.payload_version, &live, ahead, now);
+        }
+        Ok(Some(view))
     }
 
     /// How many jobs are in each state, by topic.

@@ -56,6 +56,7 @@
 //! | find, look at, follow | [`Producer::jobs`], [`Producer::show`], [`Producer::follow`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::topics`], [`Producer::topology`] |
+//! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `outcome`, `find`, `control`, `follow`,
@@ -89,6 +90,7 @@ pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;
 pub use time::Time;
 
+pub use longshore_link::error::NotAccepted;
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;

@@ -27,7 +27,7 @@ pub(crate) async fn j12_jh_04_removing_drops_what_waits_and_purges_what_ended(pr
 }
 
 pub(crate) async fn jh_13_removing_an_unknown_job_is_fine(producer: Producer) {
-    let unknown = producer.link().world.job_id(None);
+    let unknown = producer.new_id();
     let removed = producer.remove([unknown]).await.unwrap();
     assert_eq!(removed, [Removed::NotFound]);
     assert!(removed[0].is_gone());
@@ -42,7 +42,7 @@ pub(crate) async fn j13_stopping_what_waits_what_runs_and_what_ended(producer: P
     let hand = Hand::of(&producer);
     let fence = hand.claim(runs.id).await;
     hand.succeed(ended.id, None).await;
-    let unknown = producer.link().world.job_id(None);
+    let unknown = producer.new_id();
     let ids = [waits.id, later.id, runs.id, ended.id, unknown];
     let answers = producer.stop(ids, "a test").await.unwrap();
     let expected = [Stopped::Now, Stopped::Now, Stopped::Asked, Stopped::Ended(State::Succeeded), Stopped::NotFound];
@@ -80,7 +80,7 @@ pub(crate) async fn j14_only_history_can_be_retried(producer: Producer) {
     let waits = producer.send(thumbnail("a")).await.unwrap();
     let done = producer.send(thumbnail("b")).await.unwrap();
     Hand::of(&producer).succeed(done.id, None).await;
-    let unknown = producer.link().world.job_id(None);
+    let unknown = producer.new_id();
     let answers = producer.retry([waits.id, done.id, unknown]).await;
     assert_eq!(answers[0].as_ref().unwrap_err(), &RetryError::NotEnded { id: waits.id, state: State::Queued });
     assert!(answers[1].is_ok(), "a job that succeeded can be run again as well");

@@ -69,7 +69,7 @@ pub(crate) async fn waiting_ends_in_time_and_the_job_goes_on(producer: Producer)
 }
 
 pub(crate) async fn an_unknown_job_has_no_outcome(producer: Producer) {
-    let unknown = producer.link().world.job_id(None);
+    let unknown = producer.new_id();
     assert_eq!(producer.outcome(unknown).timeout(SOON).await.unwrap_err(), WaitError::Gone(unknown));
     assert_eq!(producer.follow(unknown).next().await.unwrap_err(), WaitError::Gone(unknown));
 }

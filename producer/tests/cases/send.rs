@@ -14,6 +14,7 @@ pub(crate) async fn j01_jh_09_a_job_without_a_consumer_is_accepted_and_found(pro
     let view = producer.show(sent.id).await.unwrap().expect("it was accepted");
     assert_eq!((view.id, view.state, view.queue.as_str()), (sent.id, State::Queued, "main"));
     assert_eq!(view.instance, None);
+    assert_eq!(view.waiting.unwrap().reason, "no_capable_instance");
     assert_eq!(view.topic.as_str(), "media/thumbnail");
     assert_eq!(producer.link().broker.depth(&view.topic).await.unwrap(), Some(1));
     // The relay has nothing to do once the store knows of the publish.
@@ -61,7 +62,7 @@ pub(crate) async fn j02_jh_10_what_is_illegal_is_refused_with_the_remedy_and_not
 }
 
 pub(crate) async fn j05_j15_j16_a_builder_sets_everything(producer: Producer) {
-    let id = producer.link().world.job_id(None);
+    let id = producer.new_id();
     let expires = producer.link().world.clock.unix_ms() + 3_600_000;
     let sent = producer
         .job(thumbnail("cat.jpg"))
@@ -81,6 +82,7 @@ pub(crate) async fn j05_j15_j16_a_builder_sets_everything(producer: Producer) {
         .unwrap();
     assert_eq!((sent.id, sent.state, sent.custody), (id, State::Scheduled, Custody::Store));
     let view = producer.show(id).await.unwrap().unwrap();
+    assert_eq!(view.waiting.unwrap().reason, "time");
     assert_eq!(view.title.as_deref(), Some("a cat"));
     assert_eq!(view.created_by.as_deref(), Some("a test"));
     assert_eq!(
@@ -205,7 +207,7 @@ pub(crate) async fn a_delayed_job_is_in_the_store_only(producer: Producer) {
 }
 
 pub(crate) async fn j04_concurrent_sends_of_one_id_make_one_job(producer: Producer) {
-    let id = producer.link().world.job_id(None);
+    let id = producer.new_id();
     let sends = (0..50).map(|_| producer.job(thumbnail("same")).id(id).send());
     let answers = futures_util::future::join_all(sends).await;
     let new = answers.iter().filter(|answer| !answer.as_ref().unwrap().existed).count();
