@@ -168,22 +168,15 @@ impl Blobs {
     /// When the file cannot be read or changes meanwhile, and when the place cannot be written.
     pub async fn put_file(&self, path: &Path) -> Result<Content, Fault> {
         let store = self.store()?;
-        let content = read_through(path, async |_| Ok(())).await?;
+        let mut pieces = Pieces::open(path).await?;
+        while pieces.next().await?.is_some() {}
+        let content = pieces.sum.content();
         if self.exists(&content).await? {
             return Ok(content);
         }
         let upload = store.put_multipart(&key(&content.sha256)).await.map_err(|error| fault(&error))?;
         let mut upload = WriteMultipart::new(upload);
-        let copied = read_through(path, async |chunk: &[u8]| {
-            upload.wait_for_capacity(PARTS).await.map_err(|error| fault(&error))?;
-            upload.write(chunk);
-            Ok(())
-        })
-        .await
-        .and_then(|copied| {
-            if copied == content { Ok(()) } else { Err(unreadable(path, "it changes while it is sent")) }
-        });
-        if let Err(fault) = copied {
+        if let Err(fault) = copy(path, &content, &mut upload).await {
             // What was written so far is nowhere to be found under the digest, aborted or not.
             let _ = upload.abort().await;
             return Err(fault);
@@ -278,18 +271,36 @@ fn key(sha256: &str) -> Key {
     Key::from_iter(["blobs", sha256.get(..2).unwrap_or("__"), sha256])
 }
 
-/// Reads a file piece by piece and answers what it held.
-async fn read_through(path: &Path, mut each: impl AsyncFnMut(&[u8]) -> Result<(), Fault>) -> Result<Content, Fault> {
-    let mut file = File::open(path).await.map_err(|error| unreadable(path, &error.to_string()))?;
-    let mut buffer = vec![0; CHUNK];
-    let mut sum = Sum::default();
-    loop {
-        let count = file.read(&mut buffer).await.map_err(|error| unreadable(path, &error.to_string()))?;
-        if count == 0 {
-            return Ok(sum.content());
-        }
-        sum.add(&buffer[..count]);
-        each(&buffer[..count]).await?;
+/// Sends a file that must still hold what was found in it.
+async fn copy(path: &Path, content: &Content, upload: &mut WriteMultipart) -> Result<(), Fault> {
+    let mut pieces = Pieces::open(path).await?;
+    while let Some(piece) = pieces.next().await? {
+        upload.wait_for_capacity(PARTS).await.map_err(|error| fault(&error))?;
+        upload.write(piece);
+    }
+    if pieces.sum.content() == *content { Ok(()) } else { Err(unreadable(path, "it changes while it is sent")) }
+}
+
+/// A file, read piece by piece with bounded memory.
+struct Pieces<'p> {
+    path: &'p Path,
+    file: File,
+    buffer: Vec<u8>,
+    sum: Sum,
+}
+
+impl<'p> Pieces<'p> {
+    async fn open(path: &'p Path) -> Result<Self, Fault> {
+        let file = File::open(path).await.map_err(|error| unreadable(path, &error.to_string()))?;
+        Ok(Self { path, file, buffer: vec![0; CHUNK], sum: Sum::default() })
+    }
+
+    async fn next(&mut self) -> Result<Option<&[u8]>, Fault> {
+        let read = self.file.read(&mut self.buffer).await;
+        let count = read.map_err(|error| unreadable(self.path, &error.to_string()))?;
+        let piece = &self.buffer[..count];
+        self.sum.add(piece);
+        Ok((count > 0).then_some(piece))
     }
 }
 

@@ -1,0 +1,31 @@
+//! Duties: background work that any instance can do at any time, and the coordinator normally does.
+//!
+//! One file each. No duty's safety depends on there being one coordinator: every step is guarded in
+//! the store, so two instances doing the same duty at once do it once. An instance that is not the
+//! coordinator steps in at a slower pace, so that nothing stands still between two coordinators.
+
+pub(crate) mod janitor;
+pub(crate) mod promoter;
+pub(crate) mod relay;
+pub(crate) mod rescuer;
+
+use crate::engine::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much slower an instance does a duty when it is not the coordinator.
+const BACKUP: u32 = 10;
+
+/// Starts all duties; they end when the instance has stopped.
+pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Retention) {
+    let tasks = &engine.link.world.tasks;
+    drop(tasks.spawn(promoter::run(Arc::clone(engine))));
+    drop(tasks.spawn(relay::run(Arc::clone(engine))));
+    drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
+    drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
+}
+
+/// The pace of a duty on this instance, now.
+fn pace(engine: &Engine, coordinator: Duration) -> Duration {
+    if *engine.coordinator.borrow() { coordinator } else { coordinator * BACKUP }
+}

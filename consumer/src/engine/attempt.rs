@@ -1,0 +1,359 @@
+//! One delivery: read it, claim it, run its handler, and hand the verdict to [`super::settle`].
+//!
+//! Every way out of here settles the delivery as the protocol says: acknowledged only when the job
+//! has ended or a confirmed copy of the message exists elsewhere; otherwise it stays unsettled and
+//! the broker delivers it again.
+
+use super::intake::Slot;
+use super::settle::{self, Ended};
+use super::{Engine, files, reporter};
+use crate::ctx::{Cancelled, Controls, Ctx, JobInfo};
+use crate::handler::Handled;
+use crate::outcome::Outcome;
+use crate::registry::Registration;
+use futures_util::FutureExt;
+use longshore_link::broker::{Delivery, Headers, Message, Settler, Target};
+use longshore_link::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
+use longshore_model::envelope::Envelope;
+use longshore_model::id::{Fence, Generation, JobId};
+use longshore_model::names::Park;
+use longshore_model::record::{Admission, Expiry, Start};
+use longshore_model::transition::Answer;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a cancelled handler may go on before it is dropped, unless its options say otherwise.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// A claimed job, from its claim to its settlement.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) delivery: Delivery,
+    pub(crate) settler: Arc<dyn Settler>,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) id: JobId,
+    pub(crate) fence: Fence,
+    pub(crate) generation: Generation,
+    pub(crate) failures: u32,
+}
+
+/// Takes a delivery from its arrival to its settlement.
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    delivery: Delivery,
+    settler: Arc<dyn Settler>,
+    registration: Arc<Registration>,
+    slot: Slot,
+) {
+    let envelope = match read(&delivery) {
+        Ok(envelope) => Arc::new(envelope),
+        Err(why) => {
+            tracing::warn!(lane = %delivery.lane, message_id = delivery.message_id, why, "message put into quarantine");
+            engine.metrics.quarantined();
+            return divert(&engine, &delivery, settler.as_ref(), Target::Quarantine, Some(why)).await;
+        }
+    };
+    if registration.version != 0 && envelope.payload_version > registration.version {
+        // Another instance may read it; until one does, it waits where it holds up nobody.
+        let park = Target::Parked(Park::Short, envelope.topic.clone());
+        return divert(&engine, &delivery, settler.as_ref(), park, None).await;
+    }
+    let id = envelope.id;
+    let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope)).await {
+        Some(Verdict::Answer(answer)) => answer,
+        Some(Verdict::Done) => return settler.ack(delivery.tag),
+        Some(Verdict::Dead(why)) => {
+            tracing::warn!(job = %id, why, "message put among the dead letters");
+            return divert(&engine, &delivery, settler.as_ref(), Target::Dead, Some(why)).await;
+        }
+        None => return,
+    };
+    match answer {
+        Answer::Run { fence, attempt, failures, crashes } => {
+            engine.metrics.claimed();
+            let attempt_of = Attempt {
+                generation: delivery.headers.generation,
+                engine,
+                delivery,
+                settler,
+                registration,
+                id,
+                fence,
+                failures,
+            };
+            tracing::debug!(job = %id, attempt, failures, crashes, "attempt started");
+            attempt_of.run(envelope, attempt, slot).await;
+        }
+        Answer::Busy { lease_left_ms } => {
+            engine.metrics.parked();
+            let park = Target::Parked(Park::at_least(lease_left_ms), delivery.lane.clone());
+            divert(&engine, &delivery, settler.as_ref(), park, None).await;
+        }
+        Answer::Waiting { left_ms, .. } if delivery.redelivered || delivery.headers.parked => {
+            // It may be the only copy in the broker: it stays there until the store runs the job itself.
+            engine.metrics.parked();
+            let park = Target::Parked(Park::at_least(left_ms.unwrap_or(0)), delivery.lane.clone());
+            divert(&engine, &delivery, settler.as_ref(), park, None).await;
+        }
+        // It has ended, or a newer copy is in the broker or in the outbox.
+        _ => {
+            engine.metrics.refused_copy();
+            settler.ack(delivery.tag);
+        }
+    }
+}
+
+fn read(delivery: &Delivery) -> Result<Envelope, String> {
+    let envelope = Envelope::decode(&delivery.body).map_err(|error| error.to_string())?;
+    if envelope.topic != delivery.lane {
+        return Err(format!("its topic is {}, yet it came through the lane of {}", envelope.topic, delivery.lane));
+    }
+    if delivery.headers.enqueued.is_none() && envelope.id.created_ms() == 0 {
+        return Err(
+            "its id is not a UUIDv7 and it has no time of its own, so nobody can tell whether it ran before".into()
+        );
+    }
+    Ok(envelope)
+}
+
+/// Publishes a copy elsewhere, waits for the confirm, then acknowledges. While that fails, tries again as long as the
+/// delivery is ours; after that the broker delivers it again.
+pub(crate) async fn divert(
+    engine: &Engine,
+    delivery: &Delivery,
+    settler: &dyn Settler,
+    target: Target,
+    reason: Option<String>,
+) {
+    let message = Message {
+        headers: Headers { parked: matches!(target, Target::Parked(..)), reason, ..delivery.headers.clone() },
+        target,
+        message_id: delivery.message_id.clone().unwrap_or_default(),
+        body: delivery.body.clone(),
+    };
+    if publish(engine, settler, message).await {
+        settler.ack(delivery.tag);
+    }
+}
+
+/// Publishes one message until it is confirmed; gives up, and answers `false`, when the delivery's session is over:
+/// then the broker still holds the original.
+pub(crate) async fn publish(engine: &Engine, settler: &dyn Settler, message: Message) -> bool {
+    loop {
+        if !settler.is_live() {
+            return false;
+        }
+        match engine.link.broker.publish(vec![message.clone()]).await.pop() {
+            Some(Ok(())) => return true,
+            Some(Err(fault)) => tracing::debug!(%fault, "copy not confirmed; trying again"),
+            None => return false,
+        }
+        if !engine.pause(engine.link.world.random.jitter(Duration::from_millis(500))).await {
+            return false;
+        }
+    }
+}
+
+enum Verdict {
+    Answer(Answer),
+    Done,
+    Dead(String),
+}
+
+/// Claims until the store answers. `None`: the delivery is not ours any more, or the instance ends.
+async fn claim(
+    engine: &Engine,
+    delivery: &Delivery,
+    settler: &dyn Settler,
+    envelope: Arc<Envelope>,
+) -> Option<Verdict> {
+    let claim = Claim {
+        id: envelope.id,
+        nonce: delivery.nonce.clone(),
+        generation: delivery.headers.generation,
+        floor: delivery.headers.fence,
+    };
+    let (store, lease) = (&engine.link.store, engine.lease_ms());
+    loop {
+        if !settler.is_live() || !engine.until_sure().await {
+            return None;
+        }
+        let claimed = match store.claim(&engine.owner, lease, vec![claim.clone()]).await {
+            Ok(mut answers) => answers.pop(),
+            Err(fault) => {
+                // Repeating it with the same nonce is safe: a claim that did happen answers the same.
+                tracing::debug!(job = %envelope.id, %fault, "claim not answered; trying again");
+                if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+                    return None;
+                }
+                continue;
+            }
+        };
+        let claimed = match claimed? {
+            Claimed::Unknown => {
+                let rebuild = Rebuild {
+                    job: newly(engine, &envelope, delivery),
+                    enqueued: delivery.headers.enqueued.unwrap_or_else(|| envelope.id.created_ms()),
+                    claim: claim.clone(),
+                };
+                match store.rebuild(&engine.owner, lease, rebuild).await {
+                    Ok(Rebuilt::Claimed(claimed)) => claimed,
+                    Ok(Rebuilt::Orphan) => {
+                        return Some(Verdict::Dead(
+                            "nobody remembers whether it ran: it is older than tombstones".into(),
+                        ));
+                    }
+                    Err(fault) => {
+                        tracing::debug!(job = %envelope.id, %fault, "rebuild not answered; trying again");
+                        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+                            return None;
+                        }
+                        continue;
+                    }
+                }
+            }
+            other => other,
+        };
+        return Some(match claimed {
+            Claimed::Known(answer) => Verdict::Answer(answer),
+            Claimed::Tombstone => Verdict::Done,
+            Claimed::Damaged(detail) => Verdict::Dead(format!("the store holds a damaged record of it: {detail}")),
+            Claimed::Unknown => continue,
+        });
+    }
+}
+
+/// The job that an envelope describes: what the store needs to accept it from a message alone.
+fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
+    let resolved = engine.queues.resolve(&envelope.topic);
+    NewJob {
+        admission: Admission {
+            id: envelope.id,
+            topic: envelope.topic.clone(),
+            queue: envelope.queue.clone().unwrap_or(resolved.name),
+            start: Start::Now,
+            max_retries: envelope.retries.unwrap_or(resolved.config.retries),
+            max_crashes: crate::MAX_CRASHES,
+            expires: envelope.expires_ms.map(Expiry::At),
+        },
+        envelope: delivery.body.clone(),
+        labels: envelope.labels.clone(),
+        retry_of: envelope.retry_of,
+    }
+}
+
+impl Attempt {
+    async fn run(self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
+        let engine = Arc::clone(&self.engine);
+        let timeout = envelope.timeout_ms.map(Duration::from_millis).or(self.registration.options.timeout);
+        let job_delay = envelope.retry_delay_ms.map(Duration::from_millis);
+        let trace = envelope.trace.clone();
+        let files = envelope.files.clone();
+        let topic = envelope.topic.clone();
+        let input_dir = (!files.is_empty()).then(|| files::input_dir(&engine, self.id, self.fence));
+        let info = JobInfo {
+            id: self.id,
+            topic,
+            attempt,
+            retry: self.failures,
+            fence: self.fence,
+            envelope,
+            input_dir: input_dir.clone(),
+        };
+        let (ctx, controls) = Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.clone());
+        engine.running.enter(self.id, self.fence, controls.cancel.clone());
+        let over = CancellationToken::new();
+        let work = async {
+            let delivered = match &input_dir {
+                Some(dir) => files::deliver(&engine, &files, dir).boxed().await,
+                None => Ok(()),
+            };
+            let ended = match delivered {
+                Ok(()) => self.handle(&ctx, &controls, timeout).await,
+                Err(outcome) => Ended::Outcome(outcome),
+            };
+            over.cancel();
+            ended
+        };
+        let reporting = reporter::run(&engine, self.id, self.fence, &controls.sink, &over);
+        let (ended, ()) = futures_util::future::join(work, reporting).await;
+        // The handler is over: its slot is free while the commit is under way.
+        drop(slot);
+        let cancelled = ctx.cancelled();
+        let follow_ups = ctx.take_follow_ups();
+        let output_dir = ctx.made_output_dir();
+        let report = controls.sink.take();
+        let (id, fence) = (self.id, self.fence);
+        settle::settle(
+            self,
+            settle::Settlement {
+                ended,
+                cancelled,
+                report,
+                follow_ups,
+                output_dir: output_dir.clone(),
+                job_delay,
+                trace,
+            },
+        )
+        .await;
+        engine.running.leave(id, fence);
+        files::clean(input_dir, output_dir).await;
+    }
+
+    /// Runs the handler until it ends, is cancelled and its grace is over, or panics.
+    async fn handle(&self, ctx: &Ctx, controls: &Controls, timeout: Option<Duration>) -> Ended {
+        let clock = &self.engine.link.world.clock;
+        let grace = self.registration.options.grace.unwrap_or(DEFAULT_GRACE);
+        let whole = async {
+            match AssertUnwindSafe((self.registration.run)(ctx.clone())).catch_unwind().await {
+                Ok(Handled::Ran(Outcome::Deferred)) => match ctx.take_deferred() {
+                    Some(receiver) => match receiver.await {
+                        Ok(outcome) => Ended::Outcome(outcome),
+                        Err(_) => Ended::Outcome(Outcome::retry("the deferred attempt was dropped without a verdict")),
+                    },
+                    None => Ended::Outcome(Outcome::fail("the handler returned Deferred without `ctx.defer()`")),
+                },
+                Ok(Handled::Ran(outcome)) => Ended::Outcome(outcome),
+                Ok(Handled::Unreadable(error)) => Ended::Unreadable(error),
+                Err(panic) => Ended::Panicked(panic_text(panic.as_ref())),
+            }
+        };
+        let mut whole = pin!(whole);
+        let time_limit = async {
+            match timeout {
+                Some(limit) => {
+                    clock.sleep(limit).await;
+                    Cancelled::TimedOut(limit)
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let reason = tokio::select! {
+            biased;
+            ended = &mut whole => return ended,
+            reason = ctx.until_cancelled() => reason,
+            reason = time_limit => reason,
+        };
+        controls.cancel.send_if_modified(|now| {
+            let first = now.is_none();
+            now.get_or_insert_with(|| reason.clone());
+            first
+        });
+        clock.timeout(grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    longshore_model::limits::cut(&format!("the handler panicked: {text}"), longshore_model::limits::MESSAGE_BYTES)
+}

@@ -1,0 +1,164 @@
+//! Beats: the instance proves that it is alive, on a thread and a connection of its own.
+//!
+//! Each beat refreshes the instance's card and renews the leases of all running attempts in one call.
+//! What the answers say is turned into cancellations and nudges. Judged by the boot clock, which runs
+//! on while the machine sleeps: when no beat was answered for `lease.doubt`, the instance stops
+//! trusting itself before anybody else may take its jobs.
+
+use super::{Engine, Phase, Trust};
+use crate::ctx::Cancelled;
+use longshore_link::store::{Beat, Beaten, Heart, Renew, Renewed};
+use longshore_model::settings::OnDoubt;
+use longshore_model::span::ms;
+use longshore_model::topology::Card;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Beats until the instance has stopped, then leaves the fleet. `first` is told about the first beat.
+pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
+    let clock = engine.link.world.clock.clone();
+    let mut state = Beating { heart: None, proven: None, topics: None, view: None, started: 0, first: Some(first) };
+    loop {
+        let begun = clock.boot();
+        state.beat(&engine, begun).await;
+        if state.judge(&engine, clock.boot()) == Trust::Superseded {
+            return;
+        }
+        let wait = engine.lease.beat.saturating_sub(clock.boot().saturating_sub(begun)).max(Duration::from_millis(10));
+        let wait = if *engine.trust.borrow() == Trust::Doubt { wait.min(Duration::from_millis(250)) } else { wait };
+        tokio::select! {
+            biased;
+            () = engine.until(Phase::Stopped) => break,
+            () = engine.beat_now.notified() => {}
+            () = clock.sleep(wait) => {}
+        }
+    }
+    if let Some(mut heart) = state.heart
+        && let Some(Err(fault)) = clock.timeout(engine.lease.beat, heart.leave(&engine.owner)).await
+    {
+        tracing::warn!(%fault, "the instance could not say that it leaves; it will be missed after its lease");
+    }
+}
+
+struct Beating {
+    heart: Option<Box<dyn Heart>>,
+    /// Start of the last beat that was answered: until then the instance is proven alive.
+    proven: Option<Duration>,
+    topics: Option<u64>,
+    view: Option<u64>,
+    started: u64,
+    first: Option<oneshot::Sender<()>>,
+}
+
+impl Beating {
+    async fn beat(&mut self, engine: &Engine, begun: Duration) {
+        // No answer within one beat counts as none.
+        match engine.link.world.clock.timeout(engine.lease.beat, self.try_beat(engine)).await {
+            Some(Ok((beaten, renewed))) => {
+                self.proven = Some(begun);
+                self.started = if self.started == 0 { beaten.now } else { self.started };
+                if let Some(first) = self.first.take() {
+                    let _ = first.send(());
+                }
+                self.heard(engine, &beaten, renewed);
+            }
+            Some(Err(fault)) => {
+                tracing::warn!(%fault, "beat not answered");
+                self.heart = None;
+            }
+            None => {
+                tracing::warn!("beat not answered in time");
+                self.heart = None;
+            }
+        }
+    }
+
+    async fn try_beat(&mut self, engine: &Engine) -> Result<(Beaten, Renewed), longshore_link::Fault> {
+        let heart = match &mut self.heart {
+            Some(heart) => heart,
+            None => self.heart.insert(engine.link.store.heart().await?),
+        };
+        let lease_ms = engine.lease_ms();
+        let renew = Renew {
+            owner: engine.owner.clone(),
+            lease_ms,
+            beat_ms: ms(engine.lease.beat),
+            running: engine.running.fences(),
+        };
+        let renewed = heart.renew(&renew).await?;
+        let beaten = heart.beat(&Beat { card: card(engine, self.started), lease_ms }).await?;
+        Ok((beaten, renewed))
+    }
+
+    fn heard(&mut self, engine: &Engine, beaten: &Beaten, renewed: Renewed) {
+        for (id, fence) in renewed.lost {
+            let why = "the job was taken away".to_owned();
+            engine.running.cancel(&id, Some(fence), Cancelled::LeaseLost(why));
+        }
+        for (id, by) in renewed.stop {
+            engine.running.cancel(&id, None, Cancelled::Stopped(by));
+        }
+        if renewed.expired > 0 {
+            engine.rescue_now.notify_one();
+        }
+        engine.metrics.beat(beaten.now);
+        if self.topics.replace(beaten.topics) != Some(beaten.topics) {
+            engine.topics_changed.notify_one();
+        }
+        if self.view.replace(beaten.view) != Some(beaten.view) {
+            tracing::info!(
+                view = beaten.view,
+                term = beaten.term,
+                coordinator = beaten.coordinator,
+                "the fleet's view changed"
+            );
+        }
+        engine.coordinator.send_if_modified(|now| std::mem::replace(now, beaten.coordinator) != beaten.coordinator);
+        if beaten.superseded {
+            tracing::error!(instance = %engine.owner.instance, "another process took this instance's place; stopping");
+            engine.trust.send_replace(Trust::Superseded);
+            engine.running.cancel_all(&Cancelled::LeaseLost("another process took this instance's place".into()));
+        }
+    }
+
+    /// Compares what is proven with what is needed.
+    fn judge(&self, engine: &Engine, now: Duration) -> Trust {
+        let before = engine.trust.borrow().clone();
+        if before == Trust::Superseded {
+            return before;
+        }
+        let doubt = self.proven.is_none_or(|proven| now.saturating_sub(proven) > engine.lease.doubt);
+        let trust = if doubt { Trust::Doubt } else { Trust::Sure };
+        if trust != before {
+            if doubt {
+                tracing::error!("no beat was answered for {:?}; no new work is started", engine.lease.doubt);
+                if engine.lease.on_doubt == OnDoubt::Cancel {
+                    let why = "the store did not answer in time".to_owned();
+                    engine.running.cancel_all(&Cancelled::LeaseLost(why));
+                }
+            } else {
+                tracing::info!("beats are answered again");
+            }
+            engine.trust.send_replace(trust.clone());
+        }
+        trust
+    }
+}
+
+fn card(engine: &Engine, started: u64) -> Card {
+    Card {
+        owner: engine.owner.clone(),
+        name: engine.name.clone(),
+        cluster: engine.cluster.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started,
+        capabilities: engine.registry.capabilities(),
+        allowed: engine.allowed.clone(),
+        slots: u32::try_from(engine.slots).unwrap_or(u32::MAX),
+        running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
+        draining: engine.phase() != Phase::Working,
+        properties: BTreeMap::new(),
+    }
+}

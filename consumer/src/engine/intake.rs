@@ -1,0 +1,322 @@
+//! Intake: one session of consuming after the other, and the hand-out of slots.
+//!
+//! Holds deliveries that nobody has claimed yet: per lane, bounded by the lanes' prefetch, none longer
+//! than [`HOLD`]. Lanes take turns. A delivery leaves only with a free slot, as an attempt. Giving
+//! back is always: remove the lane's consumer first, then give back once; a lane that was given back
+//! rests until there is a slot again.
+
+use super::attempt;
+use super::{Engine, Phase, Trust};
+use crate::registry::Registration;
+use longshore_link::broker::{Consumption, Delivery, Intake, Settler};
+use longshore_model::topic::Topic;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// No delivery waits here for a slot longer than this while other instances may have one.
+const HOLD: Duration = Duration::from_secs(30);
+/// A lane whose consumer was lost is tried again after this.
+const LANE_RETRY: Duration = Duration::from_secs(1);
+/// Without a sign of life from the store for so long, deliveries go to others.
+const DOUBT_LIMIT: Duration = Duration::from_secs(30);
+
+/// One of the instance's slots, and one of the handler's where it has its own; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    engine: Arc<Engine>,
+    _handler: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.engine.busy.fetch_sub(1, Ordering::AcqRel);
+        self.engine.slot_freed.notify_one();
+    }
+}
+
+/// Consumes until the instance is stopped.
+pub(crate) async fn run(engine: Arc<Engine>) {
+    let random = engine.link.world.random.clone();
+    while engine.phase() == Phase::Working && engine.until_sure().await {
+        match engine.link.broker.consume().await {
+            Ok(consumption) => {
+                let why = Session::new(Arc::clone(&engine), consumption).run().await;
+                engine.consuming.send_replace(BTreeSet::new());
+                if engine.phase() == Phase::Working {
+                    tracing::warn!(why, "the consuming session ended; opening another");
+                }
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "no consuming session; trying again");
+                if !engine.pause(random.jitter(Duration::from_millis(1_500))).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+struct Held {
+    delivery: Delivery,
+    since: Duration,
+}
+
+struct Session {
+    engine: Arc<Engine>,
+    consumption: Box<dyn Consumption>,
+    settler: Arc<dyn Settler>,
+    /// Unclaimed deliveries by lane.
+    held: BTreeMap<Topic, VecDeque<Held>>,
+    /// Lanes with a consumer. A delivery of any other is a late one and goes straight back.
+    registered: BTreeSet<Topic>,
+    /// Lanes in the order of their turns.
+    turns: VecDeque<Topic>,
+    /// Lanes that were given back and wait for a free slot.
+    resting: BTreeSet<Topic>,
+    /// Whether a lane failed and must be tried again.
+    retry_lanes: bool,
+    /// Since when the instance is in doubt.
+    doubt: Option<Duration>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack of the loop")]
+enum Woken {
+    Came(Intake),
+    Lanes,
+    Slot,
+    Trust,
+    Phase,
+    Time,
+}
+
+impl Session {
+    fn new(engine: Arc<Engine>, consumption: Box<dyn Consumption>) -> Self {
+        let settler = consumption.settler();
+        Self {
+            engine,
+            consumption,
+            settler,
+            held: BTreeMap::new(),
+            registered: BTreeSet::new(),
+            turns: VecDeque::new(),
+            resting: BTreeSet::new(),
+            retry_lanes: false,
+            doubt: None,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.engine.link.world.clock.boot()
+    }
+
+    /// Runs until the session is over; answers why.
+    async fn run(mut self) -> String {
+        let engine = Arc::clone(&self.engine);
+        let mut wanted = engine.wanted.subscribe();
+        let mut trust = engine.trust.subscribe();
+        let mut phase = engine.phase.subscribe();
+        self.adjust_lanes().await;
+        loop {
+            self.hand_out();
+            let tick = self.next_tick();
+            let woken = tokio::select! {
+                biased;
+                _ = phase.changed() => Woken::Phase,
+                _ = trust.changed() => Woken::Trust,
+                _ = wanted.changed() => Woken::Lanes,
+                () = engine.slot_freed.notified() => Woken::Slot,
+                intake = self.consumption.next() => Woken::Came(intake),
+                () = engine.link.world.clock.sleep(tick) => Woken::Time,
+            };
+            match woken {
+                Woken::Came(Intake::Delivery(delivery)) => self.hold(delivery),
+                Woken::Came(Intake::LaneLost { lane, why }) => {
+                    tracing::warn!(%lane, why, "the lane's consumer was lost; it will be registered again");
+                    // Its unsettled deliveries are void: they come again.
+                    self.held.remove(&lane);
+                    self.registered.remove(&lane);
+                    self.retry_lanes = true;
+                    self.show_lanes();
+                }
+                Woken::Came(Intake::Ended { why }) => return why,
+                Woken::Lanes => self.adjust_lanes().await,
+                Woken::Slot => self.wake_resting().await,
+                Woken::Trust => {
+                    let trust = trust.borrow_and_update().clone();
+                    self.doubt = (trust != Trust::Sure).then(|| self.now());
+                    if trust == Trust::Superseded {
+                        self.give_all_back().await;
+                        self.consumption.close().await;
+                        return "another incarnation took this instance's place".into();
+                    }
+                }
+                Woken::Phase => {
+                    let phase = *phase.borrow_and_update();
+                    // While draining the session stays open: what runs is still to be acknowledged.
+                    self.give_all_back().await;
+                    if phase == Phase::Stopped {
+                        self.consumption.close().await;
+                        return "drained".into();
+                    }
+                }
+                Woken::Time => {
+                    if self.retry_lanes {
+                        self.adjust_lanes().await;
+                    }
+                    self.give_back_overdue().await;
+                    if self.doubt.is_some_and(|since| self.now().saturating_sub(since) > DOUBT_LIMIT) {
+                        self.give_all_back().await;
+                        self.consumption.close().await;
+                        return "the store gave no sign of life; deliveries went back".into();
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_tick(&self) -> Duration {
+        if self.retry_lanes { LANE_RETRY } else { Duration::from_secs(2) }
+    }
+
+    fn hold(&mut self, delivery: Delivery) {
+        if !self.registered.contains(&delivery.lane) {
+            self.settler.give_back(delivery.tag);
+            return;
+        }
+        let since = self.now();
+        let lane = delivery.lane.clone();
+        if !self.held.contains_key(&lane) {
+            self.turns.push_back(lane.clone());
+        }
+        self.held.entry(lane).or_default().push_back(Held { delivery, since });
+    }
+
+    /// Starts attempts while there are deliveries and slots.
+    fn hand_out(&mut self) {
+        if self.engine.phase() != Phase::Working || *self.engine.trust.borrow() != Trust::Sure {
+            return;
+        }
+        let mut passed = 0;
+        while passed < self.turns.len() && self.engine.free() > 0 {
+            let Some(lane) = self.turns.pop_front() else { return };
+            let Some(queue) = self.held.get_mut(&lane) else { continue };
+            let Some(registration) = self.engine.registry.choose(&lane) else {
+                // The handler went away; `wanted` is about to say so, and the lane will be given back.
+                self.turns.push_back(lane);
+                passed += 1;
+                continue;
+            };
+            let Some(slot) = take_slot(&self.engine, &registration) else {
+                self.turns.push_back(lane);
+                passed += 1;
+                continue;
+            };
+            let Some(held) = queue.pop_front() else {
+                self.held.remove(&lane);
+                continue;
+            };
+            if queue.is_empty() {
+                self.held.remove(&lane);
+            } else {
+                self.turns.push_back(lane);
+            }
+            passed = 0;
+            let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
+            let tasks = engine.link.world.tasks.clone();
+            drop(tasks.spawn(attempt::run(engine, held.delivery, settler, registration, slot)));
+        }
+    }
+
+    /// How many of a lane's messages may be here at once: enough for the running ones, as many again to be at hand,
+    /// and those whose commit is under way.
+    fn prefetch(&self, lanes: usize) -> u16 {
+        let slots = self.engine.slots;
+        let share = (3 * slots).div_ceil(lanes.max(1)).max(slots).max(1);
+        u16::try_from(share).unwrap_or(u16::MAX)
+    }
+
+    async fn adjust_lanes(&mut self) {
+        self.retry_lanes = false;
+        let wanted = self.engine.wanted.borrow().clone();
+        let unwanted: Vec<Topic> = self.registered.difference(&wanted).cloned().collect();
+        for lane in unwanted {
+            self.give_lane_back(&lane).await;
+        }
+        self.resting.retain(|lane| wanted.contains(lane));
+        let prefetch = self.prefetch(wanted.len());
+        for lane in wanted {
+            if self.registered.contains(&lane) || self.resting.contains(&lane) {
+                continue;
+            }
+            match self.consumption.add(&lane, prefetch).await {
+                Ok(()) => {
+                    self.registered.insert(lane);
+                }
+                Err(fault) => {
+                    tracing::warn!(%lane, %fault, "the lane cannot be consumed yet; trying again");
+                    self.retry_lanes = true;
+                }
+            }
+        }
+        self.show_lanes();
+    }
+
+    fn show_lanes(&self) {
+        self.engine.consuming.send_replace(self.registered.clone());
+    }
+
+    async fn give_lane_back(&mut self, lane: &Topic) {
+        if let Err(fault) = self.consumption.remove(lane).await {
+            // The session is ending, and all its deliveries with it.
+            tracing::debug!(%lane, %fault, "the lane's consumer could not be removed");
+        }
+        self.registered.remove(lane);
+        for held in self.held.remove(lane).unwrap_or_default() {
+            self.settler.give_back(held.delivery.tag);
+        }
+    }
+
+    async fn give_all_back(&mut self) {
+        for lane in self.registered.clone() {
+            self.give_lane_back(&lane).await;
+        }
+        self.show_lanes();
+    }
+
+    async fn give_back_overdue(&mut self) {
+        let now = self.now();
+        let overdue: Vec<Topic> = self
+            .held
+            .iter()
+            .filter(|(_, queue)| queue.front().is_some_and(|held| now.saturating_sub(held.since) > HOLD))
+            .map(|(lane, _)| lane.clone())
+            .collect();
+        for lane in overdue {
+            self.give_lane_back(&lane).await;
+            self.resting.insert(lane);
+        }
+    }
+
+    /// A slot is free: lanes that rested may deliver again.
+    async fn wake_resting(&mut self) {
+        if !self.resting.is_empty() && self.engine.free() > 0 {
+            self.resting.clear();
+            self.adjust_lanes().await;
+        }
+    }
+}
+
+fn take_slot(engine: &Arc<Engine>, registration: &Registration) -> Option<Slot> {
+    let handler = match &registration.slots {
+        Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
+        None => None,
+    };
+    let taken = engine
+        .busy
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |busy| (busy < engine.slots).then_some(busy + 1))
+        .is_ok();
+    taken.then(|| Slot { engine: Arc::clone(engine), _handler: handler })
+}

@@ -1,0 +1,90 @@
+//! Which lanes this instance consumes: known topics that a handler takes and the lists allow.
+//!
+//! Publishes the set through `engine.wanted`; [`super::intake`] follows it. The truth is in the store
+//! (the set of known topics) and in the registry; nudges only make it quick.
+
+use super::{Engine, Phase};
+use longshore_link::store::Nudge;
+use longshore_model::topic::Topic;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Keeps `engine.wanted` right until the instance drains.
+pub(crate) async fn run(engine: Arc<Engine>) {
+    let mut registry = engine.registry.changes();
+    loop {
+        registry.mark_unchanged();
+        let wait = match refresh(&engine).await {
+            Ok(()) => Duration::from_secs(30),
+            Err(fault) => {
+                tracing::warn!(%fault, "known topics could not be read; trying again");
+                engine.link.world.random.jitter(Duration::from_secs(1))
+            }
+        };
+        tokio::select! {
+            biased;
+            () = engine.until(Phase::Draining) => {
+                engine.wanted.send_replace(BTreeSet::new());
+                return;
+            }
+            _ = registry.changed() => {}
+            () = engine.topics_changed.notified() => {}
+            () = engine.link.world.clock.sleep(wait) => {}
+        }
+    }
+}
+
+async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
+    let exact: Vec<Topic> = engine
+        .registry
+        .capabilities()
+        .iter()
+        .filter_map(|capability| capability.pattern.exact())
+        .filter(|topic| engine.allowed.admits(topic))
+        .collect();
+    engine.link.store.know(exact.clone()).await?;
+    let known = engine.link.store.topics().await?;
+    let wanted: BTreeSet<Topic> = known
+        .into_iter()
+        .chain(exact)
+        .filter(|topic| engine.allowed.admits(topic) && engine.registry.choose(topic).is_some())
+        .collect();
+    engine.wanted.send_if_modified(|now| {
+        let changed = *now != wanted;
+        if changed {
+            *now = wanted;
+        }
+        changed
+    });
+    Ok(())
+}
+
+/// Turns nudges of the store into what they mean here, until the instance is stopped.
+pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
+    let mut nudges = engine.link.store.nudges();
+    loop {
+        let nudge = tokio::select! {
+            biased;
+            () = engine.until(Phase::Stopped) => return,
+            nudge = nudges.recv() => nudge,
+        };
+        match nudge {
+            Ok(Nudge::Topics) => engine.topics_changed.notify_one(),
+            Ok(Nudge::Due) => engine.promote_now.notify_one(),
+            Ok(Nudge::Stop(id)) => {
+                if engine.running.contains(&id) {
+                    engine.beat_now.notify_one();
+                }
+            }
+            Ok(Nudge::View | Nudge::Ended(_)) => {}
+            Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
+                engine.topics_changed.notify_one();
+                engine.promote_now.notify_one();
+                engine.beat_now.notify_one();
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The engine: what happens between a delivery and its acknowledgement.
+//!
+//! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
+//! [`intake`] holds the session and hands out slots, [`attempt`] claims and runs, [`settle`] commits
+//! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
+//! thread of its own, [`running`] is the table of attempts, [`reporter`] writes what handlers report.
+//!
+//! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
+//! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
+
+pub(crate) mod attempt;
+pub(crate) mod beats;
+pub(crate) mod files;
+pub(crate) mod intake;
+pub(crate) mod lanes;
+pub(crate) mod reporter;
+pub(crate) mod running;
+pub(crate) mod settle;
+
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use longshore_link::Link;
+use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::store::Outgoing;
+use longshore_model::id::Owner;
+use longshore_model::queue::Queues;
+use longshore_model::settings::LeaseSettings;
+use longshore_model::topic::Topic;
+use longshore_model::topology::Allowed;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// How far the instance's life has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Takes work.
+    Working,
+    /// Takes nothing new; what runs may finish.
+    Draining,
+    /// What still runs is cancelled; nothing is started or retried any more.
+    Stopped,
+}
+
+/// Whether the instance can prove that it is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Its leases are renewed.
+    Sure,
+    /// Its beats go unanswered; others may take its jobs soon.
+    Doubt,
+    /// Another incarnation took its place.
+    Superseded,
+}
+
+/// What the parts of the engine share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    // Immutable after construction.
+    pub(crate) link: Link,
+    pub(crate) owner: Owner,
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) lease: LeaseSettings,
+    pub(crate) queues: Queues,
+    pub(crate) allowed: Allowed,
+    pub(crate) work_dir: PathBuf,
+    pub(crate) max_file_bytes: u64,
+    pub(crate) slots: usize,
+    // Shared; each safe by itself.
+    pub(crate) registry: Registry,
+    pub(crate) running: running::Running,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) busy: AtomicUsize,
+    // State that tasks follow.
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) trust: watch::Sender<Trust>,
+    pub(crate) coordinator: watch::Sender<bool>,
+    pub(crate) wanted: watch::Sender<BTreeSet<Topic>>,
+    pub(crate) consuming: watch::Sender<BTreeSet<Topic>>,
+    // Nudges: losing one costs a beat.
+    pub(crate) slot_freed: Notify,
+    pub(crate) beat_now: Notify,
+    pub(crate) topics_changed: Notify,
+    pub(crate) rescue_now: Notify,
+    pub(crate) promote_now: Notify,
+}
+
+impl Engine {
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.phase() == Phase::Stopped
+    }
+
+    /// Waits until the instance is at least in this phase.
+    pub(crate) async fn until(&self, phase: Phase) {
+        let mut receiver = self.phase.subscribe();
+        // The sender lives as long as `self`.
+        let _ = receiver.wait_for(|now| *now >= phase).await;
+    }
+
+    /// Sleeps, but not beyond the end of the instance. Answers whether it goes on.
+    pub(crate) async fn pause(&self, span: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.until(Phase::Stopped) => false,
+            () = self.link.world.clock.sleep(span) => true,
+        }
+    }
+
+    /// Waits until the instance can prove that it is alive. Answers whether it ever will.
+    pub(crate) async fn until_sure(&self) -> bool {
+        let mut trust = self.trust.subscribe();
+        tokio::select! {
+            biased;
+            () = self.until(Phase::Stopped) => false,
+            sure = trust.wait_for(|trust| *trust != Trust::Doubt) => sure.is_ok_and(|trust| *trust == Trust::Sure),
+        }
+    }
+
+    pub(crate) fn lease_ms(&self) -> u64 {
+        longshore_model::span::ms(self.lease.length)
+    }
+
+    /// Free slots.
+    pub(crate) fn free(&self) -> usize {
+        self.slots.saturating_sub(self.busy.load(Ordering::Acquire))
+    }
+
+    /// Publishes jobs that the store handed out, and takes the confirmed ones out of the outbox. What fails stays in
+    /// the outbox: the relay comes back to it.
+    pub(crate) async fn publish_outgoing(&self, outgoing: Vec<Outgoing>) -> usize {
+        if outgoing.is_empty() {
+            return 0;
+        }
+        let generations: Vec<_> = outgoing.iter().map(|job| (job.id, job.generation)).collect();
+        let topics: BTreeSet<Topic> = outgoing.iter().map(|job| job.topic.clone()).collect();
+        let topics: Vec<Topic> = topics.into_iter().collect();
+        if let Err(fault) = self.link.broker.declare(&topics).await {
+            tracing::warn!(%fault, "lanes could not be declared; publishing all the same");
+        }
+        let messages = outgoing.into_iter().map(lane_message).collect();
+        let answers = self.link.broker.publish(messages).await;
+        let mut confirmed = Vec::with_capacity(generations.len());
+        for (job, answer) in generations.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => confirmed.push(job),
+                Err(fault) => tracing::warn!(job = %job.0, %fault, "publish not confirmed; the outbox keeps the job"),
+            }
+        }
+        let count = confirmed.len();
+        if count > 0
+            && let Err(fault) = self.link.store.published(confirmed).await
+        {
+            // A second copy will come, and be refused.
+            tracing::debug!(%fault, "published jobs stay in the outbox");
+        }
+        self.metrics.published(count);
+        count
+    }
+}
+
+/// The message of a job that the store handed out, straight into its lane.
+fn lane_message(job: Outgoing) -> Message {
+    Message {
+        target: Target::Lane(job.topic),
+        message_id: job.id.to_string(),
+        headers: Headers {
+            generation: job.generation,
+            enqueued: Some(job.created),
+            fence: job.fence,
+            ..Headers::default()
+        },
+        body: job.envelope,
+    }
+}
+
+/// What is known of the parts of an instance, for health and for tests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Lanes that should be consumed.
+    pub wanted: BTreeSet<Topic>,
+    /// Lanes that are consumed: the broker has a registered consumer for each.
+    pub consuming: BTreeSet<Topic>,
+    /// Whether beats are answered.
+    pub alive: bool,
+    /// Whether it takes new work.
+    pub draining: bool,
+    /// Jobs that run now.
+    pub running: usize,
+    /// Whether it is the coordinator.
+    pub coordinator: bool,
+}

@@ -1,0 +1,92 @@
+//! The table of attempts that this process runs: what beats renew, and what can be cancelled.
+
+use crate::ctx::Cancelled;
+use longshore_model::id::{Fence, JobId};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Attempts from their claim to their commit.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    attempts: Mutex<BTreeMap<JobId, Attempt>>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    fence: Fence,
+    cancel: watch::Sender<Option<Cancelled>>,
+}
+
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Attempt>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters an attempt. An older attempt of the same job in this process is cancelled: it is not current any more.
+    pub(crate) fn enter(&self, id: JobId, fence: Fence, cancel: watch::Sender<Option<Cancelled>>) {
+        let mut attempts = self.lock();
+        if let Some(older) = attempts.insert(id, Attempt { fence, cancel }) {
+            set(&older.cancel, Cancelled::LeaseLost("a newer attempt of the job was started".into()));
+        }
+        self.count.send_replace(attempts.len());
+    }
+
+    /// Takes an attempt out, unless a newer one of the same job took its place.
+    pub(crate) fn leave(&self, id: JobId, fence: Fence) {
+        let mut attempts = self.lock();
+        if attempts.get(&id).is_some_and(|attempt| attempt.fence == fence) {
+            attempts.remove(&id);
+        }
+        self.count.send_replace(attempts.len());
+    }
+
+    /// What is to be renewed.
+    pub(crate) fn fences(&self) -> Vec<(JobId, Fence)> {
+        self.lock().iter().map(|(id, attempt)| (*id, attempt.fence)).collect()
+    }
+
+    /// Whether the job runs here.
+    pub(crate) fn contains(&self, id: &JobId) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// How many run.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Cancels one attempt; the first reason stays. With a fence: only that attempt.
+    pub(crate) fn cancel(&self, id: &JobId, fence: Option<Fence>, reason: Cancelled) {
+        let attempts = self.lock();
+        if let Some(attempt) = attempts.get(id)
+            && fence.is_none_or(|fence| fence == attempt.fence)
+        {
+            set(&attempt.cancel, reason);
+        }
+    }
+
+    /// Cancels all attempts.
+    pub(crate) fn cancel_all(&self, reason: &Cancelled) {
+        for attempt in self.lock().values() {
+            set(&attempt.cancel, reason.clone());
+        }
+    }
+
+    /// Waits until nothing runs.
+    pub(crate) async fn idle(&self) {
+        let mut count = self.count.subscribe();
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+}
+
+fn set(cancel: &watch::Sender<Option<Cancelled>>, reason: Cancelled) {
+    cancel.send_if_modified(|now| {
+        let first = now.is_none();
+        if first {
+            *now = Some(reason);
+        }
+        first
+    });
+}

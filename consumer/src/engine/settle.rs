@@ -1,0 +1,295 @@
+//! The end of an attempt: verdict, commit, what follows from it, and only then the acknowledgement.
+//!
+//! Order matters and is the protocol's: a retry that will wait parks a confirmed copy *before* the
+//! store is told; the commit carries the result, the last report and the follow-up jobs in one step;
+//! follow-ups and immediate re-runs are published and confirmed *before* the delivery is acknowledged;
+//! a commit refused as stale gives the message back instead of acknowledging it.
+
+use super::attempt::{Attempt, divert, publish};
+use super::{Engine, files};
+use crate::ctx::Cancelled;
+use crate::follow_up::FollowUp;
+use crate::outcome::Outcome;
+use futures_util::FutureExt;
+use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::error::NotAccepted;
+use longshore_link::store::{Accepted, Finish, Finished, NewJob, Report};
+use longshore_model::envelope::{FileRef, Trace};
+use longshore_model::id::{Generation, JobId};
+use longshore_model::limits;
+use longshore_model::names::Park;
+use longshore_model::record::{Reason, State};
+use longshore_model::retry::Delay;
+use longshore_model::span::ms;
+use longshore_model::transition::{Answer, Verdict};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the handler ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// With an outcome, its own or one given for it.
+    Outcome(Outcome),
+    /// The payload could not be read.
+    Unreadable(String),
+    /// It panicked.
+    Panicked(String),
+}
+
+/// Everything there is to settle.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) ended: Ended,
+    pub(crate) cancelled: Option<Cancelled>,
+    pub(crate) report: Report,
+    pub(crate) follow_ups: Vec<(JobId, FollowUp)>,
+    pub(crate) output_dir: Option<PathBuf>,
+    pub(crate) job_delay: Option<Duration>,
+    pub(crate) trace: Option<Trace>,
+}
+
+/// The verdict, and what goes with a success.
+struct Commit {
+    verdict: Verdict,
+    result: Option<String>,
+    outputs: Vec<FileRef>,
+    follow_ups: Vec<NewJob>,
+}
+
+/// Settles an attempt.
+pub(crate) async fn settle(attempt: Attempt, settlement: Settlement) {
+    let report = settlement.report.clone();
+    let commit = decide(&attempt, settlement).await;
+    let engine = &attempt.engine;
+    if let Verdict::Failed { delay_ms, .. } = commit.verdict
+        && delay_ms > 0
+        && !park_copy(&attempt, delay_ms).await
+        && attempt.settler.is_live()
+    {
+        // The instance ends before a copy was confirmed: nothing is committed, the lease will be taken back.
+        return;
+    }
+    let outcome = commit.verdict.clone();
+    let published: Vec<NewJob> = commit.follow_ups.clone();
+    let finish = Finish {
+        id: attempt.id,
+        fence: attempt.fence,
+        verdict: commit.verdict,
+        result: commit.result,
+        outputs: commit.outputs,
+        report,
+        follow_ups: commit.follow_ups,
+    };
+    let Some(finished) = commit_until_answered(&attempt, finish).await else { return };
+    match finished {
+        Finished::Known { answer: Answer::Moved { state } | Answer::Already { state }, generation, follow_ups } => {
+            engine.metrics.finished(state);
+            tracing::debug!(job = %attempt.id, %state, ?outcome, "attempt ended");
+            if state == State::Retrying || state == State::Scheduled {
+                engine.promote_now.notify_one();
+            }
+            if !publish_follow_ups(&attempt, published, follow_ups).await {
+                return;
+            }
+            if state == State::Queued && !publish_again(&attempt, generation).await {
+                return;
+            }
+            attempt.settler.ack(attempt.delivery.tag);
+        }
+        Finished::Known { answer, .. } => {
+            engine.metrics.stale();
+            let ended = matches!(answer, Answer::Stale { state } | Answer::Ended { state } if state.is_terminal());
+            tracing::warn!(job = %attempt.id, ?answer, "the attempt's result was refused: it is not the current one");
+            if ended {
+                attempt.settler.ack(attempt.delivery.tag);
+            } else {
+                give_back(&attempt).await;
+            }
+        }
+        Finished::Missing => {
+            tracing::warn!(job = %attempt.id, "the store has lost the job; its message goes back");
+            give_back(&attempt).await;
+        }
+        Finished::Damaged(detail) => {
+            tracing::error!(job = %attempt.id, detail, "the store holds a damaged record");
+            let why = format!("the store holds a damaged record of it: {detail}");
+            divert(engine, &attempt.delivery, attempt.settler.as_ref(), Target::Dead, Some(why)).await;
+        }
+    }
+}
+
+/// What the ended attempt means for the job.
+async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
+    let Settlement { ended, cancelled, report: _, follow_ups, output_dir, job_delay, trace } = settlement;
+    let plain = |verdict| Commit { verdict, result: None, outputs: Vec::new(), follow_ups: Vec::new() };
+    let cut = |text: String| limits::cut(&text, limits::MESSAGE_BYTES);
+    let outcome = match ended {
+        Ended::Outcome(outcome) => outcome,
+        Ended::Unreadable(error) => {
+            return plain(Verdict::Fatal { reason: Reason::UnreadablePayload, error: cut(error) });
+        }
+        Ended::Panicked(error) => return plain(Verdict::Fatal { reason: Reason::Panicked, error: cut(error) }),
+    };
+    let interrupted = matches!(cancelled, Some(Cancelled::Shutdown | Cancelled::LeaseLost(_)));
+    match outcome {
+        Outcome::Done { result, message } => match prepare_success(attempt, follow_ups, output_dir, trace).await {
+            Ok((outputs, follow_ups)) => {
+                let verdict = Verdict::Succeeded { message: message.map(cut) };
+                Commit { verdict, result, outputs, follow_ups }
+            }
+            Err(outcome) => plain(failure(attempt, outcome, job_delay)),
+        },
+        // What a handler says after it was interrupted is no verdict on the job.
+        Outcome::Retry { error, .. } if interrupted => plain(released(Duration::ZERO, Reason::Interrupted, cut(error))),
+        Outcome::Cancelled(Cancelled::Shutdown | Cancelled::LeaseLost(_)) => {
+            let why = cancelled.map_or_else(|| "interrupted".to_owned(), |reason| reason.to_string());
+            plain(released(Duration::ZERO, Reason::Interrupted, cut(why)))
+        }
+        Outcome::Snooze { after, message } => plain(released(after, Reason::Snoozed, cut(message))),
+        other => plain(failure(attempt, other, job_delay)),
+    }
+}
+
+fn released(after: Duration, reason: Reason, message: String) -> Verdict {
+    Verdict::Released { delay_ms: ms(after).min(limits::DELAY_MS), reason, message }
+}
+
+fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> Verdict {
+    let cut = |text: String| limits::cut(&text, limits::MESSAGE_BYTES);
+    let (asked, error) = match outcome {
+        Outcome::Fail { error } => return Verdict::Fatal { reason: Reason::Permanent, error: cut(error) },
+        Outcome::BadResult { error } => return Verdict::Fatal { reason: Reason::BadResult, error: cut(error) },
+        Outcome::Retry { after, error } => (after, error),
+        Outcome::Cancelled(reason) => (None, reason.to_string()),
+        Outcome::Done { .. } | Outcome::Snooze { .. } | Outcome::Deferred => {
+            (None, "the handler deferred an attempt that was already deferred".to_owned())
+        }
+    };
+    let engine = &attempt.engine;
+    let queue = engine.queues.resolve(&attempt.delivery.lane);
+    let delay = Delay {
+        result: asked,
+        job: job_delay,
+        kind: attempt.registration.options.retry_delay,
+        queue: queue.config.retry_delay,
+        backoff: queue.config.backoff,
+    };
+    let span = delay.after(attempt.failures + 1, engine.link.world.random.next());
+    Verdict::Failed { delay_ms: ms(span), error: cut(error) }
+}
+
+/// Uploads outputs and prepares follow-up jobs; what cannot be done turns the success into a failure that says why.
+async fn prepare_success(
+    attempt: &Attempt,
+    follow_ups: Vec<(JobId, FollowUp)>,
+    output_dir: Option<PathBuf>,
+    trace: Option<Trace>,
+) -> Result<(Vec<FileRef>, Vec<NewJob>), Outcome> {
+    let engine = &attempt.engine;
+    let outputs = match output_dir {
+        Some(dir) => files::collect(engine, &dir).boxed().await?,
+        None => Vec::new(),
+    };
+    let follow_ups = follow_ups
+        .into_iter()
+        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &engine.queues))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Outcome::fail)?;
+    Ok((outputs, follow_ups))
+}
+
+/// A retry parks a copy before the store hears of it, so that the broker still has the job if the store is wiped. If
+/// the delivery's session is over, the broker still has the original. Answers whether a copy is there.
+async fn park_copy(attempt: &Attempt, delay_ms: u64) -> bool {
+    let message =
+        copy(attempt, Target::Parked(Park::at_least(delay_ms), attempt.delivery.lane.clone()), attempt.generation);
+    publish(&attempt.engine, attempt.settler.as_ref(), message).await
+}
+
+fn copy(attempt: &Attempt, target: Target, generation: Generation) -> Message {
+    Message {
+        headers: Headers {
+            generation,
+            fence: attempt.fence,
+            parked: matches!(target, Target::Parked(..)),
+            reason: None,
+            ..attempt.delivery.headers.clone()
+        },
+        target,
+        message_id: attempt.id.to_string(),
+        body: attempt.delivery.body.clone(),
+    }
+}
+
+/// Offers the commit until the store answers. `None`: the instance ends first; the lease will be taken back.
+async fn commit_until_answered(attempt: &Attempt, finish: Finish) -> Option<Finished> {
+    let engine = &attempt.engine;
+    loop {
+        match engine.link.store.finish(vec![finish.clone()]).await {
+            Ok(mut answers) => return answers.pop(),
+            Err(fault) => tracing::warn!(job = %attempt.id, %fault, "commit not answered; offering it again"),
+        }
+        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+            return None;
+        }
+    }
+}
+
+/// Publishes accepted follow-up jobs. Answers whether all are confirmed, so that the parent may be acknowledged.
+async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<Result<Accepted, NotAccepted>>) -> bool {
+    let engine = &attempt.engine;
+    let mut confirmed = Vec::new();
+    for (job, answer) in jobs.into_iter().zip(answers) {
+        let accepted = match answer {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                tracing::warn!(job = %attempt.id, %refusal, "follow-up job not accepted");
+                continue;
+            }
+        };
+        if accepted.state != State::Queued {
+            engine.promote_now.notify_one();
+            continue;
+        }
+        let message = Message {
+            target: Target::Jobs(job.admission.topic.clone()),
+            message_id: job.admission.id.to_string(),
+            headers: Headers {
+                generation: accepted.generation,
+                enqueued: Some(accepted.created),
+                ..Headers::default()
+            },
+            body: job.envelope.clone(),
+        };
+        if !publish(engine, attempt.settler.as_ref(), message).await {
+            return false;
+        }
+        confirmed.push((job.admission.id, accepted.generation));
+    }
+    mark(engine, confirmed).await;
+    true
+}
+
+/// The job is runnable again at once: its new copy goes into the lane before the old one is acknowledged.
+async fn publish_again(attempt: &Attempt, generation: Generation) -> bool {
+    let message = copy(attempt, Target::Lane(attempt.delivery.lane.clone()), generation);
+    if !publish(&attempt.engine, attempt.settler.as_ref(), message).await {
+        return false;
+    }
+    mark(&attempt.engine, vec![(attempt.id, generation)]).await;
+    true
+}
+
+async fn mark(engine: &Engine, published: Vec<(JobId, Generation)>) {
+    if !published.is_empty()
+        && let Err(fault) = engine.link.store.published(published).await
+    {
+        tracing::debug!(%fault, "published jobs stay in the outbox; a second copy will be refused");
+    }
+}
+
+/// The result counts for nothing, but the message may be the job's only copy in the broker: it goes back.
+async fn give_back(attempt: &Attempt) {
+    let park = Target::Parked(Park::Short, attempt.delivery.lane.clone());
+    divert(&attempt.engine, &attempt.delivery, attempt.settler.as_ref(), park, None).await;
+}

@@ -1,0 +1,162 @@
+//! Follow-up jobs: what an attempt sends if it succeeds.
+//!
+//! Owns the description of such a job and its checks. It becomes part of the commit of the attempt;
+//! nothing is sent by itself.
+
+use bytes::Bytes;
+use longshore_link::store::NewJob;
+use longshore_model::Job;
+use longshore_model::envelope::{self, Envelope, Trace};
+use longshore_model::id::JobId;
+use longshore_model::limits;
+use longshore_model::queue::Queues;
+use longshore_model::record::{Admission, Expiry, Start};
+use longshore_model::span::ms;
+use longshore_model::topic::Topic;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Why a follow-up job would be refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("follow-up job refused: {0}")]
+pub struct BadFollowUp(pub String);
+
+/// A job to be sent with the success of another.
+#[derive(Debug, Clone)]
+pub struct FollowUp {
+    topic: Topic,
+    payload: Box<RawValue>,
+    version: u32,
+    delay: Duration,
+    retries: Option<i32>,
+    retry_delay: Option<Duration>,
+    timeout: Option<Duration>,
+    expires_in: Option<Duration>,
+    title: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+impl FollowUp {
+    /// Describes a follow-up job with the defaults of its kind.
+    ///
+    /// # Errors
+    /// [`BadFollowUp`] when the payload is not JSON, is too large, or the topic is illegal.
+    pub fn new<J: Job>(job: &J) -> Result<Self, BadFollowUp> {
+        let topic = J::topic().map_err(|error| BadFollowUp(error.to_string()))?;
+        let options = J::options();
+        let text = serde_json::to_string(job).map_err(|error| BadFollowUp(format!("payload: {error}")))?;
+        let mut described = Self::raw(topic, text)?;
+        described.version = J::VERSION;
+        described.retries = options.retries;
+        described.retry_delay = options.retry_delay;
+        described.timeout = options.timeout;
+        described.expires_in = options.expires_in;
+        Ok(described)
+    }
+
+    /// Describes a follow-up job by its topic and its payload's JSON text.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn raw(topic: Topic, payload: String) -> Result<Self, BadFollowUp> {
+        if payload.len() > limits::INLINE_BYTES {
+            let size = payload.len();
+            return Err(BadFollowUp(format!("payload: {size} bytes is more than {}", limits::INLINE_BYTES)));
+        }
+        let payload = RawValue::from_string(payload).map_err(|error| BadFollowUp(format!("payload: {error}")))?;
+        Ok(Self {
+            topic,
+            payload,
+            version: 1,
+            delay: Duration::ZERO,
+            retries: None,
+            retry_delay: None,
+            timeout: None,
+            expires_in: None,
+            title: None,
+            labels: BTreeMap::new(),
+        })
+    }
+
+    /// Runs it this long after the commit.
+    #[must_use]
+    pub const fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Adds a label.
+    ///
+    /// # Errors
+    /// [`BadFollowUp`] when the label breaks a limit.
+    pub fn label(mut self, name: &str, value: &str) -> Result<Self, BadFollowUp> {
+        envelope::check_label(name, value).map_err(BadFollowUp)?;
+        self.labels.insert(name.to_owned(), value.to_owned());
+        Ok(self)
+    }
+
+    /// Gives it a title.
+    #[must_use]
+    pub fn title(mut self, title: &str) -> Self {
+        self.title = Some(limits::cut(title, limits::TITLE_BYTES));
+        self
+    }
+
+    /// Its topic.
+    #[must_use]
+    pub const fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Its payload, JSON text.
+    #[must_use]
+    pub fn payload(&self) -> &str {
+        self.payload.get()
+    }
+
+    /// The job as the store accepts it.
+    pub(crate) fn prepare(
+        self,
+        id: JobId,
+        parent: JobId,
+        trace: Option<Trace>,
+        queues: &Queues,
+    ) -> Result<NewJob, BadFollowUp> {
+        let queue = queues.resolve(&self.topic);
+        let envelope = Envelope {
+            v: envelope::VERSION,
+            id,
+            topic: self.topic.clone(),
+            payload: self.payload,
+            payload_version: self.version,
+            queue: Some(queue.name.clone()),
+            title: self.title,
+            labels: self.labels.clone(),
+            retries: self.retries,
+            retry_delay_ms: self.retry_delay.map(ms),
+            timeout_ms: self.timeout.map(ms),
+            expires_ms: None,
+            created_by: Some(format!("job {parent}")),
+            parent: Some(parent),
+            retry_of: None,
+            trace,
+            files: Vec::new(),
+        };
+        let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
+        Ok(NewJob {
+            admission: Admission {
+                id,
+                topic: self.topic,
+                queue: queue.name,
+                start: if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) },
+                max_retries: self.retries.unwrap_or(queue.config.retries),
+                max_crashes: crate::MAX_CRASHES,
+                expires: self.expires_in.map(|span| Expiry::After(ms(span))),
+            },
+            envelope: Bytes::from(bytes),
+            labels: self.labels,
+            retry_of: None,
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! Handlers: plain async functions whose first argument is the job and whose others are extracted.
+//!
+//! Owns the traits that make a function a handler and the extractors. It knows nothing of queues or
+//! attempts.
+
+use crate::ctx::Ctx;
+use crate::outcome::{IntoOutcome, Outcome};
+use longshore_model::Job;
+use longshore_model::id::JobId;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An async function that handles one kind of job.
+///
+/// Implemented for `async fn(job: J, …) -> R` with up to eight more arguments, where `J: Job`, every other argument
+/// implements [`FromCtx`], and `R` implements [`IntoOutcome`]. `Args` only tells such functions apart.
+#[diagnostic::on_unimplemented(
+    message = "this function is not a job handler",
+    label = "not a handler",
+    note = "its first argument must implement `Job`, every other argument `FromCtx` (such as `Ctx`, `State<T>`, `JobId`), it must be `async`, its future `Send`, and its return type must implement `IntoOutcome`"
+)]
+pub trait Handler<J, Args, S>: Clone + Send + Sync + 'static {
+    /// Runs the handler.
+    fn call(self, job: J, ctx: Ctx, state: S) -> impl Future<Output = Outcome> + Send;
+
+    /// What was set at its registration.
+    fn options(&self) -> HandlerOptions {
+        HandlerOptions::default()
+    }
+}
+
+/// What an argument of a handler can be made from.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a job handler",
+    note = "use `Ctx`, `State<T>`, `JobId` or a type that implements `FromCtx<S>`"
+)]
+pub trait FromCtx<S>: Send {
+    /// Makes the argument.
+    fn from_ctx(ctx: &Ctx, state: &S) -> Self;
+}
+
+impl<S> FromCtx<S> for Ctx {
+    fn from_ctx(ctx: &Ctx, _state: &S) -> Self {
+        ctx.clone()
+    }
+}
+
+impl<S> FromCtx<S> for JobId {
+    fn from_ctx(ctx: &Ctx, _state: &S) -> Self {
+        ctx.id()
+    }
+}
+
+/// The application's state, or a part of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct State<T>(pub T);
+
+/// A part of the application's state: implement it for each part that handlers ask for.
+pub trait FromRef<S> {
+    /// Clones the part out of the whole.
+    fn from_ref(state: &S) -> Self;
+}
+
+impl<T: Clone> FromRef<T> for T {
+    fn from_ref(state: &T) -> T {
+        state.clone()
+    }
+}
+
+impl<S, T: FromRef<S> + Send> FromCtx<S> for State<T> {
+    fn from_ctx(_ctx: &Ctx, state: &S) -> Self {
+        Self(T::from_ref(state))
+    }
+}
+
+macro_rules! handler {
+    ($($arg:ident),*) => {
+        impl<F, Fut, R, J, S, $($arg,)*> Handler<J, ($($arg,)*), S> for F
+        where
+            F: Fn(J, $($arg,)*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send,
+            R: IntoOutcome,
+            J: Job,
+            S: Send + Sync + 'static,
+            $($arg: FromCtx<S>,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "the arguments carry the names of their types")]
+            fn call(self, job: J, ctx: Ctx, state: S) -> impl Future<Output = Outcome> + Send {
+                $(let $arg = $arg::from_ctx(&ctx, &state);)*
+                let future = self(job, $($arg,)*);
+                async move { future.await.into_outcome() }
+            }
+        }
+    };
+}
+
+handler!();
+handler!(A1);
+handler!(A1, A2);
+handler!(A1, A2, A3);
+handler!(A1, A2, A3, A4);
+handler!(A1, A2, A3, A4, A5);
+handler!(A1, A2, A3, A4, A5, A6);
+handler!(A1, A2, A3, A4, A5, A6, A7);
+handler!(A1, A2, A3, A4, A5, A6, A7, A8);
+
+/// What is set for one handler. `None`: the job's, the kind's or the queue's value counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandlerOptions {
+    /// Jobs of this handler that one instance runs at once.
+    pub concurrency: Option<usize>,
+    /// Longest run of one attempt.
+    pub timeout: Option<Duration>,
+    /// How long a cancelled attempt may go on before it is dropped.
+    pub grace: Option<Duration>,
+    /// Back-off between attempts.
+    pub retry_delay: Option<Duration>,
+}
+
+/// A handler with options.
+#[derive(Debug, Clone)]
+pub struct WithOptions<H> {
+    handler: H,
+    options: HandlerOptions,
+}
+
+/// Sets options of a handler where it is registered: `.handle(resize.concurrency(2).timeout(mins(10)))`.
+pub trait HandlerExt: Sized {
+    /// Limits how many jobs of this handler one instance runs at once.
+    fn concurrency(self, limit: usize) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.concurrency(limit)
+    }
+
+    /// Limits how long one attempt may run.
+    fn timeout(self, limit: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.timeout(limit)
+    }
+
+    /// Sets how long a cancelled attempt may go on.
+    fn grace(self, span: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.grace(span)
+    }
+
+    /// Sets the back-off between attempts.
+    fn retry_delay(self, span: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.retry_delay(span)
+    }
+}
+
+impl<F: Clone + Send + Sync + 'static> HandlerExt for F {}
+
+impl<H> WithOptions<H> {
+    /// See [`HandlerExt::concurrency`].
+    #[must_use]
+    pub const fn concurrency(mut self, limit: usize) -> Self {
+        self.options.concurrency = Some(limit);
+        self
+    }
+
+    /// See [`HandlerExt::timeout`].
+    #[must_use]
+    pub const fn timeout(mut self, limit: Duration) -> Self {
+        self.options.timeout = Some(limit);
+        self
+    }
+
+    /// See [`HandlerExt::grace`].
+    #[must_use]
+    pub const fn grace(mut self, span: Duration) -> Self {
+        self.options.grace = Some(span);
+        self
+    }
+
+    /// See [`HandlerExt::retry_delay`].
+    #[must_use]
+    pub const fn retry_delay(mut self, span: Duration) -> Self {
+        self.options.retry_delay = Some(span);
+        self
+    }
+}
+
+impl<H, J, Args, S> Handler<J, Args, S> for WithOptions<H>
+where
+    H: Handler<J, Args, S>,
+    J: Send,
+    S: Send,
+{
+    fn call(self, job: J, ctx: Ctx, state: S) -> impl Future<Output = Outcome> + Send {
+        self.handler.call(job, ctx, state)
+    }
+
+    fn options(&self) -> HandlerOptions {
+        self.options
+    }
+}
+
+/// A handler whose types are known only to itself: what the registry keeps.
+pub(crate) type Erased = Arc<dyn Fn(Ctx) -> Pin<Box<dyn Future<Output = Handled> + Send>> + Send + Sync>;
+
+/// What came of calling a handler.
+pub(crate) enum Handled {
+    /// It ran.
+    Ran(Outcome),
+    /// The payload could not be read as the handler's job type; it did not run.
+    Unreadable(String),
+}
+
+/// Hides the types of a handler.
+pub(crate) fn erase<H, J, Args, S>(handler: H, state: S) -> Erased
+where
+    H: Handler<J, Args, S>,
+    J: Job,
+    S: Clone + Send + Sync + 'static,
+{
+    Arc::new(move |ctx: Ctx| {
+        let (handler, state) = (handler.clone(), state.clone());
+        Box::pin(async move {
+            match ctx.payload_as::<J>() {
+                Ok(job) => Handled::Ran(handler.call(job, ctx, state).await),
+                Err(error) => Handled::Unreadable(format!("the payload is not a {}: {error}", J::TOPIC)),
+            }
+        })
+    })
+}
+
+/// Hides the types of a handler that takes any payload.
+pub(crate) fn erase_raw<F, Fut, R>(handler: F) -> Erased
+where
+    F: Fn(Ctx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: IntoOutcome,
+{
+    Arc::new(move |ctx: Ctx| {
+        let future = handler(ctx);
+        Box::pin(async move { Handled::Ran(future.await.into_outcome()) })
+    })
+}

@@ -1,0 +1,168 @@
+//! What this instance did, as counters, and their Prometheus text.
+//!
+//! The names and meanings below are part of the contract with whoever builds dashboards on them.
+
+use longshore_model::record::State;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one instance.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    claimed: AtomicU64,
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    given_up: AtomicU64,
+    errors: AtomicU64,
+    stopped: AtomicU64,
+    released: AtomicU64,
+    stale: AtomicU64,
+    parked: AtomicU64,
+    refused_copies: AtomicU64,
+    quarantined: AtomicU64,
+    published: AtomicU64,
+    promoted: AtomicU64,
+    rescued: AtomicU64,
+    last_beat: AtomicU64,
+}
+
+/// What is known at the moment of asking.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gauges {
+    /// Jobs that run.
+    pub running: usize,
+    /// Slots.
+    pub slots: usize,
+    /// Lanes that should be consumed.
+    pub wanted: usize,
+    /// Lanes that are.
+    pub consuming: usize,
+    /// Whether beats are answered.
+    pub alive: bool,
+    /// Whether it is the coordinator.
+    pub coordinator: bool,
+    /// Whether the publishing connection is up.
+    pub broker_connected: bool,
+}
+
+impl Metrics {
+    fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(crate) fn claimed(&self) {
+        Self::add(&self.claimed, 1);
+    }
+
+    pub(crate) fn finished(&self, state: State) {
+        let counter = match state {
+            State::Succeeded => &self.succeeded,
+            State::Retrying => &self.failed,
+            State::GivenUp => &self.given_up,
+            State::Error => &self.errors,
+            State::Stopped => &self.stopped,
+            State::Queued | State::Scheduled | State::Blocked | State::Active | State::Dropped => &self.released,
+        };
+        Self::add(counter, 1);
+    }
+
+    pub(crate) fn stale(&self) {
+        Self::add(&self.stale, 1);
+    }
+
+    pub(crate) fn parked(&self) {
+        Self::add(&self.parked, 1);
+    }
+
+    pub(crate) fn refused_copy(&self) {
+        Self::add(&self.refused_copies, 1);
+    }
+
+    pub(crate) fn quarantined(&self) {
+        Self::add(&self.quarantined, 1);
+    }
+
+    pub(crate) fn published(&self, count: usize) {
+        Self::add(&self.published, count as u64);
+    }
+
+    pub(crate) fn promoted(&self, count: usize) {
+        Self::add(&self.promoted, count as u64);
+    }
+
+    pub(crate) fn rescued(&self, runnable: usize, ended: u64) {
+        Self::add(&self.rescued, runnable as u64 + ended);
+    }
+
+    pub(crate) fn beat(&self, now: u64) {
+        self.last_beat.store(now, Ordering::Relaxed);
+    }
+
+    /// The Prometheus text of all counters and the given gauges.
+    #[must_use]
+    pub fn render(&self, gauges: &Gauges) -> String {
+        let mut text = String::new();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            ("longshore_attempts_started_total", "Attempts started by this instance.", load(&self.claimed)),
+            (
+                "longshore_stale_results_total",
+                "Results refused because the attempt was not the current one.",
+                load(&self.stale),
+            ),
+            (
+                "longshore_parked_copies_total",
+                "Copies parked because the job ran elsewhere or was not due.",
+                load(&self.parked),
+            ),
+            (
+                "longshore_refused_copies_total",
+                "Copies acknowledged because the job had ended or a newer copy existed.",
+                load(&self.refused_copies),
+            ),
+            (
+                "longshore_quarantined_total",
+                "Messages put into quarantine because they could not be read.",
+                load(&self.quarantined),
+            ),
+            ("longshore_duty_published_total", "Jobs published by this instance's duties.", load(&self.published)),
+            ("longshore_promoted_total", "Jobs made runnable because their time had come.", load(&self.promoted)),
+            ("longshore_rescued_total", "Jobs taken back from instances that went away.", load(&self.rescued)),
+        ] {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
+        }
+        let name = "longshore_attempts_ended_total";
+        let _ = write!(text, "# HELP {name} Attempts ended by this instance, by outcome.\n# TYPE {name} counter\n");
+        for (outcome, counter) in [
+            ("succeeded", &self.succeeded),
+            ("retry", &self.failed),
+            ("given_up", &self.given_up),
+            ("error", &self.errors),
+            ("stopped", &self.stopped),
+            ("released", &self.released),
+        ] {
+            let _ = writeln!(text, "{name}{{outcome=\"{outcome}\"}} {}", load(counter));
+        }
+        for (name, help, value) in [
+            ("longshore_running", "Jobs that run now.", gauges.running as u64),
+            ("longshore_slots", "Jobs that may run at once.", gauges.slots as u64),
+            ("longshore_lanes_wanted", "Lanes that should be consumed.", gauges.wanted as u64),
+            ("longshore_lanes_consuming", "Lanes with a registered consumer.", gauges.consuming as u64),
+            ("longshore_alive", "1 while beats are answered.", u64::from(gauges.alive)),
+            ("longshore_coordinator", "1 on the coordinator.", u64::from(gauges.coordinator)),
+            (
+                "longshore_broker_connected",
+                "1 while the publishing connection is up.",
+                u64::from(gauges.broker_connected),
+            ),
+            (
+                "longshore_last_beat_milliseconds",
+                "The store's clock at the last answered beat, ms since 1970.",
+                load(&self.last_beat),
+            ),
+        ] {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+        }
+        text
+    }
+}

@@ -1,0 +1,74 @@
+//! The engine on the embedded backend, in virtual time: the plain paths of a job.
+
+use longshore_consumer::{Consumer, Ctx, Job, Json, Outcome, Settings};
+use longshore_link::World;
+use longshore_link::embedded::Embedded;
+use longshore_model::State as JobState;
+use longshore_producer::{Producer, ProducerOptions};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+#[derive(Serialize, Deserialize, Job)]
+#[job(topic = "test/add", retries = 2, retry_delay = "2s")]
+struct Add {
+    a: i64,
+    b: i64,
+}
+
+struct Bench {
+    backend: Embedded,
+    world: World,
+    producer: Producer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let world = World::simulated(7);
+        let backend = Embedded::new(&world);
+        let producer = Producer::connect_with(backend.link(world.process()), ProducerOptions::default());
+        Self { backend, world, producer }
+    }
+
+    fn consumer(&self) -> Consumer {
+        Consumer::new(Settings::default()).link(self.backend.link(self.world.process()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jh_01_a_job_runs_once_and_its_result_comes_back() {
+    let bench = Bench::new();
+    let running = bench.consumer().handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
+    running.ready().await;
+    let report = bench.producer.send(Add { a: 2, b: 3 }).await.unwrap().outcome().await.unwrap();
+    assert_eq!(report.result::<i64>().unwrap(), 5);
+    assert_eq!(report.job.attempt, 1);
+    running.drain().await;
+    assert_eq!(bench.backend.messages(), 0, "nothing is left in the broker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn jh_05_a_failing_job_runs_once_more_than_its_retries_and_is_given_up() {
+    let bench = Bench::new();
+    let seen = Arc::new(AtomicU32::new(0));
+    let runs = Arc::clone(&seen);
+    let running = bench
+        .consumer()
+        .handle(move |_job: Add, ctx: Ctx| {
+            let runs = Arc::clone(&runs);
+            async move {
+                assert_eq!(ctx.retry(), runs.fetch_add(1, Ordering::SeqCst));
+                Outcome::retry("no luck")
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let report = bench.producer.send(Add { a: 2, b: 3 }).await.unwrap().outcome().await.unwrap();
+    assert_eq!(report.job.state, JobState::GivenUp);
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+    bench.world.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(seen.load(Ordering::SeqCst), 3, "no fourth run");
+    running.drain().await;
+}
