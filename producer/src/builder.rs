@@ -4,9 +4,9 @@
 //! sent. Owns the precedence of options (sender, then kind of job, then queue) and the making of the
 //! envelope; sending it is [`crate::send`]'s work.
 
-use crate::connect::Producer;
+use crate::connect::{Producer, ProducerOptions};
 use crate::errors::{FileError, Refusal, SendError};
-use crate::files::Input;
+use crate::files::{Bounds, Input};
 use crate::send::Sent;
 use crate::time::Time;
 use bytes::Bytes;
@@ -222,7 +222,8 @@ impl JobBuilder {
     /// Sends the job.
     ///
     /// # Errors
-    /// [`SendError`], within the producer's deadline: refused, not sent, or unknown.
+    /// [`SendError`]: refused, not sent, or unknown, within the producer's deadline. Each payload file has as long
+    /// again, and a second more for each MiB.
     pub async fn send(self) -> Result<Sent, SendError> {
         let producer = self.producer.clone();
         producer.send_built(self).await
@@ -238,7 +239,9 @@ impl JobBuilder {
         } else {
             let Producer { inner } = &self.producer;
             let room = limits::INLINE_BYTES.saturating_sub(payload_bytes);
-            let placed = crate::files::place(&self.files, room, &inner.link.blobs, inner.options.max_file_bytes).await;
+            let ProducerOptions { deadline: time, max_file_bytes: max, .. } = inner.options;
+            let bounds = Bounds { link: &inner.link, max, time };
+            let placed = crate::files::place(&self.files, room, &bounds).await;
             placed.map_err(|error| match error {
                 // Nothing was sent yet, whatever became of the file.
                 FileError::Blob { fault, .. } if fault.is_passing() => SendError::Unreachable { id, fault },
@@ -280,6 +283,15 @@ impl JobBuilder {
         };
         let queue = inner.options.queues.resolve(&topic);
         let expires = self.expires.or_else(|| self.kind.expires_in.map(|span| Expiry::After(span::ms(span))));
+        let now = inner.link.world.clock.unix_ms();
+        let expires_ms = expires.map(|expires| match expires {
+            Expiry::At(at) => at,
+            // By this machine's clock, and only for a store that lost the job; the store goes by its own.
+            Expiry::After(ms) => now.saturating_add(ms),
+        });
+        if expires_ms.is_some_and(|at| at.saturating_sub(now) > limits::DELAY_MS) {
+            return Err(Refusal::OutOfBounds("expires: more than a year from now; leave it out for never".into()));
+        }
         let retries = self.retries.or(self.kind.retries);
         let envelope = Envelope {
             v: VERSION,
@@ -293,12 +305,7 @@ impl JobBuilder {
             retries,
             retry_delay_ms: self.retry_delay.or(self.kind.retry_delay).map(span::ms),
             timeout_ms: self.timeout.or(self.kind.timeout).map(span::ms),
-            expires_ms: match expires {
-                Some(Expiry::At(at)) => Some(at),
-                // By this machine's clock, and only for a store that lost the job; the store goes by its own.
-                Some(Expiry::After(ms)) => Some(inner.link.world.clock.unix_ms().saturating_add(ms)),
-                None => None,
-            },
+            expires_ms,
             created_by: self.created_by.or_else(|| inner.options.created_by.clone()),
             parent: self.parent,
             retry_of: None,

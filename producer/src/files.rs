@@ -9,10 +9,13 @@ use crate::connect::Producer;
 use crate::errors::FileError;
 use crate::outcome::Report;
 use bytes::Bytes;
+use longshore_link::Link;
 use longshore_link::blobs::{Blobs, inline};
-use longshore_link::error::Fault;
+use longshore_link::error::{Fault, Service};
 use longshore_model::envelope::{FileRef, check_file_name};
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A payload file as its sender named it.
 #[derive(Debug, Clone)]
@@ -68,23 +71,47 @@ fn blob(name: &str, fault: Fault) -> FileError {
     FileError::Blob { name: name.to_owned(), fault }
 }
 
-/// Puts files where they belong, in the order given: inside the envelope while `room` bytes last, else into `blobs`.
-/// None is larger than `max` bytes.
-pub(crate) async fn place(
-    inputs: &[Input],
-    mut room: usize,
-    blobs: &Blobs,
-    max: u64,
-) -> Result<Vec<FileRef>, FileError> {
+/// What storing files may take.
+pub(crate) struct Bounds<'l> {
+    pub(crate) link: &'l Link,
+    /// Largest file, bytes.
+    pub(crate) max: u64,
+    /// Time for each file, and a second more for each MiB of it.
+    pub(crate) time: Duration,
+}
+
+impl Bounds<'_> {
+    /// Runs one step for one file in the time that so many bytes may take.
+    async fn run<A>(
+        &self,
+        name: &str,
+        size: u64,
+        step: impl Future<Output = Result<A, FileError>>,
+    ) -> Result<A, FileError> {
+        let time = self.time.saturating_add(Duration::from_secs(size / (1024 * 1024)));
+        self.link.world.clock.timeout(time, step).await.unwrap_or_else(|| {
+            let detail = format!("it was not stored within {}; nothing was sent", longshore_model::span::show(time));
+            Err(blob(name, Fault::unreachable(Service::Blobs, detail)))
+        })
+    }
+}
+
+/// Puts files where they belong, in the order given: inside the envelope while `room` bytes last, else into the blob
+/// store.
+pub(crate) async fn place(inputs: &[Input], mut room: usize, bounds: &Bounds<'_>) -> Result<Vec<FileRef>, FileError> {
     let mut files = Vec::with_capacity(inputs.len());
     for input in inputs {
-        check_file_name(input.name()).map_err(FileError::Name)?;
-        let size = input.size().await?;
-        if size > max {
-            return Err(FileError::TooLarge { name: input.name().to_owned(), bytes: size, max });
+        let name = input.name();
+        check_file_name(name).map_err(FileError::Name)?;
+        let size = bounds.run(name, 0, input.size()).await?;
+        if size > bounds.max {
+            return Err(FileError::TooLarge { name: name.to_owned(), bytes: size, max: bounds.max });
         }
-        let fits = encoded_len(size) <= room as u64;
-        let file = if fits { input.to_inline().await? } else { input.to_blob(blobs).await? };
+        let file = if encoded_len(size) <= room as u64 {
+            bounds.run(name, size, input.to_inline()).await?
+        } else {
+            bounds.run(name, size, input.to_blob(&bounds.link.blobs)).await?
+        };
         room = room.saturating_sub(file.inline.as_ref().map_or(0, String::len));
         files.push(file);
     }

@@ -107,13 +107,8 @@ impl Producer {
     }
 
     pub(crate) async fn send_built(&self, job: JobBuilder) -> Result<Sent, SendError> {
-        let deadline = self.inner.deadline();
-        let id = job.job_id();
-        let prepared = match self.inner.within(deadline, job.prepare()).await {
-            Some(prepared) => prepared?,
-            None => return Err(SendError::Unreachable { id, fault: slow_files() }),
-        };
-        self.send_prepared(prepared, deadline).await
+        let prepared = job.prepare().await?;
+        self.send_prepared(prepared, self.inner.deadline()).await
     }
 
     pub(crate) async fn send_prepared(&self, prepared: Prepared, deadline: Duration) -> Result<Sent, SendError> {
@@ -133,29 +128,25 @@ impl Producer {
 
     /// One part of [`Self::send_all`].
     async fn send_part(&self, part: Vec<JobBuilder>, away: &AtomicBool) -> Vec<Result<Sent, SendError>> {
-        let inner = &self.inner;
-        let deadline = inner.deadline();
         let mut answers: Vec<Option<Result<Sent, SendError>>> = Vec::with_capacity(part.len());
         let mut batch: Vec<(usize, Prepared)> = Vec::with_capacity(part.len());
         let mut bytes = 0;
         for (index, job) in part.into_iter().enumerate() {
             answers.push(None);
-            let id = job.job_id();
-            match inner.within(deadline, job.prepare()).await {
-                Some(Ok(prepared)) => {
+            match job.prepare().await {
+                Ok(prepared) => {
                     let size = prepared.job.envelope.len();
                     if bytes + size > limits::BATCH_BYTES {
-                        self.send_batch(std::mem::take(&mut batch), &mut answers, away, deadline).await;
+                        self.send_batch(std::mem::take(&mut batch), &mut answers, away).await;
                         bytes = 0;
                     }
                     bytes += size;
                     batch.push((index, prepared));
                 }
-                Some(Err(error)) => answers[index] = Some(Err(error)),
-                None => answers[index] = Some(Err(SendError::Unreachable { id, fault: slow_files() })),
+                Err(error) => answers[index] = Some(Err(error)),
             }
         }
-        self.send_batch(batch, &mut answers, away, deadline).await;
+        self.send_batch(batch, &mut answers, away).await;
         // Every index was either answered above or was in a batch, which answers all of its own.
         answers.into_iter().flatten().collect()
     }
@@ -165,7 +156,6 @@ impl Producer {
         batch: Vec<(usize, Prepared)>,
         answers: &mut [Option<Result<Sent, SendError>>],
         away: &AtomicBool,
-        deadline: Duration,
     ) {
         if batch.is_empty() {
             return;
@@ -179,6 +169,7 @@ impl Producer {
             }
             return;
         }
+        let deadline = inner.deadline();
         let jobs = || batch.iter().map(|(_, prepared)| prepared.job.clone()).collect::<Vec<_>>();
         let Tried { answer, repeated } = match inner.repeat(deadline, || inner.enqueue_all(jobs())).await {
             Ok(tried) => tried,
@@ -270,10 +261,6 @@ fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
         },
         body: prepared.job.envelope.clone(),
     }
-}
-
-fn slow_files() -> Fault {
-    Fault::unreachable(Service::Blobs, "the payload files were not stored before the deadline; nothing was sent")
 }
 
 fn no_answer() -> Fault {

@@ -45,6 +45,8 @@ pub(crate) async fn j02_jh_10_what_is_illegal_is_refused_with_the_remedy_and_not
         (good().after(Duration::MAX), "more than a year"),
         (good().at(Time::from_unix_ms(u64::MAX)), "more than a year"),
         (good().retry_delay(Duration::MAX), "more than a year"),
+        (good().expires_in(Duration::MAX), "more than a year"),
+        (good().expires_at(Time::from_unix_ms(u64::MAX)), "more than a year"),
         (good().file_bytes("../up", "x"), "file name"),
         (good().file("/nowhere/at/all.bin"), "/nowhere/at/all.bin"),
         (good().file("/"), "file /"),
