@@ -1,0 +1,163 @@
+//! A private Redis server, set up as Longshore asks for: append-only file synced every second, nothing evicted.
+//!
+//! Data survives [`stop`](Redis::stop), [`kill`](Redis::kill) and [`restart`](Redis::restart), and goes with the value.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::ports::Port;
+use super::process::Group;
+use super::program;
+use crate::wait::eventually_ok;
+
+const START: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(1);
+const REPLY: Duration = Duration::from_secs(10);
+
+const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+
+/// A Redis server that belongs to one test; dropping it kills the server and removes its data.
+#[derive(Debug)]
+pub struct Redis {
+    // Fields are dropped in this order: the process before the directory it writes to.
+    group: Option<Group>,
+    directory: TempDir,
+    port: Port,
+}
+
+impl Redis {
+    /// Starts a server with empty data and waits until it answers.
+    ///
+    /// # Panics
+    /// When the program is missing, or the server does not come up.
+    pub async fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("ls-redis-").tempdir().expect("make a directory for Redis");
+        let mut server = Self { group: None, directory, port: Port::reserve() };
+        server.resume().await;
+        server
+    }
+
+    /// Where clients connect: `redis://127.0.0.1:PORT/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.port.address())
+    }
+
+    /// A new connection, with a reply timeout of 10 s.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        connect(&self.url()).await.expect("connect to Redis")
+    }
+
+    /// Starts the stopped or killed server again, on the same data and port, and waits until it has loaded the data.
+    ///
+    /// # Panics
+    /// When it runs already, or does not come up.
+    pub async fn resume(&mut self) {
+        assert!(self.group.is_none(), "Redis runs already");
+        let mut command = Command::new(program::find("redis-server", &DIRECTORIES, "redis-server"));
+        command.env_clear().current_dir(self.directory.path()).args(["--port", &self.port.number().to_string()]);
+        for option in [
+            ["--bind", "127.0.0.1"],
+            ["--appendonly", "yes"],
+            ["--appendfsync", "everysec"],
+            ["--save", ""],
+            ["--maxmemory-policy", "noeviction"],
+        ] {
+            command.args(option);
+        }
+        let log = self.directory.path().join("output");
+        let mut group = Group::start(command, &log, self.directory.path());
+
+        let url = self.url();
+        eventually_ok(START, "Redis answers", async || {
+            if let Some(status) = group.exited() {
+                panic!("Redis ended during its start ({status}):\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            // While it loads its data it takes connections and refuses commands.
+            redis::cmd("PING").query_async::<()>(&mut connect(&url).await?).await
+        })
+        .await;
+        self.group = Some(group);
+    }
+
+    /// Stops the server in good order (SIGTERM, which syncs the file) and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run, or does not end within 30 s.
+    pub async fn stop(&mut self) {
+        let group = self.group.take().expect("Redis runs");
+        group.stop("Redis ends when asked", STOP).await;
+    }
+
+    /// Kills the server (SIGKILL); it is gone when this returns. Writes that it had not yet handed to the operating
+    /// system are lost: usually none, as it hands them over before it replies unless a sync is slow.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill(&mut self) {
+        drop(self.group.take().expect("Redis runs"));
+    }
+
+    /// Stops and starts it, on the same data and port.
+    ///
+    /// # Panics
+    /// As [`stop`](Self::stop) and [`resume`](Self::resume).
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.resume().await;
+    }
+
+    /// Removes all data of a stopped server: the next start is that of an empty store with a new run id.
+    ///
+    /// # Panics
+    /// When the server runs.
+    pub fn wipe(&mut self) {
+        assert!(self.group.is_none(), "Redis runs: stop it before its data is removed");
+        fs::remove_dir_all(self.directory.path().join("appendonlydir")).expect("remove the append-only files");
+    }
+
+    /// Suspends the server: connections stay open and nothing answers, until [`thaw`](Self::thaw).
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        self.running().signal(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self) {
+        self.running().signal(Signal::CONT);
+    }
+
+    /// Process id of the server.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running().pid()
+    }
+
+    fn running(&self) -> &Group {
+        self.group.as_ref().expect("Redis runs")
+    }
+}
+
+async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
+    // Written out because the default reply timeout of 500 ms is too short for a machine busy with other tests.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(REPLY));
+    redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+}
