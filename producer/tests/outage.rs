@@ -8,7 +8,7 @@ use longshore_link::embedded::Embedded;
 use longshore_link::store::{Claim, Claimed, Finish, Report};
 use longshore_model::id::Owner;
 use longshore_model::transition::{Answer, Verdict};
-use longshore_model::{Fence, Incarnation, InstanceId};
+use longshore_model::{Fence, Incarnation, InstanceId, limits};
 use longshore_producer::{
     Custody, Job, JobBuilder, Producer, ProducerOptions, SendError, State, WaitError, World, testing,
 };
@@ -156,8 +156,10 @@ async fn an_outcome_outlives_an_outage_of_the_store() {
         world.clock.sleep(Duration::from_secs(30)).await;
         backend.set_store_away(None);
         succeed(&producer, sent.id).await;
+        // The nudge is there, and what it asks to be read gets lost.
+        backend.lose_store_answers(1);
     };
-    let (report, ()) = tokio::join!(sent.outcome().into_future(), work);
+    let (report, ()) = tokio::join!(sent.outcome().timeout(Duration::from_secs(40)).into_future(), work);
     assert!(report.unwrap().is_success());
 }
 
@@ -165,16 +167,20 @@ async fn an_outcome_outlives_an_outage_of_the_store() {
 async fn an_outcome_does_not_need_its_nudge() {
     let Bench { backend, producer, world } = bench();
     let sent = producer.send(mail()).await.unwrap();
-    // Another process with a link of its own ends the job in the moment in which the store forgets its watchers.
-    let other = Producer::connect_with(backend.link(world.clone()), ProducerOptions::default());
+    // The store nudges a bounded number of processes about one job; the others have to ask.
+    let waits = (0..limits::WATCHERS + 4).map(|_| {
+        let other = Producer::connect_with(backend.link(world.clone()), ProducerOptions::default());
+        other.outcome(sent.id).timeout(Duration::from_secs(60)).into_future()
+    });
     let work = async {
-        world.clock.sleep(Duration::from_millis(100)).await;
-        backend.restart_store();
-        succeed(&other, sent.id).await;
+        world.clock.sleep(Duration::from_secs(9)).await;
+        succeed(&producer, sent.id).await;
+        world.clock.boot()
     };
-    let waited = sent.outcome().timeout(Duration::from_secs(5)).into_future();
-    let (report, ()) = tokio::join!(waited, work);
-    assert!(report.unwrap().is_success());
+    let (reports, ended) = tokio::join!(futures_util::future::join_all(waits), work);
+    assert!(reports.into_iter().all(|report| report.unwrap().is_success()));
+    let late = world.clock.boot() - ended;
+    assert!(late > Duration::ZERO && late <= Duration::from_secs(2), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]
