@@ -155,7 +155,12 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         let place = Location::caller();
         match J::topic() {
             Ok(topic) => {
-                let options = handler.options();
+                let (kind, own) = (J::options(), handler.options());
+                let options = HandlerOptions {
+                    timeout: own.timeout.or(kind.timeout),
+                    retry_delay: own.retry_delay.or(kind.retry_delay),
+                    ..own
+                };
                 let run = erase(handler, self.state.clone());
                 self.add(TopicPattern::from(topic), J::VERSION, options, place, run);
             }

@@ -93,9 +93,22 @@ struct SinkInner {
     pending: Mutex<Report>,
     /// Woken when there is something to take.
     filled: Notify,
+    /// Every progress that was ever said, for test runs.
+    journal: Option<Mutex<Vec<Progress>>>,
 }
 
 impl ReportSink {
+    /// A sink that remembers every progress.
+    pub(crate) fn journalled() -> Self {
+        Self { inner: Arc::new(SinkInner { journal: Some(Mutex::default()), ..SinkInner::default() }) }
+    }
+
+    /// Every progress so far, of a journalled sink.
+    pub(crate) fn journal(&self) -> Vec<Progress> {
+        let journal = self.inner.journal.as_ref();
+        journal.map(|journal| journal.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
     /// Takes everything collected so far.
     #[must_use]
     pub fn take(&self) -> Report {
@@ -175,9 +188,8 @@ pub(crate) struct Controls {
 }
 
 impl Ctx {
-    pub(crate) fn new(job: JobInfo, clock: Clock, work_dir: PathBuf) -> (Self, Controls) {
+    pub(crate) fn new(job: JobInfo, clock: Clock, work_dir: PathBuf, sink: ReportSink) -> (Self, Controls) {
         let (cancel, receiver) = watch::channel(None);
-        let sink = ReportSink::default();
         let inner = Inner {
             job,
             cancel: receiver,
@@ -373,6 +385,9 @@ impl Ctx {
         change(&mut state, boot);
         let now = state.now.clone();
         drop(state);
+        if let Some(journal) = &self.inner.sink.inner.journal {
+            journal.lock().unwrap_or_else(PoisonError::into_inner).push(now.clone());
+        }
         self.inner.sink.with(|report| report.progress = Some(now));
     }
 

@@ -47,6 +47,7 @@ pub mod program;
 
 pub mod outcome;
 pub mod registry;
+pub mod testing;
 
 pub use consumer::{Consumer, Running, StartError};
 pub use ctx::{Cancelled, Ctx, Deferred};

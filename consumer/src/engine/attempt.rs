@@ -5,11 +5,10 @@
 //! the broker delivers it again.
 
 use super::intake::Slot;
-use super::settle::{self, Ended};
+use super::run::{self, Ended};
+use super::settle;
 use super::{Engine, files, reporter};
-use crate::ctx::{Cancelled, Controls, Ctx, JobInfo};
-use crate::handler::Handled;
-use crate::outcome::Outcome;
+use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
 use futures_util::FutureExt;
 use longshore_link::broker::{Delivery, Headers, Message, Settler, Target};
@@ -19,15 +18,9 @@ use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::names::Park;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::transition::Answer;
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// How long a cancelled handler may go on before it is dropped, unless its options say otherwise.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// A claimed job, from its claim to its settlement.
 #[derive(Debug)]
@@ -265,7 +258,8 @@ impl Attempt {
             envelope,
             input_dir: input_dir.clone(),
         };
-        let (ctx, controls) = Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.clone());
+        let (ctx, controls) =
+            Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.clone(), ReportSink::default());
         engine.running.enter(self.id, self.fence, controls.cancel.clone());
         let over = CancellationToken::new();
         let work = async {
@@ -274,7 +268,11 @@ impl Attempt {
                 None => Ok(()),
             };
             let ended = match delivered {
-                Ok(()) => self.handle(&ctx, &controls, timeout).await,
+                Ok(()) => {
+                    let grace = self.registration.options.grace.unwrap_or(run::DEFAULT_GRACE);
+                    let clock = &engine.link.world.clock;
+                    run::handler(&self.registration.run, &ctx, &controls, clock, run::Limits { timeout, grace }).await
+                }
                 Err(outcome) => Ended::Outcome(outcome),
             };
             over.cancel();
@@ -305,55 +303,4 @@ impl Attempt {
         engine.running.leave(id, fence);
         files::clean(input_dir, output_dir).await;
     }
-
-    /// Runs the handler until it ends, is cancelled and its grace is over, or panics.
-    async fn handle(&self, ctx: &Ctx, controls: &Controls, timeout: Option<Duration>) -> Ended {
-        let clock = &self.engine.link.world.clock;
-        let grace = self.registration.options.grace.unwrap_or(DEFAULT_GRACE);
-        let whole = async {
-            match AssertUnwindSafe((self.registration.run)(ctx.clone())).catch_unwind().await {
-                Ok(Handled::Ran(Outcome::Deferred)) => match ctx.take_deferred() {
-                    Some(receiver) => match receiver.await {
-                        Ok(outcome) => Ended::Outcome(outcome),
-                        Err(_) => Ended::Outcome(Outcome::retry("the deferred attempt was dropped without a verdict")),
-                    },
-                    None => Ended::Outcome(Outcome::fail("the handler returned Deferred without `ctx.defer()`")),
-                },
-                Ok(Handled::Ran(outcome)) => Ended::Outcome(outcome),
-                Ok(Handled::Unreadable(error)) => Ended::Unreadable(error),
-                Err(panic) => Ended::Panicked(panic_text(panic.as_ref())),
-            }
-        };
-        let mut whole = pin!(whole);
-        let time_limit = async {
-            match timeout {
-                Some(limit) => {
-                    clock.sleep(limit).await;
-                    Cancelled::TimedOut(limit)
-                }
-                None => std::future::pending().await,
-            }
-        };
-        let reason = tokio::select! {
-            biased;
-            ended = &mut whole => return ended,
-            reason = ctx.until_cancelled() => reason,
-            reason = time_limit => reason,
-        };
-        controls.cancel.send_if_modified(|now| {
-            let first = now.is_none();
-            now.get_or_insert_with(|| reason.clone());
-            first
-        });
-        clock.timeout(grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into());
-    longshore_model::limits::cut(&format!("the handler panicked: {text}"), longshore_model::limits::MESSAGE_BYTES)
 }

@@ -1,7 +1,7 @@
 //! The engine: what happens between a delivery and its acknowledgement.
 //!
 //! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
-//! [`intake`] holds the session and hands out slots, [`attempt`] claims and runs, [`settle`] commits
+//! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`reporter`] writes what handlers report.
 //!
@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub(crate) mod intake;
 pub(crate) mod lanes;
 pub(crate) mod reporter;
+pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
 

@@ -6,6 +6,7 @@
 //! a commit refused as stale gives the message back instead of acknowledging it.
 
 use super::attempt::{Attempt, divert, publish};
+use super::run::Ended;
 use super::{Engine, files};
 use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
@@ -24,17 +25,6 @@ use longshore_model::span::ms;
 use longshore_model::transition::{Answer, Verdict};
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How the handler ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// With an outcome, its own or one given for it.
-    Outcome(Outcome),
-    /// The payload could not be read.
-    Unreadable(String),
-    /// It panicked.
-    Panicked(String),
-}
 
 /// Everything there is to settle.
 #[derive(Debug)]

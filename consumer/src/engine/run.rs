@@ -1,0 +1,83 @@
+//! Runs a handler: until it ends, is cancelled and its grace is over, runs out of time, or panics.
+//!
+//! The same for the engine and for test runs. Knows no store and no broker.
+
+use crate::ctx::{Cancelled, Controls, Ctx};
+use crate::handler::{Erased, Handled};
+use crate::outcome::Outcome;
+use futures_util::FutureExt;
+use longshore_link::world::Clock;
+use longshore_model::limits;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+/// How long a cancelled handler may go on before it is dropped, unless its options say otherwise.
+pub(crate) const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// How the handler ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// With an outcome, its own or one given for it.
+    Outcome(Outcome),
+    /// The payload could not be read.
+    Unreadable(String),
+    /// It panicked.
+    Panicked(String),
+}
+
+/// How long it may run, and go on after it was cancelled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+}
+
+/// Runs the handler of an attempt.
+pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock: &Clock, limits: Limits) -> Ended {
+    let whole = async {
+        match AssertUnwindSafe(run(ctx.clone())).catch_unwind().await {
+            Ok(Handled::Ran(Outcome::Deferred)) => Ended::Outcome(match ctx.take_deferred() {
+                Some(receiver) => receiver
+                    .await
+                    .unwrap_or_else(|_| Outcome::retry("the deferred attempt was dropped without a verdict")),
+                None => Outcome::fail("the handler returned Deferred without `ctx.defer()`"),
+            }),
+            Ok(Handled::Ran(outcome)) => Ended::Outcome(outcome),
+            Ok(Handled::Unreadable(error)) => Ended::Unreadable(error),
+            Err(panic) => Ended::Panicked(panic_text(panic.as_ref())),
+        }
+    };
+    let mut whole = pin!(whole);
+    let time_limit = async {
+        match limits.timeout {
+            Some(limit) => {
+                clock.sleep(limit).await;
+                Cancelled::TimedOut(limit)
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let reason = tokio::select! {
+        biased;
+        ended = &mut whole => return ended,
+        reason = ctx.until_cancelled() => reason,
+        reason = time_limit => reason,
+    };
+    controls.cancel.send_if_modified(|now| {
+        let first = now.is_none();
+        now.get_or_insert_with(|| reason.clone());
+        first
+    });
+    clock.timeout(limits.grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into());
+    limits::cut(&format!("the handler panicked: {text}"), limits::MESSAGE_BYTES)
+}
