@@ -151,7 +151,7 @@ impl FollowUp {
                 queue: queue.name,
                 start: if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) },
                 max_retries: self.retries.unwrap_or(queue.config.retries),
-                max_crashes: crate::MAX_CRASHES,
+                max_crashes: limits::CRASHES,
                 expires: self.expires_in.map(|span| Expiry::After(ms(span))),
             },
             envelope: Bytes::from(bytes),

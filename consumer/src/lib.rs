@@ -58,6 +58,3 @@ pub use longshore_macros::Job;
 pub use longshore_model::settings::Settings;
 pub use longshore_model::{Job, JobId, JobOptions, Topic, TopicPattern};
 pub use outcome::{IntoOutcome, JobError, Json, Outcome};
-
-/// Crashes that give a job up: no poison job takes down more processes than this.
-pub const MAX_CRASHES: u32 = 3;

@@ -231,7 +231,7 @@ fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
             queue: envelope.queue.clone().unwrap_or(resolved.name),
             start: Start::Now,
             max_retries: envelope.retries.unwrap_or(resolved.config.retries),
-            max_crashes: crate::MAX_CRASHES,
+            max_crashes: longshore_model::limits::CRASHES,
             expires: envelope.expires_ms.map(Expiry::At),
         },
         envelope: delivery.body.clone(),
