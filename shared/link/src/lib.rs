@@ -14,6 +14,8 @@ pub mod amqp;
 pub mod batch;
 pub mod blobs;
 pub mod broker;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod connect;
 pub mod embedded;
 pub mod error;

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::broker::{Consumption, Delivery, Headers, Intake, Target};
+use crate::conformance::{Bench, Hooks, Letter, Running, sequences};
 use crate::error::Fault;
 use crate::store::{Beat, NewJob, Nudge, Renew};
 use bytes::Bytes;
@@ -11,7 +12,55 @@ use longshore_model::names::{Namespace, Park};
 use longshore_model::record::{Admission, Start};
 use longshore_model::settings::Settings;
 use longshore_model::topology::Card;
+use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
+
+crate::conformance!(crate::embedded::tests::run);
+
+#[async_trait::async_trait]
+impl Hooks for Embedded {
+    async fn letters(&self, place: Letters) -> Vec<Letter> {
+        let letter = |message: Message| Letter {
+            message_id: message.message_id,
+            reason: message.headers.reason,
+            body: message.body,
+        };
+        Self::letters(self, place).into_iter().map(letter).collect()
+    }
+
+    async fn delete_lane(&self, topic: &Topic) {
+        Self::delete_lane(self, topic);
+    }
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Runs a conformance case; whatever it did, the store's indexes agree with its records.
+fn run(case: impl for<'b> FnOnce(&'b Bench) -> Running<'b>) {
+    paused().block_on(async {
+        let world = World::simulated(11);
+        let embedded = Embedded::new(&world);
+        let (a, b) = (embedded.link(world.process()), embedded.link(world.process()));
+        case(&Bench { a, b, hooks: Arc::new(embedded.clone()) }).await;
+        embedded.check().unwrap();
+    });
+}
+
+#[test]
+fn random_sequences_agree_with_the_state_machine() {
+    let config = Config { cases: 256, failure_persistence: None, ..Config::default() };
+    let checked = TestRunner::new(config).run(&sequences::steps(40), |steps| {
+        paused().block_on(async {
+            let world = World::simulated(13);
+            let embedded = Embedded::new(&world);
+            let checked = sequences::check(&embedded.link(world), &steps).await;
+            checked.and_then(|()| embedded.check()).map_err(proptest::test_runner::TestCaseError::fail)
+        })
+    });
+    checked.unwrap_or_else(|failure| panic!("{failure}"));
+}
 
 fn topic() -> Topic {
     Topic::new("test/one").unwrap()

@@ -182,13 +182,21 @@ struct EmbeddedSettler {
     session: u64,
 }
 
+impl EmbeddedSettler {
+    fn settle(&self, tag: Tag, settled: Settled) {
+        if tag.session == self.session {
+            self.backend.exchange().settle(tag, settled);
+        }
+    }
+}
+
 impl Settler for EmbeddedSettler {
     fn ack(&self, tag: Tag) {
-        self.backend.exchange().settle(tag, Settled::Done);
+        self.settle(tag, Settled::Done);
     }
 
     fn give_back(&self, tag: Tag) {
-        self.backend.exchange().settle(tag, Settled::GivenBack);
+        self.settle(tag, Settled::GivenBack);
     }
 
     fn is_live(&self) -> bool {

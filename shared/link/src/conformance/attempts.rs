@@ -1,0 +1,148 @@
+//! What running attempts write, and how they stay alive (T7).
+
+use super::bench::{Bench, LONG, failed, me, owner};
+use crate::store::{Renew, Renewed, Report};
+use longshore_model::id::{Fence, JobId, Owner};
+use longshore_model::limits;
+use longshore_model::record::State;
+use longshore_model::snapshot::Progress;
+
+const BEAT: u64 = 20;
+const LEASE: u64 = 200;
+
+async fn renew_as(bench: &Bench, owner: Owner, lease_ms: u64, running: Vec<(JobId, Fence)>) -> Renewed {
+    let mut heart = bench.a.store.heart().await.unwrap();
+    heart.renew(&Renew { owner, lease_ms, beat_ms: LONG, running }).await.unwrap()
+}
+
+fn said(step: u64, property: &str) -> Report {
+    Report {
+        progress: Some(Progress { step, steps: 2, eta: Some(5), text: None }),
+        properties: [("p".to_owned(), property.to_owned())].into(),
+        log: vec![("warn".into(), format!("line {step}"))],
+    }
+}
+
+pub async fn reports_are_fenced(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let unknown = bench.a.world.job_id(None);
+    let reports =
+        vec![(id, Fence(fence.0 - 1), said(1, "1")), (unknown, fence, said(1, "1")), (id, fence, said(2, "2"))];
+    assert_eq!(bench.a.store.report(reports).await.unwrap(), [false, false, true]);
+    let snapshot = bench.a.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    assert_eq!((snapshot.progress, snapshot.log.len()), (said(2, "2").progress, 1));
+    bench.finish(id, fence, failed(0)).await;
+    assert_eq!(bench.a.store.report(vec![(id, fence, said(9, "9"))]).await.unwrap(), [false]);
+}
+
+pub async fn the_log_is_bounded_and_stamped(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let line = |n: usize| ("info".to_owned(), format!("line {n}"));
+    let before = bench.a.store.ping().await.unwrap();
+    for from in [0, 150] {
+        let log = (from..from + 150).map(line).collect();
+        let report = Report { log, ..Report::default() };
+        assert_eq!(bench.a.store.report(vec![(id, fence, report)]).await.unwrap(), [true]);
+    }
+    let log = bench.a.store.load(vec![id]).await.unwrap().remove(0).unwrap().log;
+    assert_eq!(log.len(), limits::LOG_LINES);
+    assert_eq!((log[0].text.as_str(), log[199].text.as_str()), ("line 100", "line 299"));
+    assert!(log.iter().all(|line| (before..=before + 60_000).contains(&line.at)), "by the store's clock");
+}
+
+pub async fn the_last_property_and_the_last_progress_win(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let mut other = said(2, "\"new\"");
+    other.properties.insert("q".into(), "[1]".into());
+    bench.a.store.report(vec![(id, fence, said(1, "\"old\"")), (id, fence, other)]).await.unwrap();
+    bench.a.store.report(vec![(id, fence, Report::default())]).await.unwrap();
+    let snapshot = bench.a.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(snapshot.progress.unwrap().step, 2);
+    assert_eq!(snapshot.properties, [("p".into(), "\"new\"".into()), ("q".into(), "[1]".into())].into());
+    assert_eq!(snapshot.log.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), ["line 1", "line 2"]);
+}
+
+pub async fn t7_a_renewal_keeps_the_lease(bench: &Bench) {
+    let id = bench.queued().await;
+    let fence = bench.run_for(&me(), id, 100).await;
+    let renewed = renew_as(bench, me(), LONG, vec![(id, fence)]).await;
+    assert!(renewed.lost.is_empty() && renewed.stop.is_empty());
+    assert_eq!(bench.record(id).await.lease, Some(renewed.now + LONG));
+    bench.sleep(150).await;
+    assert!(bench.b.store.rescue(10).await.unwrap().runnable.is_empty());
+    assert_eq!(bench.record(id).await.fence, fence);
+}
+
+pub async fn t7_a_renewal_tells_what_was_lost(bench: &Bench) {
+    let (kept, fence) = bench.running().await;
+    let (removed, removed_fence) = bench.running().await;
+    let (purged, purged_fence) = bench.running().await;
+    let (ended, ended_fence) = bench.running().await;
+    bench.remove(removed).await;
+    bench.remove(purged).await;
+    bench.remove(purged).await;
+    bench.finish(ended, ended_fence, failed(0)).await;
+    let lost = vec![(removed, removed_fence), (purged, purged_fence), (ended, ended_fence)];
+    let running = [vec![(kept, fence)], lost.clone()].concat();
+    assert_eq!(renew_as(bench, me(), LONG, running).await.lost, lost);
+    assert_eq!(renew_as(bench, me(), LONG, vec![(kept, Fence(fence.0 - 1))]).await.lost.len(), 1);
+    assert_eq!(bench.state(kept).await, State::Active);
+}
+
+pub async fn t16_a_renewal_tells_what_to_stop(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let (other, other_fence) = bench.running().await;
+    bench.stop(id).await;
+    let renewed = renew_as(bench, me(), LONG, vec![(id, fence), (other, other_fence)]).await;
+    assert_eq!(renewed.stop, [(id, "an operator".to_owned())]);
+    assert!(renewed.lost.is_empty(), "it still runs, and its lease goes on");
+}
+
+pub async fn t7_a_renewal_tells_of_expired_leases(bench: &Bench) {
+    let (first, second) = (bench.queued().await, bench.queued().await);
+    bench.run_for(&owner("dead", 1), first, 1).await;
+    bench.run_for(&owner("dead", 1), second, 1).await;
+    bench.running().await;
+    bench.sleep(10).await;
+    assert_eq!(renew_as(bench, me(), LONG, Vec::new()).await.expired, 2);
+    bench.a.store.rescue(10).await.unwrap();
+    assert_eq!(renew_as(bench, me(), LONG, Vec::new()).await.expired, 0);
+}
+
+/// A job of another instance whose lease ends in a silence of more than two beats. Answers who survives.
+async fn silence(bench: &Bench) -> (JobId, Renew) {
+    let survivor = Renew { owner: owner("survivor", 1), lease_ms: LEASE, beat_ms: BEAT, running: Vec::new() };
+    let other = Renew { owner: owner("other", 1), ..survivor.clone() };
+    let mut heart = bench.a.store.heart().await.unwrap();
+    let id = bench.queued().await;
+    bench.run_for(&other.owner, id, LEASE).await;
+    heart.renew(&other).await.unwrap();
+    heart.renew(&survivor).await.unwrap();
+    bench.sleep(LEASE + 3 * BEAT).await;
+    (id, survivor)
+}
+
+pub async fn a_survivor_of_a_silence_brings_an_amnesty(bench: &Bench) {
+    let (id, survivor) = silence(bench).await;
+    let mut heart = bench.a.store.heart().await.unwrap();
+    let renewed = heart.renew(&survivor).await.unwrap();
+    assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + LEASE, 0), "nobody is declared dead");
+    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable, []);
+    assert_eq!(bench.state(id).await, State::Active);
+    let mut rescued = Vec::new();
+    bench
+        .eventually("the amnesty ends and the job is rescued", async || {
+            rescued = bench.b.store.rescue(10).await.unwrap().runnable;
+            !rescued.is_empty()
+        })
+        .await;
+    assert_eq!(rescued[0].id, id);
+}
+
+pub async fn a_newcomer_after_a_silence_brings_none(bench: &Bench) {
+    let (id, survivor) = silence(bench).await;
+    let newcomer = Renew { owner: owner("survivor", 2), ..survivor };
+    let renewed = bench.a.store.heart().await.unwrap().renew(&newcomer).await.unwrap();
+    assert_eq!((renewed.amnesty, renewed.expired), (0, 1), "a fleet of one that restarts is not an outage");
+    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable[0].id, id);
+}

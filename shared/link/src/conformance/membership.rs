@@ -1,0 +1,162 @@
+//! Who is there (V02, V05, V08, V12): one script is the authority, nobody votes.
+
+use super::bench::{Bench, LONG, owner, topic};
+use crate::store::{Beat, Beaten};
+use longshore_model::id::Owner;
+use longshore_model::topic::TopicPattern;
+use longshore_model::topology::{Capability, Card, View};
+
+pub(super) fn card(owner: Owner) -> Card {
+    Card {
+        name: format!("host of {}", owner.instance),
+        cluster: owner.instance.0.clone(),
+        version: "1.2.3".into(),
+        started: 0,
+        capabilities: vec![Capability { pattern: TopicPattern::new("media/**").unwrap(), version: 2 }],
+        allowed: Default::default(),
+        slots: 4,
+        running: 1,
+        draining: false,
+        properties: [("zone".to_owned(), "a".to_owned())].into(),
+        owner,
+    }
+}
+
+async fn beat_for(bench: &Bench, owner: &Owner, lease_ms: u64) -> Beaten {
+    let mut heart = bench.a.store.heart().await.unwrap();
+    heart.beat(&Beat { card: card(owner.clone()), lease_ms }).await.unwrap()
+}
+
+async fn beat(bench: &Bench, owner: &Owner) -> Beaten {
+    beat_for(bench, owner, LONG).await
+}
+
+async fn leave(bench: &Bench, owner: &Owner) {
+    bench.a.store.heart().await.unwrap().leave(owner).await.unwrap();
+}
+
+async fn view(bench: &Bench) -> View {
+    bench.b.store.view().await.unwrap()
+}
+
+fn members(view: &View) -> Vec<Owner> {
+    view.instances.iter().map(|card| card.owner.clone()).collect()
+}
+
+pub async fn the_first_is_the_coordinator(bench: &Bench) {
+    assert_eq!(view(bench).await, View::default(), "nobody is there");
+    let one = owner("one", 1);
+    let beaten = beat(bench, &one).await;
+    assert_eq!((beaten.view, beaten.term, beaten.coordinator, beaten.superseded), (1, 1, true, false));
+    let view = view(bench).await;
+    assert_eq!((view.number, view.term, view.coordinator), (1, 1, Some(one.clone())));
+    assert_eq!(view.instances, [Card { started: beaten.now, ..card(one) }], "the store says when it joined");
+}
+
+pub async fn v02_the_order_is_that_of_joining(bench: &Bench) {
+    let all = [owner("c", 1), owner("a", 1), owner("b", 1)];
+    for (index, owner) in all.iter().enumerate() {
+        let beaten = beat(bench, owner).await;
+        assert_eq!((beaten.coordinator, beaten.view), (index == 0, u64::try_from(index).unwrap() + 1));
+    }
+    beat(bench, &all[1]).await;
+    let view = view(bench).await;
+    assert_eq!((members(&view), view.term, view.coordinator), (all.to_vec(), 1, Some(all[0].clone())));
+}
+
+pub async fn a_beat_alone_changes_no_view(bench: &Bench) {
+    let one = owner("one", 1);
+    let first = beat(bench, &one).await;
+    for _ in 0..3 {
+        let again = beat(bench, &one).await;
+        assert_eq!((again.view, again.term), (first.view, first.term));
+    }
+    assert_eq!(view(bench).await.instances[0].started, first.now, "it joined once");
+}
+
+pub async fn who_was_away_queues_last(bench: &Bench) {
+    let (one, two) = (owner("one", 1), owner("two", 1));
+    beat(bench, &one).await;
+    beat(bench, &two).await;
+    leave(bench, &one).await;
+    let back = beat(bench, &one).await;
+    assert!(!back.coordinator);
+    assert_eq!(members(&view(bench).await), [two, one]);
+}
+
+pub async fn v08_the_coordinator_stays_while_it_is_in(bench: &Bench) {
+    let (one, two, three) = (owner("one", 1), owner("two", 1), owner("three", 1));
+    beat(bench, &one).await;
+    beat(bench, &two).await;
+    leave(bench, &one).await;
+    assert_eq!(beat(bench, &two).await.term, 2);
+    for joiner in [&one, &three] {
+        assert_eq!(beat(bench, joiner).await.term, 2, "the term grows only when the holder changes");
+    }
+    assert_eq!(view(bench).await.coordinator, Some(two));
+}
+
+pub async fn a_leave_hands_over_at_once(bench: &Bench) {
+    let (one, two) = (owner("one", 1), owner("two", 1));
+    beat(bench, &one).await;
+    beat(bench, &two).await;
+    leave(bench, &one).await;
+    let view = view(bench).await;
+    assert_eq!((view.number, view.term, view.coordinator), (3, 2, Some(two.clone())));
+    leave(bench, &one).await;
+    let beaten = beat(bench, &two).await;
+    assert_eq!((beaten.view, beaten.coordinator), (3, true), "leaving twice is leaving once");
+}
+
+pub async fn a_dead_member_is_dropped_by_the_next_beat(bench: &Bench) {
+    let (dead, alive) = (owner("dead", 1), owner("alive", 1));
+    beat_for(bench, &dead, 150).await;
+    assert!(!beat(bench, &alive).await.coordinator);
+    bench.sleep(200).await;
+    let beaten = beat(bench, &alive).await;
+    assert_eq!((beaten.coordinator, beaten.term), (true, 2));
+    let view = view(bench).await;
+    assert_eq!((members(&view), view.number), (vec![alive], beaten.view));
+    assert_eq!(beaten.view, 3);
+}
+
+pub async fn v12_a_newer_incarnation_takes_the_place_of_the_older(bench: &Bench) {
+    let (old, other, new) = (owner("one", 1), owner("two", 1), owner("one", 2));
+    beat(bench, &old).await;
+    beat(bench, &other).await;
+    let beaten = beat(bench, &new).await;
+    assert!(!beaten.superseded && !beaten.coordinator, "who starts anew queues last");
+    assert_eq!(members(&view(bench).await), [other.clone(), new.clone()]);
+    assert!(beat(bench, &old).await.superseded);
+    let view = view(bench).await;
+    assert_eq!((members(&view), view.coordinator), (vec![other.clone(), new], Some(other)));
+}
+
+pub async fn an_older_incarnation_cannot_leave_for_the_newer(bench: &Bench) {
+    let (old, new) = (owner("one", 1), owner("one", 2));
+    beat(bench, &old).await;
+    beat(bench, &new).await;
+    leave(bench, &old).await;
+    assert_eq!(members(&view(bench).await), [new]);
+}
+
+pub async fn v05_a_card_is_shown_as_it_was_said_last(bench: &Bench) {
+    let one = owner("one", 1);
+    let first = beat(bench, &one).await;
+    let said = Card { draining: true, running: 0, properties: Default::default(), ..card(one) };
+    let mut heart = bench.a.store.heart().await.unwrap();
+    let beaten = heart.beat(&Beat { card: said.clone(), lease_ms: LONG }).await.unwrap();
+    assert_eq!(beaten.view, first.view, "what it says of itself is not the set");
+    assert_eq!(view(bench).await.instances, [Card { started: first.now, ..said }]);
+}
+
+pub async fn a_new_topic_changes_the_version_of_topics(bench: &Bench) {
+    let one = owner("one", 1);
+    let first = beat(bench, &one).await.topics;
+    assert_eq!(beat(bench, &one).await.topics, first);
+    bench.b.store.know(vec![topic("brand/new")]).await.unwrap();
+    let second = beat(bench, &one).await.topics;
+    assert_ne!(second, first);
+    bench.b.store.know(vec![topic("brand/new")]).await.unwrap();
+    assert_eq!(beat(bench, &one).await.topics, second);
+}

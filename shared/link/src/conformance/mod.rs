@@ -1,0 +1,245 @@
+//! What every implementation of the borders promises, as tests: one suite, run on each of them.
+//!
+//! A case is an async function that gets a [`Bench`]: two processes on one backend, in a namespace
+//! that nobody else uses. Cases run on real services too, so none depends on paused time: what is to
+//! pass quickly is set to a few milliseconds, and what is awaited has a deadline. A case panics when
+//! a promise is broken; that is why this module exists only for tests.
+//!
+//! [`crate::conformance!`] makes one `#[test]` of each case. [`sequences`] are random operations on
+//! the store, each compared with the model's transition function.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a broken promise is a panic")]
+#![allow(missing_docs, reason = "the name of a case is its sentence")]
+
+pub mod attempts;
+mod bench;
+pub mod blobs;
+pub mod claim;
+pub mod consume;
+pub mod control;
+pub mod enqueue;
+pub mod find;
+pub mod finish;
+pub mod membership;
+pub mod nudge;
+pub mod park;
+pub mod promote;
+pub mod publish;
+pub mod purge;
+pub mod rebuild;
+pub mod rescue;
+pub mod sequences;
+
+pub use bench::{Bench, Hooks, Letter, TOPIC};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A case, started.
+pub type Running<'b> = Pin<Box<dyn Future<Output = ()> + 'b>>;
+
+/// Makes one `#[test]` of each case, in a module for each subject. The argument is the full path of a function
+/// `fn(impl for<'b> FnOnce(&'b Bench) -> Running<'b>)` that makes a bench and runs the case on it.
+#[macro_export]
+macro_rules! conformance {
+    ($run:path) => {
+        $crate::conformance_modules! { $run,
+            enqueue {
+                t1_a_job_is_queued_and_in_the_outbox
+                t2_a_delayed_job_is_scheduled_and_not_in_the_outbox
+                a_time_that_has_passed_is_now
+                repeating_with_the_same_id_changes_nothing
+                an_id_with_another_topic_is_refused
+                a_batch_answers_for_each_job
+                j14_a_retry_is_linked_both_ways_and_only_history_can_be_retried
+                the_thousand_and_first_topic_is_refused
+                t4_a_confirmed_publish_empties_the_outbox_and_a_late_confirm_does_not
+                the_relay_holds_what_it_takes
+            }
+            claim {
+                t5_a_claim_starts_an_attempt_under_a_new_fence
+                t5a_repeating_a_claim_answers_the_same
+                t5b_another_delivery_of_a_running_job_is_busy
+                t5b_a_job_that_waits_is_not_run
+                t5b_an_outdated_copy_is_told_so
+                t5b_a_job_that_ended_is_told_so
+                an_expired_job_is_dropped_at_its_claim
+                a_fence_is_greater_than_the_floor_that_a_copy_carries
+                an_unknown_job_and_a_tombstone_are_told_apart
+                a_claim_clears_what_the_last_attempt_reported
+                a_batch_answers_for_each_claim
+            }
+            rebuild {
+                t6_an_unknown_job_is_rebuilt_and_claimed
+                t6_a_known_job_is_claimed_as_it_is
+                t6_a_tombstone_is_not_rebuilt
+                t6_what_is_older_than_tombstones_is_an_orphan
+            }
+            finish {
+                t8_success_keeps_result_outputs_and_last_report
+                t9_a_failure_waits_for_its_back_off
+                t9_a_failure_without_delay_is_queued_again
+                s02_n_retries_are_n_plus_one_executions
+                s02_minus_one_retries_without_end
+                t10_a_permanent_error_ends_the_job
+                t11_a_release_spends_no_attempt
+                a_repeated_finish_is_answered_already
+                a_finish_after_a_rescue_is_stale_and_changes_nothing
+                a_finish_after_a_removal_is_stale
+                a_finish_without_a_record_is_missing
+                follow_ups_are_sent_exactly_once
+                follow_ups_of_a_failure_are_not_sent
+                a_follow_up_that_is_refused_does_not_hold_up_its_siblings
+            }
+            attempts {
+                reports_are_fenced
+                the_log_is_bounded_and_stamped
+                the_last_property_and_the_last_progress_win
+                t7_a_renewal_keeps_the_lease
+                t7_a_renewal_tells_what_was_lost
+                t16_a_renewal_tells_what_to_stop
+                t7_a_renewal_tells_of_expired_leases
+                a_survivor_of_a_silence_brings_an_amnesty
+                a_newcomer_after_a_silence_brings_none
+            }
+            rescue {
+                t12_an_expired_lease_is_taken_back
+                t12_a_living_lease_is_left_alone
+                t12_a_process_killer_is_given_up
+                t12_only_the_first_crash_is_published_at_once
+                t12_a_job_that_was_to_stop_stops
+                t12_a_rescue_takes_the_longest_expired_first
+                t12_a_rescue_is_bounded_and_says_so
+                proof_of_death_ends_the_leases_of_older_incarnations_only
+            }
+            promote {
+                t13_a_due_job_becomes_runnable
+                t13_a_failed_job_returns_with_its_reason
+                t13_promotion_is_bounded_in_order_and_tells_the_next_time
+            }
+            control {
+                j13_t15_a_waiting_job_stops_at_once
+                j13_t16_a_running_job_is_asked_to_stop
+                j13_t16_a_failure_after_the_request_is_a_stop
+                j13_t16_a_success_after_the_request_is_a_success
+                j12_a_waiting_job_is_dropped
+                j12_a_running_job_is_dropped_and_its_attempt_is_stale
+                j12_history_is_purged_and_leaves_a_tombstone
+                what_does_not_exist_is_not_found
+                what_has_ended_cannot_be_stopped
+            }
+            purge {
+                t19_history_goes_when_its_time_has_come
+                t19_success_and_failure_are_kept_for_their_own_times
+                t20_what_was_not_started_in_time_is_dropped
+                a_purge_is_bounded
+            }
+            find {
+                j08_a_snapshot_has_everything
+                j10_unfinished_jobs_come_oldest_first
+                j10_history_comes_newest_first
+                unfinished_jobs_come_before_history
+                by_topic_pattern
+                by_queue
+                by_every_label
+                by_time
+                pages_go_on_where_the_last_one_ended
+                a_strange_cursor_is_refused
+                counts_agree_with_listings
+                jobs_ahead_are_those_of_the_topic_that_came_first
+                topics_are_known_once_named
+            }
+            nudge {
+                a_watcher_hears_of_the_end_and_nobody_else_does
+                watching_answers_the_state_now
+                a_request_to_stop_is_nudged
+                an_earlier_due_time_is_nudged
+                a_new_topic_is_nudged
+                a_new_view_is_nudged
+            }
+            membership {
+                the_first_is_the_coordinator
+                v02_the_order_is_that_of_joining
+                a_beat_alone_changes_no_view
+                who_was_away_queues_last
+                v08_the_coordinator_stays_while_it_is_in
+                a_leave_hands_over_at_once
+                a_dead_member_is_dropped_by_the_next_beat
+                v12_a_newer_incarnation_takes_the_place_of_the_older
+                an_older_incarnation_cannot_leave_for_the_newer
+                v05_a_card_is_shown_as_it_was_said_last
+                a_new_topic_changes_the_version_of_topics
+            }
+            publish {
+                a_first_publish_makes_its_lane
+                a_lane_that_nobody_made_has_no_depth
+                declaring_twice_is_declaring_once
+                what_has_no_lane_is_unrouted_and_returns_with_its_lane
+                quarantine_and_the_dead_keep_the_bytes_and_the_reason
+                each_message_of_a_batch_is_answered
+            }
+            consume {
+                messages_arrive_in_order_as_they_were_sent
+                an_acknowledged_message_is_gone
+                prefetch_is_a_limit
+                a_closed_session_gives_back_in_order
+                a_removed_lane_delivers_nothing_more
+                given_back_after_removal_goes_to_another
+                two_sessions_share_a_lane
+                another_sessions_settler_changes_nothing
+                a_closed_session_says_so
+                a_deleted_lane_is_reported_and_can_be_consumed_again
+                one_session_consumes_many_lanes
+            }
+            park {
+                a_parked_copy_returns_after_its_time_and_not_before
+                parked_copies_for_a_missing_lane_do_not_delay_the_others
+            }
+            blobs {
+                o03_bytes_come_back
+                o03_a_large_file_comes_back
+                the_same_content_is_the_same_blob
+                what_is_missing_may_come_later
+                a_wrong_size_is_refused
+                wrong_inline_content_is_refused
+                a_dangerous_name_is_refused
+                both_processes_see_the_same_place
+            }
+        }
+    };
+}
+
+/// See [`conformance!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_modules {
+    ($run:path, $($subject:ident { $($case:ident)* })*) => {
+        $(mod $subject {
+            $(#[test]
+            fn $case() {
+                $run(|bench| ::std::boxed::Box::pin($crate::conformance::$subject::$case(bench)));
+            })*
+        })*
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_in_the_list() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance");
+        let list = include_str!("mod.rs");
+        for file in std::fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            let subject = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if ["mod", "bench", "sequences"].contains(&subject.as_str()) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for line in text.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+                let name = line.split('(').next().unwrap();
+                assert!(list.lines().any(|line| line.trim() == name), "{subject}::{name} is not run");
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How an unknown job that arrives with its envelope is taken in (T6).
+
+use super::bench::{Bench, LONG, TOPIC, me, topic};
+use crate::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
+use longshore_model::id::{Fence, Generation};
+use longshore_model::limits;
+use longshore_model::record::{Start, State};
+use longshore_model::transition::Answer;
+
+async fn rebuild(bench: &Bench, job: NewJob, enqueued: u64) -> Rebuilt {
+    let claim = Claim { generation: Generation(3), floor: Fence(5), ..bench.claim(job.admission.id) };
+    bench.a.store.rebuild(&me(), LONG, Rebuild { job, enqueued, claim }).await.unwrap()
+}
+
+pub async fn t6_an_unknown_job_is_rebuilt_and_claimed(bench: &Bench) {
+    let mut job = bench.job();
+    job.admission.start = Start::After(LONG);
+    job.labels.insert("asset".into(), "7".into());
+    let enqueued = bench.a.store.ping().await.unwrap() - 60_000;
+    let rebuilt = rebuild(bench, job.clone(), enqueued).await;
+    let Rebuilt::Claimed(Claimed::Known(Answer::Run { fence, attempt: 1, .. })) = rebuilt else {
+        panic!("{rebuilt:?}")
+    };
+    let record = bench.record(job.admission.id).await;
+    assert_eq!((record.state, record.fence, record.generation), (State::Active, fence, Generation(3)));
+    assert_eq!((record.created, record.outbox), (enqueued, None));
+    let snapshot = bench.a.store.load(vec![job.admission.id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(snapshot.envelope, job.envelope);
+    assert_eq!(bench.a.store.topics().await.unwrap(), [topic(TOPIC)]);
+    let labelled = crate::store::Query { labels: job.labels.clone(), ..super::bench::everything() };
+    assert_eq!(bench.find(labelled).await, [job.admission.id]);
+}
+
+pub async fn t6_a_known_job_is_claimed_as_it_is(bench: &Bench) {
+    let job = bench.job();
+    let (id, now) = (bench.accept(job.clone()).await, bench.a.store.ping().await.unwrap());
+    bench.run(id).await;
+    let rebuilt = rebuild(bench, job.clone(), now).await;
+    assert!(matches!(rebuilt, Rebuilt::Claimed(Claimed::Known(Answer::Busy { .. }))), "{rebuilt:?}");
+    assert_eq!(bench.record(id).await.attempts, 1);
+}
+
+pub async fn t6_a_tombstone_is_not_rebuilt(bench: &Bench) {
+    let job = bench.job();
+    let id = bench.accept(job.clone()).await;
+    bench.remove(id).await;
+    bench.remove(id).await;
+    let now = bench.a.store.ping().await.unwrap();
+    assert_eq!(rebuild(bench, job, now).await, Rebuilt::Claimed(Claimed::Tombstone));
+    assert_eq!(bench.maybe(id).await, None);
+}
+
+pub async fn t6_what_is_older_than_tombstones_is_an_orphan(bench: &Bench) {
+    let now = bench.a.store.ping().await.unwrap();
+    let old = bench.job();
+    let id = old.admission.id;
+    assert_eq!(rebuild(bench, old, now - limits::TOMBSTONE_MS - 1).await, Rebuilt::Orphan);
+    assert_eq!(bench.maybe(id).await, None);
+    let young = rebuild(bench, bench.job(), now - limits::TOMBSTONE_MS + 60_000).await;
+    assert!(matches!(young, Rebuilt::Claimed(Claimed::Known(Answer::Run { .. }))), "{young:?}");
+}
