@@ -4,11 +4,13 @@
 //!   shared pair that `deploy/test` starts for all tests that only need *some* broker and store.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`wait`]: waiting for a condition with a deadline; the only place here that sleeps.
+//! - [`baseline`]: the least that a job system on lapin and redis must do, measured, as the yardstick of the benches.
 //!
-//! All of it panics when it cannot do what it was asked: in a test that is the wanted outcome, and
+//! Everything but [`baseline`] panics when it cannot do what it was asked: in a test that is the wanted outcome, and
 //! a missing program fails the run instead of skipping it. Nothing here knows the crates under test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "support code of tests: a failed set-up is a failed test")]
 
+pub mod baseline;
 pub mod proxy;
 pub mod services;
 pub mod wait;
