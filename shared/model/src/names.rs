@@ -198,13 +198,13 @@ impl StoreNames {
     /// Channel on which the fleet is nudged: `topics`, `due`, `stop <id>`, `view`.
     #[must_use]
     pub fn nudges(&self) -> String {
-        format!("{}nudge", self.meta())
+        format!("{}{}", self.meta(), meta_keys::NUDGES)
     }
 
     /// Channel on which one process hears that a job it waits for has ended: the job's id.
     #[must_use]
     pub fn outcomes(&self, watcher: &str) -> String {
-        format!("{}done:{watcher}", self.shard(None))
+        format!("{}{}{watcher}", self.shard(None), shard_keys::OUTCOMES)
     }
 }
 
@@ -242,9 +242,13 @@ pub mod shard_keys {
     pub const COUNTS: &str = "n";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
-    /// hash: `run` the store's run id, `beat` the last renewal by anybody (ms), `amnesty` until when nobody is
-    /// declared dead (ms), `purged` how many jobs were purged.
+    /// hash: `run` the store's run id, `beat` the last renewal by anybody (ms), `gap_from` and `gap_to` the last
+    /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged.
     pub const SHARD: &str = "shard";
+    /// zset: queued and scheduled jobs that must not start late; the score is their last moment, ms.
+    pub const EXPIRY: &str = "exp";
+    /// channel: ended jobs that one process waits for. `done:<watcher>`
+    pub const OUTCOMES: &str = "done:";
 }
 
 /// What follows the prefix of the fleet's own slot.
@@ -253,8 +257,17 @@ pub mod meta_keys {
     pub const MEMBERS: &str = "hb";
     /// hash: what each live instance says of itself, JSON by instance id.
     pub const CARDS: &str = "cards";
-    /// hash: `number` of the view, `leader` incarnation, `term`, `topics` version.
+    /// hash: `number` of the view, `leader` (`instance/incarnation`), `term`, `joins` so far, and `run`, `beat`,
+    /// `gap_from`, `gap_to`, `amnesty` as in a shard.
     pub const VIEW: &str = "view";
+    /// zset: live instances; the score is their place in the order of joining.
+    pub const JOINED: &str = "joined";
+    /// hash: the incarnation of each live instance.
+    pub const INCARNATIONS: &str = "inc";
+    /// hash: when the incarnation of each live instance started, ms.
+    pub const STARTED: &str = "started";
+    /// channel: what happens in the fleet.
+    pub const NUDGES: &str = "nudge";
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! What Rust tells the scripts: jobs, verdicts and reports as flat arguments, in the order in which they read them.
+
+use crate::error::{Fault, Service};
+use crate::store::{Claim, Finish, NewJob, Report};
+use longshore_model::id::Owner;
+use longshore_model::limits;
+use longshore_model::record::{Expiry, Start};
+use longshore_model::transition::Verdict;
+use redis::Cmd;
+use serde_json::{Value, json};
+
+/// A text that may be absent, and may be empty: `+` and the text, or nothing.
+fn optional(text: Option<&str>) -> String {
+    text.map(|text| format!("+{text}")).unwrap_or_default()
+}
+
+/// Bytes that a job takes in a call.
+pub(super) fn job_size(job: &NewJob) -> usize {
+    job.envelope.len() + 512
+}
+
+/// Bytes that the end of an attempt takes in a call.
+pub(super) fn finish_size(finish: &Finish) -> usize {
+    let outputs: usize = finish.outputs.iter().map(|file| 256 + file.inline.as_ref().map_or(0, String::len)).sum();
+    let follow_ups: usize = finish.follow_ups.iter().map(job_size).sum();
+    finish.result.as_ref().map_or(0, String::len) + outputs + report_size(&finish.report) + follow_ups + 512
+}
+
+/// Bytes that a report takes in a call.
+pub(super) fn report_size(report: &Report) -> usize {
+    let properties: usize = report.properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let log: usize = report.log.iter().map(|(_, text)| text.len() + 64).sum();
+    properties + log + 256
+}
+
+/// `read_job` of admit.lua.
+pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
+    let admission = &job.admission;
+    let (start, start_ms) = match admission.start {
+        Start::Now => ("now", 0),
+        Start::After(ms) => ("after", ms),
+        Start::At(ms) => ("at", ms),
+    };
+    let (expiry, expiry_ms) = match admission.expires {
+        None => ("none", 0),
+        Some(Expiry::After(ms)) => ("after", ms),
+        Some(Expiry::At(ms)) => ("at", ms),
+    };
+    cmd.arg(admission.id.to_string()).arg(admission.topic.as_str()).arg(&admission.queue);
+    cmd.arg(start).arg(start_ms).arg(admission.max_retries).arg(admission.max_crashes).arg(expiry).arg(expiry_ms);
+    cmd.arg(job.retry_of.map(|id| id.to_string()).unwrap_or_default());
+    cmd.arg(job.labels.len());
+    for (name, value) in &job.labels {
+        cmd.arg(label(name, value));
+    }
+    cmd.arg(job.envelope.as_ref());
+}
+
+/// A label as its index spells it.
+pub(super) fn label(name: &str, value: &str) -> String {
+    format!("{name}={value}")
+}
+
+/// One claim of claim.lua.
+pub(super) fn claim(cmd: &mut Cmd, claim: &Claim, lease_ms: u64, owner: &Owner) {
+    cmd.arg(claim.id.to_string());
+    claim_terms(cmd, claim, lease_ms, owner);
+}
+
+/// A claim without its job.
+pub(super) fn claim_terms(cmd: &mut Cmd, claim: &Claim, lease_ms: u64, owner: &Owner) {
+    cmd.arg(&claim.nonce).arg(claim.generation.0).arg(claim.floor.0).arg(lease_ms);
+    cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
+}
+
+/// One item of finish.lua.
+pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
+    let (verdict, delay_ms, reason, message) = match &finish.verdict {
+        Verdict::Succeeded { message } => ("succeeded", 0, "", message.as_deref()),
+        Verdict::Failed { delay_ms, error } => ("failed", *delay_ms, "", Some(error.as_str())),
+        Verdict::Fatal { reason, error } => ("fatal", 0, reason.as_str(), Some(error.as_str())),
+        Verdict::Released { delay_ms, reason, message } => {
+            ("released", *delay_ms, reason.as_str(), Some(message.as_str()))
+        }
+    };
+    let outputs = if finish.outputs.is_empty() { String::new() } else { text(&finish.outputs)? };
+    cmd.arg(finish.id.to_string()).arg(finish.fence.0).arg(verdict).arg(delay_ms).arg(reason);
+    cmd.arg(optional(message)).arg(optional(finish.result.as_deref())).arg(outputs);
+    report(cmd, &finish.report)?;
+    cmd.arg(finish.follow_ups.len());
+    for follow_up in &finish.follow_ups {
+        job(cmd, follow_up);
+    }
+    Ok(())
+}
+
+/// `read_report` of job.lua.
+pub(super) fn report(cmd: &mut Cmd, report: &Report) -> Result<(), Fault> {
+    let progress = report.progress.as_ref().map(text).transpose()?.unwrap_or_default();
+    cmd.arg(progress).arg(report.properties.len() * 2);
+    for (name, value) in &report.properties {
+        cmd.arg(property(name)).arg(value);
+    }
+    cmd.arg(report.log.len());
+    for (level, line) in &report.log {
+        // The script puts the time in front, by its own clock.
+        let line: Value = json!({ "level": level, "text": limits::cut(line, limits::LOG_LINE_BYTES) });
+        cmd.arg(&line.to_string()[1..]);
+    }
+    Ok(())
+}
+
+/// The field under which a property is kept.
+fn property(name: &str) -> String {
+    format!("{PROPERTY}{name}")
+}
+
+/// What the fields of properties begin with.
+pub(super) const PROPERTY: &str = "v:";
+
+fn text<T: serde::Serialize>(value: &T) -> Result<String, Fault> {
+    // None of these types can fail; if one ever does, nothing has been sent.
+    serde_json::to_string(value).map_err(|error| Fault::refused(Service::Store, error.to_string()))
+}

@@ -1,0 +1,179 @@
+//! Calls that many callers make at once, merged: whatever waits while one call is in flight goes in the next.
+//!
+//! Callers hand in vectors and get their own answers back, in order. A call is bounded in items and
+//! in bytes; a larger vector is split over several calls.
+
+use super::args;
+use super::connection::Repeat;
+use super::reply::{self, Items};
+use super::scripts::{Script, Scripts};
+use super::server::Server;
+use crate::batch::{Batcher, Bounds};
+use crate::error::{Fault, NotAccepted};
+use crate::store::{Accepted, Claim, Claimed, Finish, Finished, NewJob, Report};
+use crate::world::Tasks;
+use futures_util::future::try_join_all;
+use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::limits;
+use redis::Value;
+use std::sync::Arc;
+
+/// What one item takes at least of a call's bytes, so that the bound on bytes bounds the items as well.
+const ITEM_BYTES: usize = limits::BATCH_BYTES / limits::BATCH;
+
+/// One operation whose calls are merged.
+#[derive(Debug)]
+struct Merged<T, A>(Batcher<Vec<T>, Vec<A>>);
+
+/// A claim with its terms.
+#[derive(Debug)]
+pub(super) struct ClaimItem {
+    pub(super) owner: Owner,
+    pub(super) lease_ms: u64,
+    pub(super) claim: Claim,
+}
+
+/// The operations whose calls are merged.
+#[derive(Debug)]
+pub(super) struct Batches {
+    enqueue: Merged<NewJob, Result<Accepted, NotAccepted>>,
+    published: Merged<(JobId, Generation), ()>,
+    claim: Merged<ClaimItem, Claimed>,
+    finish: Merged<Finish, Finished>,
+    report: Merged<(JobId, Fence, Report), bool>,
+}
+
+impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
+    /// Starts the task that makes the calls. `write` puts an item into the arguments, `read` takes the answers, in
+    /// order, out of the reply.
+    fn start(
+        tasks: &Tasks,
+        server: &Arc<Server>,
+        script: fn(&Scripts) -> &Script,
+        write: fn(&mut redis::Cmd, &T) -> Result<(), Fault>,
+        read: fn(Value, &[T]) -> Result<Vec<A>, Fault>,
+    ) -> Self
+    where
+        T: Sync,
+    {
+        let server = server.clone();
+        let bounds = Bounds { items: limits::BATCH, bytes: limits::BATCH_BYTES, waiting: 4_096 };
+        Self(Batcher::start(tasks, bounds, reply::unexpected, move |groups: Vec<Vec<T>>| {
+            let server = server.clone();
+            async move {
+                let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+                let items: Vec<T> = groups.into_iter().flatten().collect();
+                let script = script(&server.scripts);
+                let mut cmd = server.call(script);
+                cmd.arg(items.len());
+                for item in &items {
+                    write(&mut cmd, item)?;
+                }
+                let answers = read(server.run(script, &cmd, Repeat::Safe).await?, &items)?;
+                if answers.len() != items.len() {
+                    return Err(reply::unexpected("another number of answers"));
+                }
+                let mut answers = answers.into_iter();
+                Ok(sizes.into_iter().map(|size| answers.by_ref().take(size).collect()).collect())
+            }
+        }))
+    }
+
+    async fn call(&self, items: Vec<T>, size: fn(&T) -> usize) -> Result<Vec<A>, Fault> {
+        let mut groups: Vec<(Vec<T>, usize)> = Vec::new();
+        for item in items {
+            let bytes = size(&item).max(ITEM_BYTES);
+            match groups.last_mut() {
+                Some((group, sum)) if *sum + bytes <= limits::BATCH_BYTES => {
+                    group.push(item);
+                    *sum += bytes;
+                }
+                _ => groups.push((vec![item], bytes)),
+            }
+        }
+        let calls = groups.into_iter().map(|(group, bytes)| self.0.call(group, bytes));
+        Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+    }
+}
+
+impl Batches {
+    /// Starts one task per operation; they end with the last handle of the store.
+    pub(super) fn start(tasks: &Tasks, server: &Arc<Server>) -> Self {
+        Self {
+            enqueue: Merged::start(
+                tasks,
+                server,
+                |scripts| &scripts.enqueue,
+                |cmd, item| {
+                    args::job(cmd, item);
+                    Ok(())
+                },
+                |value, items| paired(value, items, |answer, item| reply::admitted(answer, item.admission.id)),
+            ),
+            published: Merged::start(
+                tasks,
+                server,
+                |scripts| &scripts.published,
+                |cmd, (id, generation)| {
+                    cmd.arg(id.to_string()).arg(generation.0);
+                    Ok(())
+                },
+                |value, _| Ok(Items::of(value)?.numbers()?.into_iter().map(|_| ()).collect()),
+            ),
+            claim: Merged::start(
+                tasks,
+                server,
+                |scripts| &scripts.claim,
+                |cmd, item| {
+                    args::claim(cmd, &item.claim, item.lease_ms, &item.owner);
+                    Ok(())
+                },
+                |value, _| Items::of(value)?.each(reply::claimed),
+            ),
+            finish: Merged::start(
+                tasks,
+                server,
+                |scripts| &scripts.finish,
+                args::finish,
+                |value, items| {
+                    paired(value, items, |answer, item| reply::finished(answer, &reply::ids(&item.follow_ups)))
+                },
+            ),
+            report: Merged::start(
+                tasks,
+                server,
+                |scripts| &scripts.report,
+                |cmd, (id, fence, report)| {
+                    cmd.arg(id.to_string()).arg(fence.0);
+                    args::report(cmd, report)
+                },
+                |value, _| Ok(Items::of(value)?.numbers()?.into_iter().map(|written| written == 1).collect()),
+            ),
+        }
+    }
+
+    pub(super) async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Accepted, NotAccepted>>, Fault> {
+        self.enqueue.call(jobs, args::job_size).await
+    }
+
+    pub(super) async fn published(&self, jobs: Vec<(JobId, Generation)>) -> Result<(), Fault> {
+        self.published.call(jobs, |_| 0).await.map(drop)
+    }
+
+    pub(super) async fn claim(&self, claims: Vec<ClaimItem>) -> Result<Vec<Claimed>, Fault> {
+        self.claim.call(claims, |_| 0).await
+    }
+
+    pub(super) async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
+        self.finish.call(finishes, args::finish_size).await
+    }
+
+    pub(super) async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {
+        self.report.call(reports, |(_, _, report)| args::report_size(report)).await
+    }
+}
+
+fn paired<T, A>(value: Value, items: &[T], read: fn(Items, &T) -> Result<A, Fault>) -> Result<Vec<A>, Fault> {
+    let mut answers = Items::of(value)?;
+    items.iter().map(|item| read(answers.items()?, item)).collect()
+}

@@ -1,0 +1,134 @@
+//! Jobs as the store keeps them: the fields of the hot record (listed in job.lua) and the details around it.
+
+use super::args::PROPERTY;
+use super::reply::Items;
+use crate::error::Fault;
+use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::record::{PastAttempt, Reason, Record, State};
+use longshore_model::snapshot::{LogLine, Snapshot};
+use redis::Value;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// The fields of a hash; empty ones are absent ones.
+struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    /// From names and values by turns.
+    fn of(value: Value) -> Result<Self, Fault> {
+        let mut texts = Items::of(value)?.texts()?.into_iter();
+        let mut fields = BTreeMap::new();
+        while let (Some(name), Some(value)) = (texts.next(), texts.next()) {
+            if !value.is_empty() {
+                fields.insert(name, value);
+            }
+        }
+        Ok(Self(fields))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
+    }
+
+    /// A text that may be empty: `+` stands in front of it.
+    fn said(&self, name: &str) -> Option<String> {
+        self.0.get(name).and_then(|text| text.strip_prefix('+')).map(ToOwned::to_owned)
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
+        let read = |text: &String| text.parse().map_err(|_| format!("field {name} of its record cannot be read"));
+        self.0.get(name).map(read).transpose()
+    }
+
+    fn needed<T: FromStr>(&self, name: &str) -> Result<T, String> {
+        self.parsed(name)?.ok_or_else(|| format!("its record has no field {name}"))
+    }
+}
+
+/// Reads a hot record. The inner error says what is wrong with it.
+pub(super) fn record(id: JobId, value: Value) -> Result<Result<Record, String>, Fault> {
+    Ok(read_record(id, &Fields::of(value)?))
+}
+
+fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
+    let state: State = fields.needed("st")?;
+    let since = fields.needed("si")?;
+    let owner = fields.text("oc").map(|incarnation| Owner {
+        instance: InstanceId(fields.text("oi").unwrap_or_default()),
+        incarnation: Incarnation(incarnation),
+    });
+    Ok(Record {
+        id,
+        topic: fields.needed("tp")?,
+        queue: fields.needed("qu")?,
+        state,
+        reason: fields.parsed::<Reason>("re")?,
+        generation: Generation(fields.needed("ge")?),
+        fence: Fence(fields.needed("fe")?),
+        attempts: fields.needed("at")?,
+        failures: fields.needed("fa")?,
+        crashes: fields.needed("cr")?,
+        max_retries: fields.needed("mr")?,
+        max_crashes: fields.needed("mc")?,
+        owner,
+        nonce: fields.text("no").unwrap_or_default(),
+        created: fields.needed("ct")?,
+        since,
+        due: if state.waits_for_time() { fields.parsed("du")? } else { None },
+        started: fields.parsed("sa")?,
+        finished: state.is_terminal().then_some(since),
+        lease: if state == State::Active { fields.parsed("le")? } else { None },
+        expires: fields.parsed("ex")?,
+        cancel: fields.said("cn"),
+        message: fields.said("me"),
+        outbox: if state == State::Queued { fields.parsed("ob")? } else { None },
+        retried_as: fields.parsed("ra")?,
+    })
+}
+
+/// Reads one job of load.lua: `None` when there is none; the inner error says what is wrong with it.
+pub(super) fn loaded(id: JobId, now: u64, mut items: Items) -> Result<Option<Result<Snapshot, String>>, Fault> {
+    let Some(found) = found(id, &mut items)? else { return Ok(None) };
+    let record = match found {
+        Ok(record) => record,
+        Err(why) => return Ok(Some(Err(why))),
+    };
+    let Value::BulkString(envelope) = items.value()? else {
+        return Ok(Some(Err("its envelope is gone".into())));
+    };
+    let result = match items.value()? {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    let detail = Fields::of(items.value()?)?;
+    let log: Vec<LogLine> = lines(items.items()?)?;
+    let attempts: Vec<PastAttempt> = lines(items.items()?)?;
+    let properties = detail
+        .0
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(PROPERTY)?.to_owned(), value.clone())))
+        .collect();
+    Ok(Some(Ok(Snapshot {
+        record,
+        envelope,
+        result,
+        progress: detail.0.get("p").and_then(|text| serde_json::from_str(text).ok()),
+        properties,
+        log,
+        outputs: detail.0.get("o").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+        attempts,
+        now,
+    })))
+}
+
+/// Reads the head of one job of load.lua, and its record.
+pub(super) fn found(id: JobId, items: &mut Items) -> Result<Option<Result<Record, String>>, Fault> {
+    let Ok(Value::BulkString(kind)) = items.value() else { return Ok(None) };
+    if kind == b"ok" { record(id, items.value()?).map(Some) } else { Ok(Some(Err(items.text()?))) }
+}
+
+/// JSON lines; one that cannot be read is left out.
+fn lines<T: DeserializeOwned>(items: Items) -> Result<Vec<T>, Fault> {
+    Ok(items.texts()?.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}

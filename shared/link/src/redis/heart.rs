@@ -1,0 +1,96 @@
+//! Beats and renewals on a connection of their own, so that no other traffic can make them late.
+
+use super::connection::Repeat;
+use super::reply::{self, Items};
+use super::server::Server;
+use crate::error::{Fault, Service};
+use crate::store::{Beat, Beaten, Heart, Renew, Renewed};
+use async_trait::async_trait;
+use longshore_model::id::{Fence, JobId, Owner};
+use longshore_model::limits;
+use longshore_model::names::shard_keys;
+use std::time::Duration;
+
+/// Longest wait for a connection or an answer: several tries must fit into a lease.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// A heart on Redis.
+#[derive(Debug)]
+pub(super) struct RedisHeart {
+    server: Server,
+    /// The last renewal that was answered, ms of the store's clock; 0 before the first. It proves to the store that
+    /// this incarnation lived before an outage.
+    renewed: u64,
+}
+
+impl RedisHeart {
+    pub(super) fn new(server: Server) -> Self {
+        Self { server, renewed: 0 }
+    }
+
+    async fn renew_some(&self, renew: &Renew, running: &[(JobId, Fence)]) -> Result<Renewed, Fault> {
+        let script = &self.server.scripts.renew;
+        let mut cmd = self.server.call(script);
+        cmd.arg(self.renewed).arg(renew.beat_ms.saturating_mul(2)).arg(renew.lease_ms);
+        cmd.arg(running.len());
+        for (id, fence) in running {
+            cmd.arg(id.to_string()).arg(fence.0);
+        }
+        let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
+        let (now, expired, amnesty) = (answer.number()?, answer.number()?, answer.number()?);
+        let at = |index: u64| {
+            let index = usize::try_from(index).ok();
+            index.and_then(|index| running.get(index)).copied().ok_or_else(|| reply::unexpected("an index"))
+        };
+        let lost = answer.items()?.numbers()?.into_iter().map(at).collect::<Result<_, _>>()?;
+        let stop = answer.items()?.each(|mut asked| Ok((at(asked.number()?)?.0, asked.text()?)))?;
+        Ok(Renewed { now, lost, stop, expired, amnesty })
+    }
+}
+
+#[async_trait]
+impl Heart for RedisHeart {
+    async fn beat(&mut self, beat: &Beat) -> Result<Beaten, Fault> {
+        let script = &self.server.scripts.beat;
+        let owner = &beat.card.owner;
+        let card = serde_json::to_string(&beat.card)
+            .map_err(|error| Fault::refused(Service::Store, format!("the instance's card: {error}")))?;
+        let mut cmd = self.server.fleet_call(script);
+        cmd.arg(&owner.instance.0).arg(&owner.incarnation.0).arg(card).arg(beat.card.started).arg(beat.lease_ms);
+        let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
+        // Topics live in the shards, which are in other slots than the fleet.
+        let mut topics = redis::cmd("HLEN");
+        topics.arg(self.server.key(shard_keys::TOPICS));
+        let topics = self.server.connection.command(&topics).await?;
+        Ok(Beaten {
+            now: answer.number()?,
+            view: answer.number()?,
+            term: answer.number()?,
+            coordinator: answer.flag()?,
+            superseded: answer.flag()?,
+            topics: redis::from_redis_value(topics).map_err(|_| reply::unexpected("the number of topics"))?,
+        })
+    }
+
+    async fn renew(&mut self, renew: &Renew) -> Result<Renewed, Fault> {
+        let mut all = Renewed::default();
+        let mut parts = renew.running.chunks(limits::BATCH);
+        loop {
+            let part = self.renew_some(renew, parts.next().unwrap_or_default()).await?;
+            all.lost.extend(part.lost);
+            all.stop.extend(part.stop);
+            (all.now, all.expired, all.amnesty) = (part.now, part.expired, part.amnesty);
+            self.renewed = part.now;
+            if parts.len() == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn leave(&mut self, owner: &Owner) -> Result<(), Fault> {
+        let script = &self.server.scripts.leave;
+        let mut cmd = self.server.fleet_call(script);
+        cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
+        self.server.run(script, &cmd, Repeat::Safe).await.map(drop)
+    }
+}

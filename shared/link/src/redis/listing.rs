@@ -1,0 +1,164 @@
+//! Listing jobs page by page: unfinished ones first, then history, each read in bounded steps.
+
+use super::args;
+use super::connection::Repeat;
+use super::reply::Items;
+use super::server::Server;
+use crate::error::{Fault, Service};
+use crate::store::{Page, Query};
+use longshore_model::id::JobId;
+use longshore_model::record::State;
+use longshore_model::topic::Topic;
+use std::str::FromStr;
+
+/// Most entries of an index that one step looks at.
+const BUDGET: usize = 1_000;
+/// Most jobs of one page.
+const LARGEST_PAGE: usize = 1_000;
+
+/// The two parts of a listing, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Unfinished jobs, oldest first.
+    Open,
+    /// History, newest end first.
+    Ended,
+}
+
+/// Where a page ended: `phase:score:id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cursor {
+    phase: Phase,
+    score: u64,
+    id: JobId,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.phase.as_str(), self.score, self.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.splitn(3, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let bad = || format!("`{}` is not where a page ended", longshore_model::limits::cut(text, 80));
+        let phase = match next() {
+            "open" => Phase::Open,
+            "ended" => Phase::Ended,
+            _ => return Err(bad()),
+        };
+        let score = next().parse().map_err(|_| bad())?;
+        Ok(Self { phase, score, id: next().parse().map_err(|_| bad())? })
+    }
+}
+
+impl Phase {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Ended => "ended",
+        }
+    }
+
+    fn states(self, wanted: &[State]) -> Vec<State> {
+        let here = |state: &State| state.is_terminal() == (self == Self::Ended);
+        let asked = |state: &State| wanted.is_empty() || wanted.contains(state);
+        State::ALL.into_iter().filter(here).filter(asked).collect()
+    }
+}
+
+/// Lists jobs. `topics` are the exact topics that the query's pattern takes; `None`: any.
+pub(super) async fn find(server: &Server, query: &Query, topics: Option<Vec<Topic>>) -> Result<Page, Fault> {
+    let limit = query.limit.clamp(1, LARGEST_PAGE);
+    let cursor = query.cursor.as_deref().map(str::parse::<Cursor>).transpose();
+    let cursor = cursor.map_err(|why| Fault::refused(Service::Store, why))?;
+    if topics.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(Page::default());
+    }
+    let mut found: Vec<Cursor> = Vec::new();
+    for phase in [Phase::Open, Phase::Ended] {
+        let states = phase.states(&query.states);
+        let position = cursor.as_ref().filter(|cursor| cursor.phase == phase);
+        let passed = phase == Phase::Open && cursor.is_some() && position.is_none();
+        if states.is_empty() || passed {
+            continue;
+        }
+        let mut position = position.map(|cursor| (cursor.score.to_string(), cursor.id.to_string()));
+        // One more than asked for tells whether there is another page.
+        while found.len() <= limit {
+            let want = limit + 1 - found.len();
+            let (some, next) = step(server, query, phase, &states, topics.as_deref(), position.as_ref(), want).await?;
+            found.extend(some);
+            if next.is_none() {
+                break;
+            }
+            position = next;
+        }
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = if more { found.last().map(ToString::to_string) } else { None };
+    Ok(Page { jobs: found.into_iter().map(|cursor| cursor.id).collect(), next })
+}
+
+type Position = (String, String);
+
+async fn step(
+    server: &Server,
+    query: &Query,
+    phase: Phase,
+    states: &[State],
+    topics: Option<&[Topic]>,
+    position: Option<&Position>,
+    want: usize,
+) -> Result<(Vec<Cursor>, Option<Position>), Fault> {
+    let script = &server.scripts.find;
+    let mut cmd = server.call(script);
+    cmd.arg(phase.as_str()).arg(states.len());
+    for state in states {
+        cmd.arg(state.as_str());
+    }
+    let topics = topics.unwrap_or_default();
+    cmd.arg(topics.len());
+    for topic in topics {
+        cmd.arg(topic.as_str());
+    }
+    cmd.arg(query.queue.as_deref().unwrap_or_default()).arg(query.labels.len());
+    for (name, value) in &query.labels {
+        cmd.arg(args::label(name, value));
+    }
+    let (score, id) = position.map_or(("", ""), |(score, id)| (score, id));
+    cmd.arg(query.since.unwrap_or(0)).arg(score).arg(id).arg(want).arg(BUDGET);
+    let mut answer = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
+    let found = answer.items()?.each(|mut entry| {
+        let id = entry.parsed()?;
+        Ok(Cursor { phase, score: entry.parsed()?, id })
+    })?;
+    let next = (answer.text()?, answer.text()?);
+    Ok((found, (!next.1.is_empty()).then_some(next)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_read_as_they_are_written() {
+        let text = "ended:1763719000123:019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00";
+        assert_eq!(text.parse::<Cursor>().unwrap().to_string(), text);
+        for bad in ["", "open", "open:x:y", "open:1:y", "else:1:019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00"] {
+            assert!(bad.parse::<Cursor>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_state_belongs_to_one_phase() {
+        let both = [Phase::Open, Phase::Ended].map(|phase| phase.states(&[]));
+        assert_eq!(both.iter().map(Vec::len).sum::<usize>(), State::ALL.len());
+        assert_eq!(Phase::Ended.states(&[State::Active, State::Error]), [State::Error]);
+    }
+}

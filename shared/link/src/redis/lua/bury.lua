@@ -1,0 +1,22 @@
+-- bury: ends the leases of dead incarnations at once: those of this instance other than the one alive. The jobs then
+-- wait for a rescue. Repeating it changes nothing.
+-- KEYS  [1] prefix of the shard
+-- ARGV  [1] nudge channel; instance; the incarnation that is alive
+-- Answers how many leases it ended
+local instance, alive = arg(), arg()
+local buried = 0
+-- All running attempts of the fleet are at most its slots; only two small fields of each are read.
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. K.state .. 'active', '(' .. digits(now), '+inf')) do
+  local owner = try('HMGET', P .. K.job .. id, 'oi', 'oc')
+  if not owner.err and owner[1] == instance and owner[2] ~= alive then
+    local r = read(id)
+    if r and r.st == 'active' then
+      put(r, 'le', now)
+      save(r)
+      index(K.state .. 'active', now, id)
+      buried = buried + 1
+    end
+  end
+end
+flush()
+return buried

@@ -1,0 +1,86 @@
+-- finish (T8 to T11): ends an attempt with its verdict, result, outputs, last reports and follow-up jobs: all of one
+-- item or nothing. Only the attempt that holds the fence can; the same finish again answers `already`, with the
+-- follow-up jobs' answers.
+-- KEYS  [1] prefix of the shard
+-- ARGV  [1] nudge channel; count; per item: id, fence, verdict (succeeded, failed, fatal, released), delay ms,
+--       reason, message (`+` and text, or empty), result (`+` and JSON, or empty), outputs (JSON, or empty),
+--       report (progress, properties, log: counts first), count of follow-up jobs, these as in admit.lua
+-- Answers, per item: {moved | already, state, generation, {follow-up answers}} | {stale, state, generation} |
+--   {missing} | {damaged, detail}
+local function decide(r, item)
+  local verdict, said, stopping = item.verdict, item.message ~= '' and item.message, r.cn
+  if verdict == 'succeeded' then
+    put(r, 'me', said)
+    finish_with(r, 'succeeded', false)
+    if item.result ~= '' then
+      call('SET', P .. K.result .. r.id, string.sub(item.result, 2))
+    end
+    if item.outputs ~= '' then
+      detail('HSET', P .. K.detail .. r.id, 'o', item.outputs)
+    end
+    return
+  end
+  put(r, 'me', said)
+  if stopping then
+    remember(r, 'stopped', said)
+    finish_with(r, 'stopped', 'stop_requested')
+  elseif verdict == 'failed' then
+    remember(r, 'failed', said)
+    put(r, 'fa', r.fa + 1)
+    if r.mr >= 0 and r.fa > r.mr then
+      finish_with(r, 'given_up', 'retries_exhausted')
+    elseif item.delay_ms == 0 then
+      enter_queued(r, 'failed', L.outbox_grace_ms)
+    else
+      wait_until(r, 'retrying', 'failed', item.delay_ms)
+    end
+  elseif verdict == 'fatal' then
+    remember(r, 'error', said)
+    finish_with(r, 'error', item.reason)
+  else
+    remember(r, item.reason, said)
+    if item.delay_ms == 0 then
+      enter_queued(r, item.reason, L.outbox_grace_ms)
+    else
+      wait_until(r, 'scheduled', item.reason, item.delay_ms)
+    end
+  end
+end
+
+local function follow(item)
+  local answers = {}
+  if item.verdict == 'succeeded' then
+    for i, job in ipairs(item.follow_ups) do
+      answers[i] = admit(job)
+    end
+  end
+  return answers
+end
+
+local answers = {}
+for i = 1, number() do
+  local item = {
+    id = arg(), fence = number(), verdict = arg(), delay_ms = number(), reason = arg(), message = arg(),
+    result = arg(), outputs = arg(), report = read_report(), follow_ups = {},
+  }
+  for j = 1, number() do
+    item.follow_ups[j] = read_job()
+  end
+  local r, damage = read(item.id)
+  if damage then
+    answers[i] = {'damaged', damage}
+  elseif not r then
+    answers[i] = {'missing'}
+  elseif r.fe ~= item.fence then
+    answers[i] = {'stale', r.st, r.ge}
+  elseif r.st ~= 'active' then
+    answers[i] = {'already', r.st, r.ge, r.st == 'succeeded' and follow(item) or {}}
+  else
+    decide(r, item)
+    write_report(r, item.report)
+    save(r)
+    answers[i] = {'moved', r.st, r.ge, follow(item)}
+  end
+end
+flush()
+return answers

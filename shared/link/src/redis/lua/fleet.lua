@@ -1,0 +1,49 @@
+-- The members of the fleet: who is in, in which order they joined, who coordinates.
+--
+-- Keys (see names.rs): K.members zset instance -> end of its lease; K.cards hash instance -> JSON;
+-- K.joined zset instance -> order of joining; K.incarnations hash instance -> its incarnation; K.started hash
+-- instance -> when that incarnation started; K.view hash: number, term, leader (instance/incarnation), joins, run,
+-- beat, amnesty.
+
+-- Takes an instance out of the fleet.
+local function drop(instance)
+  call('ZREM', P .. K.members, instance)
+  call('ZREM', P .. K.joined, instance)
+  for _, key in ipairs({K.cards, K.incarnations, K.started}) do
+    call('HDEL', P .. key, instance)
+  end
+end
+
+-- Drops members whose lease ended, except during an amnesty. Answers whether there were any.
+local function drop_expired(till)
+  if till > now then
+    return false
+  end
+  local ended = call('ZRANGEBYSCORE', P .. K.members, '-inf', digits(now), 'LIMIT', 0, 1000)
+  for _, instance in ipairs(ended) do
+    drop(instance)
+  end
+  return #ended > 0
+end
+
+-- Chooses the coordinator (it stays who it is while it is in, else the member that joined first) and numbers the
+-- view anew when anything changed. Answers number, term and coordinator.
+local function establish(changed)
+  local view = call('HMGET', P .. K.view, 'number', 'term', 'leader')
+  local count, term, leader = tonumber(view[1] or nil) or 0, tonumber(view[2] or nil) or 0, view[3] or ''
+  local instance, incarnation = string.match(leader, '^([^/]*)/(.*)$')
+  if not instance or call('HGET', P .. K.incarnations, instance) ~= incarnation then
+    local first = call('ZRANGE', P .. K.joined, 0, 0)[1]
+    local chosen = first and (first .. '/' .. call('HGET', P .. K.incarnations, first)) or ''
+    if chosen ~= leader then
+      leader, changed = chosen, true
+      term = term + (chosen ~= '' and 1 or 0)
+    end
+  end
+  if changed then
+    count = count + 1
+    call('HSET', P .. K.view, 'number', digits(count), 'term', digits(term), 'leader', leader)
+    nudge('view')
+  end
+  return count, term, leader
+end

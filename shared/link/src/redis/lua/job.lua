@@ -1,0 +1,425 @@
+-- The hot record of a job, its indexes, and the steps that all transitions are made of.
+--
+-- Fields of the hash at K.job .. id (an empty field is an absent one):
+--   st state            tp topic              qu queue              re reason
+--   ge generation       fe fence              at attempts           fa failures
+--   cr crashes          mr max_retries        mc max_crashes        no nonce
+--   oi, oc instance and incarnation of the owner (apart, so that the hash stays small inside Redis)
+--   ct created          si since: the time of entry into the state, which is the end in terminal states
+--   sa started          ex expires            ra retried_as         wa watchers, space between
+--   du due (read only while scheduled or retrying)
+--   le lease (read only while active)
+--   ob outbox (read only while queued)
+--   cn cancel, me message: `+` and the text
+--   dx `1` when progress, properties or log lines are kept, which the next claim clears
+--
+-- A script reads a record (`read`), changes it (`put` and the steps below) and stores it (`save`); indexes and
+-- counters are collected over the whole call and written by `flush`, which every script calls last.
+local TERMINAL = {succeeded = true, error = true, given_up = true, stopped = true, dropped = true}
+local KNOWN = {
+  scheduled = true, blocked = true, queued = true, active = true, retrying = true,
+  succeeded = true, error = true, given_up = true, stopped = true, dropped = true,
+}
+local FIELDS = {
+  'st', 'tp', 'qu', 're', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'oi', 'oc', 'no', 'ct', 'si', 'sa',
+  'du', 'le', 'ob', 'ex', 'cn', 'me', 'wa', 'dx',
+}
+local REQUIRED = {ge = true, fe = true, at = true, fa = true, cr = true, mr = true, mc = true, ct = true, si = true}
+local NUMERIC = {
+  ge = true, fe = true, at = true, fa = true, cr = true, mr = true, mc = true, ct = true, si = true, sa = true,
+  du = true, le = true, ob = true, ex = true,
+}
+
+-- Reads and checks a record. Answers the record; or nil for an unknown id; or nil and what is wrong with it.
+local function read(id)
+  local values = try('HMGET', P .. K.job .. id, unpack(FIELDS))
+  if values.err then
+    return nil, 'its record is not a hash'
+  end
+  local state = values[1]
+  if not state then
+    if call('EXISTS', P .. K.job .. id) == 0 then
+      return nil
+    end
+    return nil, 'its record has no state'
+  end
+  if not KNOWN[state] then
+    return nil, 'its record has an unknown state'
+  end
+  local r = {id = id, was = state, new = {}}
+  for i = 1, #FIELDS do
+    local name, value = FIELDS[i], values[i]
+    if value == '' then
+      value = false
+    end
+    if NUMERIC[name] then
+      if value then
+        local n = tonumber(value)
+        if not n or n < -1 or n > 9007199254740991 or n ~= math.floor(n) then
+          return nil, 'field ' .. name .. ' of its record is not a number'
+        end
+        value = n
+      elseif REQUIRED[name] then
+        return nil, 'its record has no field ' .. name
+      end
+    end
+    r[name] = value
+  end
+  if not r.tp or not r.qu then
+    return nil, 'its record has no topic or no queue'
+  end
+  if state == 'scheduled' or state == 'retrying' then
+    if not r.du then
+      return nil, 'its record waits for no time'
+    end
+  else
+    r.du = false
+  end
+  if state == 'active' then
+    if not r.le then
+      return nil, 'its record has no lease'
+    end
+  else
+    r.le = false
+  end
+  if state ~= 'queued' then
+    r.ob = false
+  end
+  r.out = r.ob
+  return r
+end
+
+-- Changes a field; `false` empties it.
+local function put(r, name, value)
+  if r[name] == value then
+    return
+  end
+  r[name] = value
+  local new = r.new
+  new[#new + 1] = name
+  if not value then
+    new[#new + 1] = ''
+  elseif type(value) == 'number' then
+    new[#new + 1] = digits(value)
+  else
+    new[#new + 1] = value
+  end
+end
+
+-- Indexes and counters, collected by key.
+local additions, removals, tally, earliest = {}, {}, {}, nil
+
+local function write_index(key)
+  if removals[key] then
+    call('ZREM', P .. key, unpack(removals[key]))
+    removals[key] = nil
+  end
+  if additions[key] then
+    call('ZADD', P .. key, unpack(additions[key]))
+    additions[key] = nil
+  end
+end
+
+local function index(key, score, id)
+  local members = additions[key]
+  if not members then
+    members = {}
+    additions[key] = members
+  end
+  members[#members + 1] = digits(score)
+  members[#members + 1] = id
+  if #members >= 1000 then
+    write_index(key)
+  end
+end
+
+local function unindex(key, id)
+  local members = removals[key]
+  if not members then
+    members = {}
+    removals[key] = members
+  end
+  members[#members + 1] = id
+  if #members >= 1000 then
+    write_index(key)
+  end
+end
+
+local function count(state, topic, by)
+  local field = state .. ' ' .. topic
+  tally[field] = (tally[field] or 0) + by
+end
+
+local function first_due()
+  local first
+  for _, state in ipairs({'scheduled', 'retrying'}) do
+    local head = call('ZRANGE', P .. K.state .. state, 0, 0, 'WITHSCORES')
+    if head[2] and (not first or tonumber(head[2]) < first) then
+      first = tonumber(head[2])
+    end
+  end
+  return first
+end
+
+local function flush()
+  if earliest then
+    local first = first_due()
+    if not first or earliest < first then
+      nudge('due')
+    end
+    earliest = nil
+  end
+  for key in pairs(removals) do
+    write_index(key)
+  end
+  for key in pairs(additions) do
+    write_index(key)
+  end
+  for field, by in pairs(tally) do
+    if by ~= 0 then
+      call('HINCRBY', P .. K.counts, field, digits(by))
+    end
+    tally[field] = nil
+  end
+end
+
+local function expirable(state)
+  return state == 'queued' or state == 'scheduled'
+end
+
+-- Writes what changed. A record is complete and checked by now, so that nothing here can fail halfway.
+local function save(r)
+  if #r.new == 0 then
+    return
+  end
+  call('HSET', P .. K.job .. r.id, unpack(r.new))
+  r.new = {}
+  local was, state = r.was, r.st
+  if state ~= was then
+    local score = r.si
+    if state == 'active' then
+      score = r.le
+    elseif state == 'scheduled' or state == 'retrying' then
+      score = r.du
+      earliest = math.min(earliest or score, score)
+    end
+    unindex(K.state .. was, r.id)
+    index(K.state .. state, score, r.id)
+    count(was, r.tp, -1)
+    count(state, r.tp, 1)
+    if r.ex and expirable(was) ~= expirable(state) then
+      if expirable(state) then
+        index(K.expiry, r.ex, r.id)
+      else
+        unindex(K.expiry, r.id)
+      end
+    end
+    if TERMINAL[state] then
+      unindex(K.open, r.id)
+      if r.wa then
+        for watcher in string.gmatch(r.wa, '%S+') do
+          call('PUBLISH', P .. K.outcomes .. watcher, r.id)
+        end
+      end
+    end
+    r.was = state
+  end
+  if r.ob then
+    if r.ob ~= r.out then
+      index(K.outbox, r.ob, r.id)
+    end
+  elseif r.out then
+    unindex(K.outbox, r.id)
+  end
+  r.out = r.ob
+end
+
+-- Writes a detail of a job; a key of another type in its place holds nothing that could be used.
+local function detail(command, key, ...)
+  local answer = try(command, key, ...)
+  if type(answer) == 'table' and answer.err then
+    call('DEL', key)
+    call(command, key, ...)
+  end
+end
+
+-- The steps of the state machine, as in transition.rs.
+local function finish_with(r, state, reason)
+  put(r, 'st', state)
+  put(r, 're', reason)
+  put(r, 'si', now)
+  r.du, r.le, r.ob = false, false, false
+end
+
+local function enter_queued(r, reason, outbox_ms)
+  put(r, 'st', 'queued')
+  put(r, 're', reason)
+  put(r, 'ge', r.ge + 1)
+  put(r, 'si', now)
+  r.du, r.le = false, false
+  put(r, 'ob', now + outbox_ms)
+end
+
+local function wait_until(r, state, reason, delay_ms)
+  put(r, 'st', state)
+  put(r, 're', reason)
+  put(r, 'si', now)
+  put(r, 'du', now + delay_ms)
+  r.le, r.ob = false, false
+end
+
+local function take_away(r)
+  put(r, 'fe', math.max(r.fe + 1, now_us))
+end
+
+-- Keeps how an attempt ended. `said` is `+` and a text, or false.
+local function remember(r, outcome, said)
+  local past = '{"number":' .. digits(r.at) .. ',"instance":' .. cjson.encode(r.oi or '')
+    .. ',"started":' .. digits(r.sa or now) .. ',"ended":' .. digits(now)
+    .. ',"outcome":' .. cjson.encode(outcome)
+  if said then
+    past = past .. ',"error":' .. cjson.encode(string.sub(said, 2))
+  end
+  detail('RPUSH', P .. K.attempts .. r.id, past .. '}')
+  call('LTRIM', P .. K.attempts .. r.id, -L.attempts, -1)
+end
+
+local function expired(r)
+  return r.ex and r.ex <= now
+end
+
+local function claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
+  local state = r.st
+  if TERMINAL[state] then
+    return {'ended', state}
+  end
+  if generation ~= 0 and generation < r.ge then
+    return {'outdated'}
+  end
+  if state == 'active' then
+    if r.oi == instance and r.oc == incarnation and (r.no or '') == nonce then
+      return {'run', r.fe, r.at, r.fa, r.cr}
+    end
+    return {'busy', math.max(r.le - now, 0)}
+  end
+  if state ~= 'queued' then
+    return {'waiting', state, r.du and math.max(r.du - now, 0) or -1}
+  end
+  if expired(r) then
+    finish_with(r, 'dropped', 'expired')
+    save(r)
+    return {'ended', 'dropped'}
+  end
+  put(r, 'st', 'active')
+  put(r, 're', false)
+  put(r, 'ge', math.max(r.ge, generation))
+  put(r, 'fe', math.max(r.fe + 1, floor + 1, now_us))
+  put(r, 'at', r.at + 1)
+  put(r, 'oi', instance)
+  put(r, 'oc', incarnation)
+  put(r, 'no', nonce ~= '' and nonce)
+  put(r, 'si', now)
+  put(r, 'sa', now)
+  put(r, 'le', now + lease_ms)
+  put(r, 'me', false)
+  r.ob = false
+  if r.dx then
+    put(r, 'dx', false)
+    local labels = try('HGET', P .. K.detail .. r.id, 'lb')
+    call('DEL', P .. K.detail .. r.id, P .. K.log .. r.id)
+    if type(labels) == 'string' then
+      call('HSET', P .. K.detail .. r.id, 'lb', labels)
+    end
+  end
+  save(r)
+  return {'run', r.fe, r.at, r.fa, r.cr}
+end
+
+-- What an attempt reports: progress, properties, log. Read from the arguments apart from being written, so that a
+-- refused item does not shift those behind it.
+local function read_report()
+  return {progress = arg(), properties = list(), log = list()}
+end
+
+local function write_report(r, report)
+  local fields, log = report.properties, report.log
+  if report.progress ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'p', report.progress
+  end
+  if #fields > 0 then
+    detail('HSET', P .. K.detail .. r.id, unpack(fields))
+  end
+  if #log > 0 then
+    local stamp = '{"at":' .. digits(now) .. ','
+    for i = 1, #log do
+      log[i] = stamp .. log[i]
+    end
+    detail('RPUSH', P .. K.log .. r.id, unpack(log))
+    call('LTRIM', P .. K.log .. r.id, -L.log, -1)
+  end
+  if #fields > 0 or #log > 0 then
+    put(r, 'dx', '1')
+  end
+end
+
+-- What is needed to publish a job, and its size.
+local function outgoing(r)
+  local envelope = try('GET', P .. K.envelope .. r.id)
+  if type(envelope) ~= 'string' then
+    envelope = ''
+  end
+  return {r.id, r.tp, r.ge, r.fe, r.ct, envelope}, #envelope
+end
+
+-- Takes an index entry out of the way whose record cannot be moved by it: gone, or damaged, or elsewhere by now.
+local function shelve(key, id, damage)
+  if damage then
+    call('ZADD', P .. key, 'XX', digits(now + L.shelve_ms), id)
+  else
+    call('ZREM', P .. key, id)
+  end
+end
+
+-- Tombstones.
+local function bucket(back)
+  return P .. K.tombstones .. digits(math.floor(now / L.tombstone_bucket_ms) - back)
+end
+
+local buckets
+local function entombed(id)
+  if not buckets then
+    buckets = {}
+    for back = 0, L.tombstone_buckets - 1 do
+      if call('EXISTS', bucket(back)) == 1 then
+        buckets[#buckets + 1] = bucket(back)
+      end
+    end
+  end
+  for _, key in ipairs(buckets) do
+    if call('SISMEMBER', key, id) == 1 then
+      return true
+    end
+  end
+  return false
+end
+
+-- Deletes every trace of an ended job but its tombstone.
+local function purge(r)
+  flush()
+  local labels = try('HGET', P .. K.detail .. r.id, 'lb')
+  if type(labels) == 'string' then
+    for _, label in ipairs(cjson.decode(labels)) do
+      call('ZREM', P .. K.label .. label, r.id)
+    end
+  end
+  call('UNLINK', P .. K.job .. r.id, P .. K.envelope .. r.id, P .. K.result .. r.id, P .. K.detail .. r.id,
+    P .. K.log .. r.id, P .. K.attempts .. r.id)
+  unindex(K.state .. r.st, r.id)
+  unindex(K.topic .. r.tp, r.id)
+  unindex(K.queue .. r.qu, r.id)
+  count(r.st, r.tp, -1)
+  call('SADD', bucket(0), r.id)
+  call('PEXPIREAT', bucket(0), digits((math.floor(now / L.tombstone_bucket_ms) + L.tombstone_buckets) * L.tombstone_bucket_ms))
+  buckets = nil
+  call('HINCRBY', P .. K.shard, 'purged', 1)
+end

@@ -1,0 +1,29 @@
+-- rebuild (T6): makes a job from the envelope of a delivery that the store does not know, and claims it. A job that
+-- is known by now is only claimed. Refused where a tombstone tells that it ended, and where it is so old that its
+-- tombstone may be gone.
+-- KEYS  [1] prefix of the shard
+-- ARGV  [1] nudge channel; enqueued ms; nonce, generation, floor, lease ms, instance, incarnation; the job: see
+--       read_job in admit.lua (its start is ignored)
+-- Answers as claim, or {orphan}
+local enqueued, nonce, generation, floor, lease_ms = number(), arg(), number(), number(), number()
+local instance, incarnation = arg(), arg()
+local job = read_job()
+local r, damage = read(job.id)
+if damage then
+  return {'damaged', damage}
+end
+if not r then
+  if entombed(job.id) then
+    return {'tombstone'}
+  end
+  if now - enqueued > L.tombstone_ms then
+    return {'orphan'}
+  end
+  job.start = 'now'
+  create(job, math.min(enqueued, now))
+  flush()
+  r = read(job.id)
+end
+local answer = claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
+flush()
+return answer

@@ -1,0 +1,403 @@
+//! The store on Redis 7.0 or newer: one Lua script per operation, atomic and idempotent per job.
+//!
+//! It promises what [`crate::store`] says of every store, repeats the model's state machine exactly,
+//! and never guesses: a call whose answer was lost is [`Fault::Unknown`]. It keeps one connection for
+//! calls, one for nudges, and one for each heart. It does not retry on its own beyond one repetition
+//! of a call that is safe to repeat, on a connection that turned out to be dead.
+//!
+//! Reading order: `lua/job.lua`, then the other scripts; `scripts`, `connection`, `batches`.
+
+mod args;
+mod batches;
+mod codec;
+mod connection;
+mod fault;
+mod heart;
+mod listing;
+mod nudges;
+mod reply;
+mod scripts;
+mod server;
+
+use crate::error::{Fault, NotAccepted, Service};
+use crate::store::{
+    Accepted, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge, Outgoing, Page, Query,
+    Rebuild, Rebuilt, Report, Retention, Store,
+};
+use crate::world::World;
+use async_trait::async_trait;
+use batches::{Batches, ClaimItem};
+use connection::{Address, Connection, Repeat};
+use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::limits;
+use longshore_model::names::{Namespace, shard_keys};
+use longshore_model::record::{Record, State};
+use longshore_model::settings::StoreSettings;
+use longshore_model::snapshot::Snapshot;
+use longshore_model::topic::Topic;
+use longshore_model::topology::{Card, View};
+use redis::{Cmd, FromRedisValue, Value};
+use reply::Items;
+use scripts::Script;
+use server::Server;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Jobs that are read whole in one call: together they can be large.
+const LOADED_AT_ONCE: usize = 20;
+/// Queued jobs that are looked at in one call when counting those ahead of one.
+const COUNTED_AT_ONCE: u64 = 1_000;
+/// Nudges that a slow listener may fall behind by before it misses some.
+const NUDGES: usize = 4_096;
+
+/// The store on Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    address: Address,
+    namespace: Namespace,
+    server: Arc<Server>,
+    batches: Batches,
+    /// The name under which this process waits for outcomes.
+    watcher: String,
+    nudges: broadcast::Sender<Nudge>,
+    /// Ends the listening task.
+    _over: DropGuard,
+}
+
+impl RedisStore {
+    /// Connects, checks the server, and subscribes to nudges.
+    ///
+    /// # Errors
+    /// [`Fault::Unreachable`] when nobody answers; [`Fault::Refused`] for a wrong url, user or password, a server
+    /// older than 7.0, or one in Cluster mode.
+    pub async fn connect(
+        settings: &StoreSettings,
+        namespace: Namespace,
+        world: World,
+    ) -> Result<Arc<dyn Store>, Fault> {
+        let address = Address::new(settings)?;
+        let server = Arc::new(Server::new(Connection::new(address.clone()), namespace.clone()));
+        server.connection.open().await?;
+        let watcher = uuid::Uuid::from_bytes(world.random.bytes()).simple().to_string();
+        let (nudges, _) = broadcast::channel(NUDGES);
+        let over = CancellationToken::new();
+        let listener = nudges::Listener {
+            address: address.clone(),
+            fleet: server.names.nudges(),
+            outcomes: server.names.outcomes(&watcher),
+            heard: nudges.clone(),
+            world: world.clone(),
+            over: over.clone(),
+        };
+        listener.start().await?;
+        let batches = Batches::start(&world.tasks, &server);
+        Ok(Arc::new(Self { address, namespace, server, batches, watcher, nudges, _over: over.drop_guard() }))
+    }
+
+    /// Runs a script on jobs whose calls are not merged.
+    async fn script(&self, script: &Script, repeat: Repeat, write: impl Fn(&mut Cmd)) -> Result<Value, Fault> {
+        let mut cmd = self.server.call(script);
+        write(&mut cmd);
+        self.server.run(script, &cmd, repeat).await
+    }
+
+    /// Runs a script that takes ids and answers per id, in bounded calls.
+    async fn per_id<A>(
+        &self,
+        script: &Script,
+        repeat: Repeat,
+        jobs: &[JobId],
+        first: Option<&str>,
+        read: impl Fn(Value) -> Result<Vec<A>, Fault>,
+    ) -> Result<Vec<A>, Fault> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for part in jobs.chunks(limits::BATCH) {
+            let value = self
+                .script(script, repeat, |cmd| {
+                    if let Some(first) = first {
+                        cmd.arg(first);
+                    }
+                    ids(cmd, part);
+                })
+                .await?;
+            let some = read(value)?;
+            if some.len() != part.len() {
+                return Err(reply::unexpected("another number of answers"));
+            }
+            answers.extend(some);
+        }
+        Ok(answers)
+    }
+
+    async fn command<T: FromRedisValue>(&self, name: &str, suffix: &str) -> Result<T, Fault> {
+        let mut cmd = redis::cmd(name);
+        cmd.arg(self.server.key(suffix));
+        let value = self.server.connection.command(&cmd).await?;
+        redis::from_redis_value(value).map_err(|_| reply::unexpected(name))
+    }
+}
+
+fn ids(cmd: &mut Cmd, jobs: &[JobId]) {
+    cmd.arg(jobs.len());
+    for id in jobs {
+        cmd.arg(id.to_string());
+    }
+}
+
+/// A record that cannot be read is reported here, and is no record for the caller.
+fn readable<T>(id: JobId, found: Option<Result<T, String>>) -> Option<T> {
+    match found? {
+        Ok(found) => Some(found),
+        Err(why) => {
+            tracing::error!(job = %id, why, "the store holds a damaged job");
+            None
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Accepted, NotAccepted>>, Fault> {
+        self.batches.enqueue(jobs).await
+    }
+
+    async fn published(&self, jobs: Vec<(JobId, Generation)>) -> Result<(), Fault> {
+        self.batches.published(jobs).await
+    }
+
+    async fn claim(&self, owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Result<Vec<Claimed>, Fault> {
+        let item = |claim| ClaimItem { owner: owner.clone(), lease_ms, claim };
+        self.batches.claim(claims.into_iter().map(item).collect()).await
+    }
+
+    async fn rebuild(&self, owner: &Owner, lease_ms: u64, job: Rebuild) -> Result<Rebuilt, Fault> {
+        let value = self
+            .script(&self.server.scripts.rebuild, Repeat::Safe, |cmd| {
+                cmd.arg(job.enqueued);
+                args::claim_terms(cmd, &job.claim, lease_ms, owner);
+                args::job(cmd, &job.job);
+            })
+            .await?;
+        reply::rebuilt(Items::of(value)?)
+    }
+
+    async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
+        self.batches.finish(finishes).await
+    }
+
+    async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {
+        self.batches.report(reports).await
+    }
+
+    async fn rescue(&self, limit: usize) -> Result<Moved, Fault> {
+        let script = &self.server.scripts.rescue;
+        let mut cmd = self.server.call(script);
+        cmd.arg(limit.min(limits::BATCH)).arg(limits::BATCH_BYTES);
+        let value = self.server.connection.run_knowing_server(script, &cmd).await?;
+        let mut answer = Items::of(value)?;
+        Ok(Moved {
+            now: answer.number()?,
+            runnable: reply::outgoing(answer.items()?)?,
+            ended: answer.number()?,
+            next: None,
+            more: answer.flag()?,
+        })
+    }
+
+    async fn bury(&self, owner: &Owner) -> Result<u64, Fault> {
+        let value = self
+            .script(&self.server.scripts.bury, Repeat::Safe, |cmd| {
+                cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
+            })
+            .await?;
+        redis::from_redis_value(value).map_err(|_| reply::unexpected("bury"))
+    }
+
+    async fn promote(&self, limit: usize) -> Result<Moved, Fault> {
+        let value = self
+            .script(&self.server.scripts.promote, Repeat::Safe, |cmd| {
+                cmd.arg(limit.min(limits::BATCH)).arg(limits::BATCH_BYTES);
+            })
+            .await?;
+        let mut answer = Items::of(value)?;
+        Ok(Moved {
+            now: answer.number()?,
+            runnable: reply::outgoing(answer.items()?)?,
+            ended: 0,
+            next: u64::try_from(answer.signed()?).ok(),
+            more: answer.flag()?,
+        })
+    }
+
+    async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault> {
+        let value = self
+            .script(&self.server.scripts.outbox, Repeat::Safe, |cmd| {
+                cmd.arg(limit.min(limits::BATCH)).arg(hold_ms).arg(limits::BATCH_BYTES);
+            })
+            .await?;
+        reply::outgoing(Items::of(value)?)
+    }
+
+    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {
+        let value = self
+            .script(&self.server.scripts.purge, Repeat::Safe, |cmd| {
+                cmd.arg(retention.succeeded_ms).arg(retention.failed_ms).arg(limit.min(limits::BATCH));
+            })
+            .await?;
+        redis::from_redis_value(value).map_err(|_| reply::unexpected("purge"))
+    }
+
+    async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {
+        let by = format!("+{by}");
+        let read = |value| Items::of(value)?.each(reply::controlled);
+        self.per_id(&self.server.scripts.stop, Repeat::Safe, &jobs, Some(&by), read).await
+    }
+
+    async fn remove(&self, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {
+        let read = |value| Items::of(value)?.each(reply::controlled);
+        self.per_id(&self.server.scripts.remove, Repeat::Never, &jobs, None, read).await
+    }
+
+    async fn load(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Snapshot>>, Fault> {
+        let mut all = Vec::with_capacity(jobs.len());
+        for part in jobs.chunks(LOADED_AT_ONCE) {
+            let value = self
+                .script(&self.server.scripts.load, Repeat::Safe, |cmd| {
+                    cmd.arg("all");
+                    ids(cmd, part);
+                })
+                .await?;
+            let mut answer = Items::of(value)?;
+            let now = answer.number()?;
+            let mut answers = answer.items()?;
+            for id in part {
+                all.push(readable(*id, codec::loaded(*id, now, answers.items()?)?));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault> {
+        let mut all = Vec::with_capacity(jobs.len());
+        for part in jobs.chunks(limits::BATCH) {
+            let value = self
+                .script(&self.server.scripts.load, Repeat::Safe, |cmd| {
+                    cmd.arg("records");
+                    ids(cmd, part);
+                })
+                .await?;
+            let mut answer = Items::of(value)?;
+            answer.number()?;
+            let mut answers = answer.items()?;
+            for id in part {
+                all.push(readable(*id, codec::found(*id, &mut answers.items()?)?));
+            }
+        }
+        Ok(all)
+    }
+
+    async fn find(&self, query: Query) -> Result<Page, Fault> {
+        let topics = match &query.topic {
+            None => None,
+            Some(pattern) => match pattern.exact() {
+                Some(topic) => Some(vec![topic]),
+                None => Some(self.topics().await?.into_iter().filter(|topic| pattern.matches(topic)).collect()),
+            },
+        };
+        listing::find(&self.server, &query, topics).await
+    }
+
+    async fn watch(&self, jobs: Vec<JobId>) -> Result<Vec<Option<State>>, Fault> {
+        let read = |value| Ok(Items::of(value)?.texts()?.iter().map(|text| text.parse().ok()).collect());
+        self.per_id(&self.server.scripts.watch, Repeat::Safe, &jobs, Some(&self.watcher), read).await
+    }
+
+    async fn counts(&self) -> Result<Counts, Fault> {
+        let fields: BTreeMap<String, i64> = self.command("HGETALL", shard_keys::COUNTS).await?;
+        let mut counts = Counts::new();
+        for (field, count) in fields {
+            let Ok(count) = u64::try_from(count) else { continue };
+            let Some((state, topic)) = field.split_once(' ') else { continue };
+            if let (Ok(state), Ok(topic), 1..) = (state.parse::<State>(), Topic::new(topic), count) {
+                counts.entry(topic).or_default().insert(state, count);
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {
+        let (mut ahead, mut from) = (0, 0);
+        loop {
+            let value = self
+                .script(&self.server.scripts.ahead, Repeat::Safe, |cmd| {
+                    cmd.arg(job.to_string()).arg(from).arg(COUNTED_AT_ONCE);
+                })
+                .await?;
+            let mut answer = Items::of(value)?;
+            if !answer.flag()? {
+                return Ok(None);
+            }
+            ahead += answer.number()?;
+            if !answer.flag()? {
+                return Ok(Some(ahead));
+            }
+            from += COUNTED_AT_ONCE;
+        }
+    }
+
+    async fn topics(&self) -> Result<Vec<Topic>, Fault> {
+        let names: Vec<String> = self.command("HKEYS", shard_keys::TOPICS).await?;
+        let mut topics: Vec<Topic> = names.into_iter().filter_map(|name| Topic::new(name).ok()).collect();
+        topics.sort();
+        Ok(topics)
+    }
+
+    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault> {
+        let value = self
+            .script(&self.server.scripts.know, Repeat::Safe, |cmd| {
+                cmd.arg(topics.len());
+                for topic in &topics {
+                    cmd.arg(topic.as_str());
+                }
+            })
+            .await?;
+        match Items::of(value)?.texts()?.into_iter().next() {
+            Some(topic) => Err(Fault::refused(Service::Store, NotAccepted::TooManyTopics(topic).to_string())),
+            None => Ok(()),
+        }
+    }
+
+    async fn view(&self) -> Result<View, Fault> {
+        let script = &self.server.scripts.view;
+        let cmd = self.server.fleet_call(script);
+        let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
+        let (number, term) = (answer.number()?, answer.number()?);
+        let coordinator = answer.text()?.parse().ok();
+        let cards = answer.items()?.each(|mut card| Ok((card.text()?, card.number()?)))?;
+        let read = |(card, started): &(String, u64)| {
+            let card = serde_json::from_str::<Card>(card);
+            let card = card.map_err(|error| tracing::warn!(%error, "an instance's card cannot be read")).ok()?;
+            Some(Card { started: *started, ..card })
+        };
+        Ok(View { number, term, coordinator, instances: cards.iter().filter_map(read).collect() })
+    }
+
+    async fn heart(&self) -> Result<Box<dyn Heart>, Fault> {
+        let server = Server::new(Connection::new(self.address.impatient(heart::PATIENCE)), self.namespace.clone());
+        server.connection.open().await?;
+        Ok(Box::new(heart::RedisHeart::new(server)))
+    }
+
+    fn nudges(&self) -> broadcast::Receiver<Nudge> {
+        self.nudges.subscribe()
+    }
+
+    async fn ping(&self) -> Result<u64, Fault> {
+        let value = self.server.connection.command(&redis::cmd("TIME")).await?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(value).map_err(|_| reply::unexpected("the time"))?;
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+}

@@ -1,0 +1,366 @@
+//! What only the store on Redis promises: damage stays local, outages are told apart, nothing is left behind.
+//! What every store promises is in link's conformance suite.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod redis_server;
+
+use longshore_link::error::{Fault, NotAccepted};
+use longshore_link::store::{Beat, Claimed, Finish, Finished, NewJob, Nudge, Query, Renew, Report, Retention, Store};
+use longshore_model::id::{Fence, JobId};
+use longshore_model::record::{Expiry, Start, State};
+use longshore_model::snapshot::Progress;
+use longshore_model::topology::Card;
+use longshore_model::transition::{Answer, Verdict};
+use redis_server::{Server, claim, eventually, job, owner};
+use rustix::process::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+
+const LONG: u64 = 600_000;
+
+fn finish(id: JobId, fence: Fence, verdict: Verdict) -> Finish {
+    Finish { id, fence, verdict, result: None, outputs: Vec::new(), report: Report::default(), follow_ups: Vec::new() }
+}
+
+fn succeeded() -> Verdict {
+    Verdict::Succeeded { message: Some("well done".into()) }
+}
+
+async fn enqueue(store: &dyn Store, job: NewJob) -> JobId {
+    let id = job.admission.id;
+    store.enqueue(vec![job]).await.unwrap().remove(0).unwrap();
+    id
+}
+
+async fn run(store: &dyn Store, id: JobId, lease_ms: u64) -> Fence {
+    match store.claim(&owner("me", 1), lease_ms, vec![claim(id, "n")]).await.unwrap().remove(0) {
+        Claimed::Known(Answer::Run { fence, .. }) => fence,
+        other => panic!("{id} should run: {other:?}"),
+    }
+}
+
+fn everything() -> Query {
+    Query { limit: 1_000, ..Query::default() }
+}
+
+fn card(instance: &str, start: u64) -> Card {
+    Card {
+        owner: owner(instance, start),
+        name: instance.into(),
+        cluster: instance.into(),
+        version: "0".into(),
+        started: 0,
+        capabilities: Vec::new(),
+        allowed: longshore_model::topology::Allowed::default(),
+        slots: 1,
+        running: 0,
+        draining: false,
+        properties: BTreeMap::new(),
+    }
+}
+
+fn renew(instance: &str, running: Vec<(JobId, Fence)>) -> Renew {
+    Renew { owner: owner(instance, 1), lease_ms: 2_000, beat_ms: LONG, running }
+}
+
+#[tokio::test]
+async fn one_broken_record_does_not_fail_its_neighbours() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let ids = [
+        enqueue(&*store, job("a")).await,
+        enqueue(&*store, job("a")).await,
+        enqueue(&*store, job("a")).await,
+        enqueue(&*store, job("a")).await,
+    ];
+    let record = |id: &JobId| Server::key(&format!("j:{id}"));
+    let _: i64 = server.command(&["DEL", &record(&ids[0])]).await;
+    let _: String = server.command(&["SET", &record(&ids[0]), "nonsense"]).await;
+    let _: i64 = server.command(&["HSET", &record(&ids[1]), "fe", "nan"]).await;
+    let _: i64 = server.command(&["HDEL", &record(&ids[2]), "st"]).await;
+    let claims = ids.iter().map(|id| claim(*id, "n")).collect();
+    let answers = store.claim(&owner("me", 1), LONG, claims).await.unwrap();
+    for (answer, what) in answers.iter().zip(["not a hash", "field fe", "no state"]) {
+        assert!(matches!(answer, Claimed::Damaged(why) if why.contains(what)), "{what}: {answer:?}");
+    }
+    assert!(matches!(answers[3], Claimed::Known(Answer::Run { .. })), "{:?}", answers[3]);
+
+    let again = store.enqueue(vec![redis_server::job_with_id(ids[0], "a"), job("a")]).await.unwrap();
+    assert!(matches!(again[0], Err(NotAccepted::Damaged { .. })), "{:?}", again[0]);
+    assert!(again[1].is_ok());
+    let finished = store.finish(vec![finish(ids[1], Fence(1), succeeded())]).await.unwrap();
+    assert!(matches!(finished[0], Finished::Damaged(_)), "{finished:?}");
+    assert!(store.records(ids.to_vec()).await.unwrap()[..3].iter().all(Option::is_none));
+    assert_eq!(store.rescue(10).await.unwrap().ended, 0);
+    // The damaged ones are still in the outbox's index, out of the way of the others.
+    eventually("the relay gets past them", async || {
+        store.outbox(10, LONG).await.unwrap().iter().any(|out| !ids.contains(&out.id))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_detail_of_another_type_is_replaced() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let id = enqueue(&*store, job("a")).await;
+    let fence = run(&*store, id, LONG).await;
+    for suffix in ["x:", "l:", "a:"] {
+        let _: String = server.command(&["SET", &Server::key(&format!("{suffix}{id}")), "nonsense"]).await;
+    }
+    let report = Report {
+        progress: Some(Progress { step: 1, ..Progress::default() }),
+        log: vec![("info".into(), "a \"line\"\n".into())],
+        ..Report::default()
+    };
+    let verdict = Verdict::Failed { delay_ms: 0, error: "no \\ luck \u{1}".into() };
+    let answers = store.finish(vec![Finish { report, ..finish(id, fence, verdict) }]).await.unwrap();
+    assert!(matches!(&answers[0], Finished::Known { answer: Answer::Moved { state: State::Queued }, .. }));
+    let snapshot = store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(snapshot.progress.unwrap().step, 1);
+    assert_eq!(snapshot.log[0].text, "a \"line\"\n");
+    assert_eq!(snapshot.attempts[0].error.as_deref(), Some("no \\ luck \u{1}"));
+    assert_eq!(snapshot.record.message.as_deref(), Some("no \\ luck \u{1}"));
+}
+
+#[tokio::test]
+async fn a_purge_leaves_a_tombstone_and_nothing_else() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut new = job("a/b");
+    new.labels = BTreeMap::from([("customer".into(), "x y=z".into())]);
+    new.admission.expires = Some(Expiry::After(LONG));
+    let id = enqueue(&*store, new).await;
+    let fence = run(&*store, id, LONG).await;
+    let report = Report {
+        progress: Some(Progress::default()),
+        properties: BTreeMap::from([("name".into(), "1".into())]),
+        log: vec![("info".into(), "line".into())],
+    };
+    store.report(vec![(id, fence, report.clone())]).await.unwrap();
+    store.finish(vec![finish(id, fence, Verdict::Failed { delay_ms: 0, error: "x".into() })]).await.unwrap();
+    let fence = run(&*store, id, LONG).await;
+    let done = Finish { result: Some("{}".into()), report, ..finish(id, fence, succeeded()) };
+    store.finish(vec![done]).await.unwrap();
+    let keep = Retention { succeeded_ms: LONG, failed_ms: 0 };
+    assert_eq!(store.purge(keep, 10).await.unwrap(), 0);
+    assert_eq!(store.purge(Retention { succeeded_ms: 0, ..keep }, 10).await.unwrap(), 1);
+
+    let keys: BTreeSet<String> = server.command::<Vec<String>>(&["KEYS", "*"]).await.into_iter().collect();
+    let (tombstones, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.contains("tomb:"));
+    let left: Vec<String> = ["n", "shard", "topics"].map(Server::key).into();
+    assert_eq!(others.into_iter().cloned().collect::<Vec<_>>(), left);
+    let ttl: i64 = server.command(&["TTL", tombstones[0]]).await;
+    assert!((7_200..=10_800).contains(&ttl), "{ttl}");
+    assert!(store.counts().await.unwrap().is_empty());
+    assert_eq!(store.claim(&owner("me", 1), LONG, vec![claim(id, "late")]).await.unwrap(), [Claimed::Tombstone]);
+}
+
+#[tokio::test]
+async fn a_dead_server_is_no_and_a_frozen_one_is_unknown() {
+    let mut server = Server::start().await;
+    let store = server.store().await;
+    let id = enqueue(&*store, job("a")).await;
+    server.signal(Signal::STOP);
+    let frozen = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(frozen.is_unknown(), "{frozen}");
+    server.signal(Signal::CONT);
+    eventually("it answers again", async || store.ping().await.is_ok()).await;
+    server.kill();
+    eventually("the death is noticed", async || {
+        matches!(store.enqueue(vec![job("a")]).await, Err(Fault::Unreachable { .. }))
+    })
+    .await;
+    server.resume().await;
+    assert_eq!(store.records(vec![id]).await.unwrap()[0].as_ref().unwrap().state, State::Queued);
+}
+
+#[tokio::test]
+async fn a_restart_between_two_calls_is_not_noticed() {
+    let mut server = Server::start().await;
+    let store = server.store().await;
+    let mut nudges = store.nudges();
+    server.kill();
+    server.resume().await;
+    enqueue(&*store, job("a")).await;
+    loop {
+        if nudges.recv().await.unwrap() == Nudge::Missed {
+            break;
+        }
+    }
+    // It listens again.
+    enqueue(&*store, job("b")).await;
+    while nudges.recv().await.unwrap() != Nudge::Topics {}
+}
+
+#[tokio::test]
+async fn scripts_that_the_server_forgot_are_loaded_again() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    enqueue(&*store, job("a")).await;
+    let _: String = server.command(&["SCRIPT", "FLUSH"]).await;
+    enqueue(&*store, job("a")).await;
+}
+
+#[tokio::test]
+async fn full_memory_refuses_new_jobs_and_lets_accepted_ones_end() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let id = enqueue(&*store, job("a")).await;
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let refused = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(&refused, Fault::Refused { detail, .. } if detail.contains("maxmemory")), "{refused}");
+    let fence = run(&*store, id, LONG).await;
+    let finished = store.finish(vec![finish(id, fence, succeeded())]).await.unwrap();
+    assert!(matches!(&finished[0], Finished::Known { answer: Answer::Moved { .. }, .. }));
+    assert_eq!(store.remove(vec![id]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn refusals_name_the_remedy_and_no_password() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let _: String = server.command(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let replica = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(&replica, Fault::Refused { detail, .. } if detail.contains("primary")), "{replica}");
+    let _: String = server.command(&["REPLICAOF", "NO", "ONE"]).await;
+    let _: String = server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let alone = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(&alone, Fault::Refused { detail, .. } if detail.contains("min-replicas")), "{alone}");
+    let _: String = server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+
+    let _: String =
+        server.command(&["ACL", "SETUSER", "weak", "on", ">hunter2", "~*", "&*", "+@all", "-evalsha"]).await;
+    let weak = server.store_as("weak:hunter2@").await.unwrap();
+    let denied = weak.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(&denied, Fault::Refused { detail, .. } if detail.contains("rights")), "{denied}");
+    let wrong = server.store_as("weak:hunter3@").await.unwrap_err();
+    assert!(matches!(wrong, Fault::Refused { .. }), "{wrong}");
+    for fault in [denied, wrong] {
+        assert!(!fault.to_string().contains("hunter"), "{fault}");
+    }
+    assert!(!format!("{weak:?}").contains("hunter"), "{weak:?}");
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let fault = redis_server::redis_store(&format!("redis://{free}/")).await.unwrap_err();
+    assert!(matches!(fault, Fault::Unreachable { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_brings_an_amnesty() {
+    let mut server = Server::start().await;
+    let store = server.store().await;
+    let id = enqueue(&*store, job("a")).await;
+    run(&*store, id, 1).await;
+    let mut heart = store.heart().await.unwrap();
+    let mut other = store.heart().await.unwrap();
+    assert_eq!(heart.renew(&renew("me", Vec::new())).await.unwrap().amnesty, 0, "the first use is no outage");
+    eventually("the lease ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().expired == 1).await;
+    heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
+    other.beat(&Beat { card: card("two", 1), lease_ms: 1_000 }).await.unwrap();
+
+    server.kill();
+    server.resume().await;
+    // Nobody has beaten since.
+    assert_eq!(store.rescue(10).await.unwrap().runnable.len(), 0);
+    assert_eq!(store.view().await.unwrap().instances.len(), 2);
+    let renewed = heart.renew(&renew("me", Vec::new())).await.unwrap();
+    assert!(renewed.amnesty > renewed.now && renewed.expired == 0, "{renewed:?}");
+    let beaten = heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
+    assert_eq!((beaten.view, beaten.coordinator), (2, true), "nobody was dropped");
+    assert_eq!(store.rescue(10).await.unwrap().runnable.len(), 0);
+    eventually("the amnesty ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().expired == 1).await;
+    assert_eq!(store.rescue(10).await.unwrap().runnable[0].id, id);
+    eventually("the other one is dropped", async || {
+        heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
+        store.view().await.unwrap().instances.len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn callers_at_once_get_their_own_answers() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let jobs: Vec<NewJob> = (0..1_000).map(|index| job(if index % 2 == 0 { "even" } else { "odd" })).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.admission.id).collect();
+    let calls = jobs.chunks(7).map(|part| store.enqueue(part.to_vec()));
+    for accepted in futures_util::future::join_all(calls).await {
+        assert!(accepted.unwrap().into_iter().all(|answer| !answer.unwrap().existed));
+    }
+    let me = owner("me", 1);
+    let claims = ids.iter().map(|id| store.claim(&me, LONG, vec![claim(*id, "n")]));
+    let mut fences = BTreeMap::new();
+    for (id, claimed) in ids.iter().zip(futures_util::future::join_all(claims).await) {
+        let Claimed::Known(Answer::Run { fence, .. }) = claimed.unwrap()[0] else { panic!("{id} should run") };
+        fences.insert(*id, fence);
+    }
+    let all: Vec<Finish> = ids.iter().map(|id| finish(*id, fences[id], succeeded())).collect();
+    assert_eq!(store.finish(all).await.unwrap().len(), ids.len(), "more than one call takes");
+    let counts = store.counts().await.unwrap();
+    assert_eq!(counts.values().map(|states| states[&State::Succeeded]).collect::<Vec<_>>(), [500, 500]);
+    let records = store.records(ids.clone()).await.unwrap();
+    for (id, record) in ids.iter().zip(records) {
+        let record = record.unwrap();
+        assert_eq!((record.id, record.fence), (*id, fences[id]));
+    }
+}
+
+#[tokio::test]
+async fn long_listings_have_every_job_once_and_in_order() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut jobs: Vec<NewJob> =
+        (0..2_500).map(|index| job(if index % 10 == 0 { "rare/one" } else { "often" })).collect();
+    for job in jobs.iter_mut().step_by(100) {
+        job.labels = BTreeMap::from([("colour".into(), "red".into())]);
+    }
+    for job in jobs.iter_mut().skip(1).step_by(2) {
+        job.admission.start = Start::After(LONG);
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.admission.id).collect();
+    store.enqueue(jobs).await.unwrap();
+    let stopped: Vec<JobId> = ids.iter().copied().take(1_200).collect();
+    for part in stopped.chunks(100) {
+        store.stop("somebody", part.to_vec()).await.unwrap();
+    }
+    let page = async |query: Query| {
+        let (mut all, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = store.find(Query { cursor, ..query.clone() }).await.unwrap();
+            assert!(page.jobs.len() <= query.limit && (page.next.is_none() || page.jobs.len() == query.limit));
+            all.extend(page.jobs);
+            cursor = page.next;
+            if cursor.is_none() {
+                return all;
+            }
+        }
+    };
+    let records = async |ids: &[JobId]| -> Vec<_> {
+        store.records(ids.to_vec()).await.unwrap().into_iter().map(Option::unwrap).collect::<Vec<_>>()
+    };
+    let all = page(Query { limit: 170, ..Query::default() }).await;
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 2_500);
+    let listed = records(&all).await;
+    let open: Vec<_> = listed[..1_300].iter().map(|record| (record.created, record.id)).collect();
+    assert!(open.is_sorted() && listed[..1_300].iter().all(|record| !record.state.is_terminal()));
+    let ended: Vec<_> = listed[1_300..].iter().map(|record| (record.finished, record.id)).collect();
+    assert!(ended.iter().rev().is_sorted());
+
+    let red = Query { labels: BTreeMap::from([("colour".into(), "red".into())]), limit: 7, ..Query::default() };
+    assert_eq!(page(red.clone()).await.len(), 25);
+    let rare = Query { topic: Some("rare/*".parse().unwrap()), limit: 60, ..Query::default() };
+    assert_eq!(page(rare.clone()).await.len(), 250);
+    assert_eq!(page(Query { states: vec![State::Stopped], ..rare }).await.len(), 120);
+    assert_eq!(page(Query { states: vec![State::Scheduled], limit: 999, ..everything() }).await.len(), 650);
+    assert_eq!(page(Query { queue: Some("other".into()), ..everything() }).await.len(), 0);
+    assert_eq!(page(Query { since: Some(u64::MAX >> 12), ..everything() }).await.len(), 0);
+    assert!(store.find(Query { cursor: Some("o".into()), ..everything() }).await.is_err());
+    let last =
+        listed.iter().filter(|record| record.state == State::Queued).max_by_key(|record| (record.since, record.id));
+    let last = last.unwrap();
+    let same = listed.iter().filter(|record| record.state == State::Queued && record.topic == last.topic).count();
+    assert_eq!(store.ahead(last.id).await.unwrap(), Some(same as u64 - 1));
+}
