@@ -219,6 +219,9 @@ impl Consumption for AmqpConsumption {
     async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
         // None would mean all that there is.
         let prefetch = prefetch.max(1);
+        if !self.session.is_live() {
+            return Err(unreachable(format!("the session ended: {}", self.session.why())));
+        }
         match self.lanes.get(lane) {
             Some(registered) if registered.prefetch == prefetch => return Ok(()),
             Some(_) => self.remove(lane).await?,

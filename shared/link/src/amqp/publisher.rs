@@ -204,7 +204,7 @@ impl Publisher {
             let line = outlet.line().await?;
             sent.store(true, Ordering::Relaxed);
             let answer = line.publish(exchange, key, body, properties).await;
-            outlet.heard.store(longshore_model::span::ms(self.world.clock.boot()), Ordering::Relaxed);
+            outlet.heard.store(micros(self.world.clock.boot()), Ordering::Relaxed);
             if let Err(Fault::Refused { .. }) = answer {
                 // An exchange that is gone is declared again before the next publish.
                 outlet.session.known.forget_all();
@@ -216,7 +216,7 @@ impl Publisher {
             None if sent.load(Ordering::Relaxed) => {
                 // A broker that has confirmed nothing at all since then is frozen or cut off: sooner given up here
                 // than by two heartbeats. One that said why it does not read is left alone.
-                let silent = outlet.heard.load(Ordering::Relaxed) < longshore_model::span::ms(began);
+                let silent = outlet.heard.load(Ordering::Relaxed) < micros(began);
                 if silent && outlet.session.blocked().is_none() {
                     outlet.session.end(format!("the broker confirmed nothing for {deadline:?}"));
                 }
@@ -275,7 +275,7 @@ struct Outlet {
     line: Mutex<Option<Arc<Line>>>,
     /// Held while a channel is opened, so that one is.
     opening: tokio::sync::Mutex<()>,
-    /// When the broker last answered a publish, ms of the boot clock.
+    /// When the broker last answered a publish, microseconds of the boot clock.
     heard: AtomicU64,
 }
 
@@ -384,6 +384,10 @@ impl<F: Future> Future for OneByOne<'_, F> {
         let _alone = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         self.future.as_mut().poll(context)
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn topic_of(target: &Target) -> Option<&longshore_model::topic::Topic> {
