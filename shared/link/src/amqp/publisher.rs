@@ -22,6 +22,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use longshore_model::names::BrokerNames;
 use longshore_model::settings::BrokerSettings;
+use longshore_model::topic::Topic;
 use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
@@ -87,7 +88,7 @@ impl Publisher {
     /// Publishes messages, all at once; one answer each.
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
         let count = messages.len();
-        let topics: HashSet<_> = messages.iter().filter_map(|message| topic_of(&message.target)).collect();
+        let topics: HashSet<_> = messages.iter().filter_map(|message| first_of(&message.target)).collect();
         let topics: Vec<_> = topics.into_iter().collect();
         let prepared = async {
             let outlet = self.outlet().await?;
@@ -390,10 +391,12 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn topic_of(target: &Target) -> Option<&longshore_model::topic::Topic> {
+/// The topic whose lane a publish must make sure of: that of a first publish. Later ones go to lanes that somebody
+/// declared before, and are kept among the unrouted where somebody has removed one since.
+const fn first_of(target: &Target) -> Option<&Topic> {
     match target {
-        Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) => Some(topic),
-        Target::Quarantine | Target::Dead => None,
+        Target::Jobs(topic) => Some(topic),
+        Target::Lane(_) | Target::Parked(..) | Target::Quarantine | Target::Dead => None,
     }
 }
 

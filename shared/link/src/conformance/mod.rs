@@ -43,6 +43,15 @@ pub type Running<'b> = Pin<Box<dyn Future<Output = ()> + 'b>>;
 #[macro_export]
 macro_rules! conformance {
     ($run:path) => {
+        $crate::conformance_store!($run);
+        $crate::conformance_broker!($run);
+    };
+}
+
+/// The cases of the store and the blobs alone; see [`crate::conformance!`].
+#[macro_export]
+macro_rules! conformance_store {
+    ($run:path) => {
         $crate::conformance_modules! { $run,
             enqueue {
                 t1_a_job_is_queued_and_in_the_outbox
@@ -170,6 +179,25 @@ macro_rules! conformance {
                 v05_a_card_is_shown_as_it_was_said_last
                 a_new_topic_changes_the_version_of_topics
             }
+            blobs {
+                o03_bytes_come_back
+                o03_a_large_file_comes_back
+                the_same_content_is_the_same_blob
+                what_is_missing_may_come_later
+                a_wrong_size_is_refused
+                wrong_inline_content_is_refused
+                a_dangerous_name_is_refused
+                both_processes_see_the_same_place
+            }
+        }
+    };
+}
+
+/// The cases of the broker alone; see [`crate::conformance!`].
+#[macro_export]
+macro_rules! conformance_broker {
+    ($run:path) => {
+        $crate::conformance_modules! { $run,
             publish {
                 a_first_publish_makes_its_lane
                 a_lane_that_nobody_made_has_no_depth
@@ -194,16 +222,6 @@ macro_rules! conformance {
             park {
                 a_parked_copy_returns_after_its_time_and_not_before
                 parked_copies_for_a_missing_lane_do_not_delay_the_others
-            }
-            blobs {
-                o03_bytes_come_back
-                o03_a_large_file_comes_back
-                the_same_content_is_the_same_blob
-                what_is_missing_may_come_later
-                a_wrong_size_is_refused
-                wrong_inline_content_is_refused
-                a_dangerous_name_is_refused
-                both_processes_see_the_same_place
             }
         }
     };
