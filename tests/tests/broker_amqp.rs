@@ -2,6 +2,7 @@
 //!
 //! One node serves all tests that only need a namespace of their own; those that stop, freeze, starve or reconfigure
 //! the node start their own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a failed step is a failed test")]
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -137,7 +138,7 @@ async fn a_message_arrives_as_it_was_sent() {
 
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 10).await.unwrap();
-    assert_eq!(consumption.lanes(), [lane.clone()]);
+    assert_eq!(consumption.lanes(), vec![lane.clone()]);
     let (first, second) = (delivery(&mut consumption).await, delivery(&mut consumption).await);
     assert_eq!((&first.lane, &first.headers, &first.body), (&lane, &headers, &sent.body));
     assert_eq!(first.message_id.as_deref(), Some(sent.message_id.as_str()));
@@ -385,7 +386,7 @@ async fn a_deleted_lane_costs_its_consumer_and_nothing_else() {
         Intake::LaneLost { lane, .. } => assert_eq!(lane, doomed),
         other => panic!("{other:?}"),
     }
-    assert_eq!(consumption.lanes(), [other.clone()]);
+    assert_eq!(consumption.lanes(), vec![other.clone()]);
     // Its delivery is settled to no effect, and to no harm.
     consumption.settler().ack(orphan.tag);
     bench.publish(Target::Jobs(other.clone()), 1).await;

@@ -1,4 +1,5 @@
 //! The conformance cases of the broker on RabbitMQ.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests: a failed step is a failed test")]
 
 use async_trait::async_trait;
 use bytes::Bytes;
