@@ -1,0 +1,127 @@
+//! A job as somebody wrote it down: on the command line, or as a line of an import.
+
+use crate::args;
+use longshore_producer::{JobBuilder, JobId, Producer, Time};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A job and its options. What is absent is left to the topic's queue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spec {
+    pub(crate) topic: String,
+    /// Default `null`.
+    #[serde(default)]
+    pub(crate) payload: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) id: Option<JobId>,
+    #[serde(default, rename = "in", deserialize_with = "duration")]
+    pub(crate) after: Option<Duration>,
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) at: Option<Time>,
+    #[serde(default)]
+    pub(crate) retries: Option<i32>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) retry_delay: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) expires: Option<Duration>,
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) inputs: Vec<PathBuf>,
+}
+
+impl Spec {
+    /// Reads a line of an import.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
+        let spec: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        if spec.after.is_some() && spec.at.is_some() {
+            return Err("both `in` and `at`; use one of them".into());
+        }
+        Ok(spec)
+    }
+
+    /// The job that it describes; what is wrong with it is told when it is sent.
+    pub(crate) fn build(self, producer: &Producer) -> JobBuilder {
+        let payload = self.payload.as_ref().map_or("null", |payload| payload.get());
+        let mut job = producer.raw(&self.topic, payload);
+        job = set(job, self.id, JobBuilder::id);
+        job = set(job, self.after, JobBuilder::after);
+        job = set(job, self.at, JobBuilder::at);
+        job = set(job, self.retries, JobBuilder::retries);
+        job = set(job, self.retry_delay, JobBuilder::retry_delay);
+        job = set(job, self.timeout, JobBuilder::timeout);
+        job = set(job, self.expires, JobBuilder::expires_in);
+        job = set(job, self.title, JobBuilder::title);
+        for (name, value) in self.labels {
+            job = job.label(name, value);
+        }
+        for path in self.inputs {
+            job = job.file(path);
+        }
+        job
+    }
+}
+
+fn set<T>(job: JobBuilder, value: Option<T>, with: impl FnOnce(JobBuilder, T) -> JobBuilder) -> JobBuilder {
+    match value {
+        Some(value) => with(job, value),
+        None => job,
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    text(deserializer, args::duration)
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    text(deserializer, args::time)
+}
+
+fn text<'de, D, T, E>(deserializer: D, read: fn(&str) -> Result<T, E>) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    E: Display,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| read(&text).map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_may_set_every_option() {
+        let line = br#"{"topic": "a/b", "payload": {"n": 1.50}, "id": "019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00",
+            "in": "5m", "retries": -1, "retry_delay": "1s", "timeout": "2m", "expires": "1d", "title": "T",
+            "labels": {"k": "v"}, "inputs": ["x.png"]}"#;
+        let spec = Spec::read(line).unwrap();
+        assert_eq!(spec.payload.unwrap().get(), "{\"n\": 1.50}");
+        assert_eq!((spec.after, spec.retries), (Some(Duration::from_secs(300)), Some(-1)));
+        assert_eq!(spec.labels["k"], "v");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_named() {
+        let check = |line: &str, part: &str| {
+            let why = Spec::read(line.as_bytes()).unwrap_err();
+            assert!(why.contains(part), "{line}: {why}");
+        };
+        check("{\"topic\": \"a\", \"retires\": 1}", "unknown field `retires`, expected one of `topic`");
+        check("{\"payload\": 1}", "missing field `topic`");
+        check("{\"topic\": \"a\", \"timeout\": 5}", "expected a string");
+        check("{\"topic\": \"a\", \"timeout\": \"soon\"}", "not a length of time");
+        check("{\"topic\": \"a\", \"in\": \"1s\", \"at\": \"2026-11-21T10:00:00Z\"}", "both");
+        check("{\"topic\": \"a\"} x", "trailing");
+        check("[]", "expected");
+    }
+}

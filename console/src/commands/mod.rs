@@ -1,0 +1,29 @@
+//! The commands, one file each: its arguments, what it does, what it answers.
+
+mod config;
+mod job;
+mod topology;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send, find, look at and control jobs.
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Who is there: the live instances and what they take.
+    Topology(topology::Args),
+    /// Every setting with its value and where it was set; secrets are hidden.
+    Config,
+}
+
+pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
+    match command {
+        Command::Job(command) => job::run(command, session).await,
+        Command::Topology(args) => topology::run(&args, session).await,
+        Command::Config => config::run(session),
+    }
+}

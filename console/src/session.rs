@@ -1,0 +1,78 @@
+//! What a command is given: the settings, a producer, and a place to print to.
+//!
+//! Settings are read and connections made when a command first asks for them, so that a mistake in the
+//! command line is told before anything else, and `config` works while everything is down.
+
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::logging;
+use crate::output::Output;
+use longshore_producer::{Loaded, Producer, ProducerOptions, World, connect_link, settings};
+
+/// Where a session's producer comes from.
+#[derive(Debug)]
+pub(crate) enum Backend {
+    /// What the settings name.
+    Settings,
+    /// Connected already.
+    Given(Producer),
+}
+
+/// One run of the program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) out: Output,
+    global: Global,
+    backend: Backend,
+}
+
+impl Session {
+    pub(crate) const fn new(global: Global, out: Output, backend: Backend) -> Self {
+        Self { out, global, backend }
+    }
+
+    /// The settings: defaults, file, environment, and the flags of this command line.
+    pub(crate) fn settings(&self) -> Result<Loaded, Failure> {
+        Ok(settings::load(self.global.config.as_deref(), &self.global.settings())?)
+    }
+
+    /// The producer, connected when it is first asked for.
+    pub(crate) async fn producer(&mut self) -> Result<Producer, Failure> {
+        if let Backend::Given(producer) = &self.backend {
+            return Ok(producer.clone());
+        }
+        let loaded = self.settings()?;
+        logging::start(&loaded);
+        let settings = &loaded.settings;
+        if settings.broker.url.reveal().starts_with("embedded:") {
+            return Err(Failure::Usage(
+                "the broker and the store are `embedded:`, which lives and dies with one process: whatever this \
+                 command did would be gone at its end; name real ones with --broker and --store (or broker.url and \
+                 store.url)"
+                    .into(),
+            ));
+        }
+        let options = ProducerOptions::from_loaded(&loaded).map_err(|bad| Failure::Usage(bad.to_string()))?;
+        let link = connect_link(settings, World::system(), "longshore").await?;
+        let producer = Producer::connect_with(link, options);
+        self.backend = Backend::Given(producer.clone());
+        Ok(producer)
+    }
+
+    /// Ends the run: what was published is marked, what went wrong is told.
+    pub(crate) async fn close(mut self, ended: Result<Exit, Failure>) -> Exit {
+        if let Backend::Given(producer) = &self.backend {
+            producer.flush().await;
+        }
+        match ended {
+            Ok(exit) => exit,
+            Err(failure) => {
+                if failure != Failure::Closed {
+                    self.out.error(&failure.to_string());
+                }
+                failure.exit()
+            }
+        }
+    }
+}
