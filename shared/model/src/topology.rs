@@ -90,6 +90,23 @@ impl View {
     pub fn capable<'v>(&'v self, topic: &'v Topic) -> impl Iterator<Item = &'v Card> {
         self.instances.iter().filter(move |card| card.takes(topic))
     }
+
+    /// The leader of a cluster: the instance of it that joined first.
+    #[must_use]
+    pub fn leader(&self, cluster: &str) -> Option<&Card> {
+        self.instances.iter().find(|card| card.cluster == cluster)
+    }
+
+    /// The instances that take a topic, in the order in which a job of this cluster would prefer them: those of the
+    /// cluster first, its leader before its others, then all others; among equals by id. The leader of another
+    /// cluster is nothing special here.
+    #[must_use]
+    pub fn candidates<'v>(&'v self, topic: &'v Topic, cluster: &str) -> Vec<&'v Card> {
+        let leader = self.leader(cluster).map(|card| &card.owner);
+        let mut found: Vec<&Card> = self.capable(topic).collect();
+        found.sort_by_key(|card| (card.cluster != cluster, Some(&card.owner) != leader, &card.owner.instance));
+        found
+    }
 }
 
 /// Which topics an instance may take at all, whatever its handlers (U05): what `allow` admits, less what `deny` takes.
@@ -121,6 +138,44 @@ impl Allowed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{Incarnation, InstanceId};
+
+    fn card(id: &str, cluster: &str, takes: &str) -> Card {
+        let incarnation = Incarnation(format!("{id}-1"));
+        Card {
+            owner: Owner { instance: InstanceId(id.to_owned()), incarnation },
+            name: id.to_owned(),
+            cluster: cluster.to_owned(),
+            version: String::new(),
+            started: 0,
+            capabilities: vec![Capability { pattern: TopicPattern::new(takes).unwrap(), version: 0 }],
+            allowed: Allowed::default(),
+            slots: 1,
+            running: 0,
+            draining: false,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn tm_08_candidates_are_the_local_leader_its_cluster_and_then_the_others() {
+        let order = |instances: Vec<Card>| {
+            let view = View { instances, ..View::default() };
+            let topic = Topic::new("a/b").unwrap();
+            view.candidates(&topic, "local").iter().map(|card| card.owner.instance.0.clone()).collect::<Vec<_>>()
+        };
+        // Whoever joined first leads its cluster: `l` here and `r` there.
+        let l = || card("l", "local", "a/b");
+        let others = || vec![card("b", "local", "a/*"), card("a", "local", "**")];
+        let remote = || vec![card("r", "remote", "a/b"), card("q", "remote", "a/b")];
+        for instances in [[vec![l()], others(), remote()], [remote(), vec![l()], others()]] {
+            assert_eq!(order(instances.concat()), ["l", "a", "b", "q", "r"]);
+        }
+        // A leader that does not take the topic leads all the same; nobody takes its place.
+        let elsewhere = card("l", "local", "x");
+        assert_eq!(order([vec![elsewhere], others(), remote()].concat()), ["a", "b", "q", "r"]);
+        assert_eq!(order(Vec::new()), [""; 0]);
+    }
 
     #[test]
     fn tm_09_allow_and_deny_lists_bound_what_is_taken() {
