@@ -3,14 +3,17 @@
 //! - [`services`]: private RabbitMQ and Redis instances that a test may stop, kill, freeze and restart, and the
 //!   shared pair that `deploy/test` starts for all tests that only need *some* broker and store.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
+//! - [`cases`]: what running systems must do, written once, run on every backend.
 //! - [`wait`]: waiting for a condition with a deadline; the only place here that sleeps.
 //! - [`baseline`]: the least that a job system on lapin and redis must do, measured, as the yardstick of the benches.
 //!
 //! Everything but [`baseline`] panics when it cannot do what it was asked: in a test that is the wanted outcome, and
-//! a missing program fails the run instead of skipping it. Nothing here knows the crates under test.
+//! a missing program fails the run instead of skipping it. Only [`cases`] knows the crates
+//! under test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "support code of tests: a failed set-up is a failed test")]
 
 pub mod baseline;
+pub mod cases;
 pub mod proxy;
 pub mod services;
 pub mod wait;

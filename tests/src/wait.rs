@@ -2,7 +2,7 @@
 //!
 //! Tests wait for signals where there are any; these helpers are for what can only be observed by asking again
 //! (a queue's length, a process that has exited). They never wait longer than told, also when a probe hangs, and they
-//! panic with the name of what did not come true. They use real time: not for tests with a paused clock.
+//! panic with the name of what did not come true. Where tokio's clock is paused, its time is the one that passes.
 
 use std::convert::Infallible;
 use std::fmt::Debug;

@@ -1,0 +1,86 @@
+//! What running systems must do, as cases that know producer, consumer and a clock, and nothing of the backend.
+//!
+//! A case is `async fn case(fleet: &Fleet)`. The list of all cases is written once, in
+//! [`for_each_case`](crate::for_each_case); the test programs run it on the embedded backend in virtual time and on
+//! real services in real time. A name that begins with the id of a conformance case or a feature says which one the
+//! case holds.
+
+pub mod control;
+pub mod files;
+pub mod fixture;
+pub mod flow;
+pub mod jobs;
+pub mod leaving;
+pub mod limits;
+pub mod payload;
+pub mod progress;
+pub mod timing;
+pub mod topics;
+pub mod trouble;
+
+pub use fixture::{Fleet, Gauge, Runs};
+
+/// Calls a macro with the name of every case that any backend can run.
+#[macro_export]
+macro_rules! for_each_case {
+    ($run:ident) => {
+        $run! {
+            jobs::jh_01_a_job_runs_once_and_brings_its_result;
+            jobs::jh_02_a_handler_of_any_payload_runs_a_job_once;
+            jobs::jh_03_three_hundred_jobs_of_one_topic_all_run;
+            jobs::jh_04_a_failed_job_is_found_waiting_and_can_be_removed;
+            jobs::jh_05_a_failing_job_runs_once_more_than_its_retries;
+            jobs::jh_06_a_given_up_job_is_in_the_history_and_its_watcher_hears_it_once;
+            jobs::jh_08_jobs_of_a_topic_that_nobody_takes_wait_beside_those_that_run;
+            jobs::jh_09_a_job_without_a_consumer_is_accepted_and_queued;
+            jobs::jh_10_what_is_illegal_is_refused_and_nothing_is_stored;
+            jobs::jh_11_a_panic_is_an_error_at_once;
+            jobs::jh_13_removing_an_unknown_job_is_fine;
+            jobs::jh_14_the_delay_of_the_outcome_wins_over_the_queue;
+            jobs::jh_15_the_delay_of_the_job_wins_over_the_queue;
+            topics::tm_01_an_exact_topic_takes_only_itself;
+            topics::tm_02_a_star_takes_direct_children;
+            topics::tm_03_two_stars_take_all_descendants;
+            topics::tm_04_the_nearest_handler_wins_and_the_next_takes_over;
+            topics::tm_06_every_form_of_handler_matches_alike;
+            topics::tm_09_allow_and_deny_lists_bound_what_is_advertised_and_taken;
+            topics::a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does;
+            progress::pr_01_the_newest_log_lines_are_kept_in_order;
+            progress::pr_03_illegal_properties_are_rejected;
+            progress::pr_04_an_attempt_is_completed_once;
+            progress::pr_05_progress_counts_steps_and_estimates_the_end;
+            payload::pa_01_payloads_keep_their_values_and_types;
+            payload::pa_02_a_payload_of_a_newer_version_waits_and_says_why;
+            payload::pa_02_a_payload_of_the_same_version_that_cannot_be_read_is_an_error;
+            flow::follow_up_jobs_are_sent_once_though_the_attempt_is_repeated;
+            flow::a_failed_job_sends_no_follow_up_jobs;
+            flow::s_06_a_snooze_costs_no_retry;
+            flow::an_attempt_over_its_time_fails_and_is_retried;
+            flow::labels_title_and_trace_context_reach_the_handler;
+            control::j13_stopping_a_running_job_reaches_its_handler_at_once;
+            control::j13_stopping_a_waiting_job_ends_it;
+            control::j12_removing_a_running_job_cancels_it_and_its_late_success_changes_nothing;
+            control::j14_a_retried_job_of_the_history_runs_again;
+            timing::a_job_that_is_not_started_in_time_is_dropped;
+            timing::a_delayed_job_runs_when_its_time_has_come;
+            timing::a_job_runs_at_its_time;
+            leaving::a_drain_lets_running_jobs_finish_and_gives_the_others_back_at_once;
+            leaving::an_attempt_over_the_grace_is_released_uncharged_and_runs_elsewhere;
+            trouble::garbage_on_a_lane_is_quarantined_and_harms_nobody;
+            files::payload_files_reach_the_handler_and_its_outputs_come_back;
+            limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
+            limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
+        }
+    };
+}
+
+/// Calls a macro with the name of every case that needs to wait long, or to kill a process: in virtual time only.
+#[macro_export]
+macro_rules! for_each_case_of_virtual_time {
+    ($run:ident) => {
+        $run! {
+            payload::pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
+            leaving::a_killed_instance_is_replaced_after_its_lease;
+        }
+    };
+}
