@@ -11,6 +11,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::outcome::IntoOutcome;
 use crate::registry::{DuplicateHandler, Registration, Registry};
 use crate::{Cancelled, Ctx};
+use longshore_link::signal;
 use longshore_link::store::Retention;
 use longshore_link::{Fault, Link, World};
 use longshore_model::Job;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 /// How long history is kept unless the settings say otherwise.
 const RETENTION: Retention = Retention { succeeded_ms: 24 * 3_600_000, failed_ms: 7 * 24 * 3_600_000 };
@@ -273,11 +274,11 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             running: running::Running::default(),
             metrics: Arc::new(Metrics::default()),
             busy: AtomicUsize::new(0),
-            phase: watch::Sender::new(Phase::Working),
-            trust: watch::Sender::new(Trust::Doubt),
-            coordinator: watch::Sender::new(false),
-            wanted: watch::Sender::new(BTreeSet::new()),
-            consuming: watch::Sender::new(BTreeSet::new()),
+            phase: signal::Sender::new(Phase::Working),
+            trust: signal::Sender::new(Trust::Doubt),
+            coordinator: signal::Sender::new(false),
+            wanted: signal::Sender::new(BTreeSet::new()),
+            consuming: signal::Sender::new(BTreeSet::new()),
             slot_freed: Notify::new(),
             beat_now: Notify::new(),
             topics_changed: Notify::new(),

@@ -5,6 +5,7 @@
 
 use crate::follow_up::{BadFollowUp, FollowUp};
 use crate::outcome::Outcome;
+use longshore_link::signal;
 use longshore_link::store::Report;
 use longshore_link::world::Clock;
 use longshore_model::envelope::{Envelope, Trace};
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 /// Why an attempt was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ pub struct Ctx {
 #[derive(Debug)]
 struct Inner {
     job: JobInfo,
-    cancel: watch::Receiver<Option<Cancelled>>,
+    cancel: signal::Receiver<Option<Cancelled>>,
     sink: ReportSink,
     clock: Clock,
     work_dir: PathBuf,
@@ -182,14 +183,15 @@ impl Deferred {
 #[derive(Debug)]
 pub(crate) struct Controls {
     /// Cancels the attempt.
-    pub(crate) cancel: watch::Sender<Option<Cancelled>>,
+    pub(crate) cancel: signal::Sender<Option<Cancelled>>,
     /// What the handler reports.
     pub(crate) sink: ReportSink,
 }
 
 impl Ctx {
     pub(crate) fn new(job: JobInfo, clock: Clock, work_dir: PathBuf, sink: ReportSink) -> (Self, Controls) {
-        let (cancel, receiver) = watch::channel(None);
+        let cancel = signal::Sender::new(None);
+        let receiver = cancel.subscribe();
         let inner = Inner {
             job,
             cancel: receiver,

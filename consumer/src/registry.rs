@@ -5,12 +5,13 @@
 //! `/**` (U02).
 
 use crate::handler::{Erased, HandlerOptions};
+use longshore_link::signal;
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::Capability;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 /// One registered handler.
 pub(crate) struct Registration {
@@ -54,12 +55,12 @@ pub struct DuplicateHandler {
 #[derive(Clone, Debug)]
 pub struct Registry {
     handlers: Arc<RwLock<Vec<Arc<Registration>>>>,
-    version: watch::Sender<u64>,
+    version: signal::Sender<u64>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { handlers: Arc::default(), version: watch::Sender::new(0) }
+        Self { handlers: Arc::default(), version: signal::Sender::new(0) }
     }
 }
 
@@ -75,7 +76,10 @@ impl Registry {
         }
         handlers.push(Arc::new(registration));
         drop(handlers);
-        self.version.send_modify(|version| *version += 1);
+        self.version.send_if_modified(|version| {
+            *version += 1;
+            true
+        });
         Ok(())
     }
 
@@ -89,7 +93,10 @@ impl Registry {
         let found = handlers.len() < before;
         drop(handlers);
         if found {
-            self.version.send_modify(|version| *version += 1);
+            self.version.send_if_modified(|version| {
+                *version += 1;
+                true
+            });
         }
         found
     }
@@ -118,7 +125,7 @@ impl Registry {
 
     /// Follows changes.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> signal::Receiver<u64> {
         self.version.subscribe()
     }
 }

@@ -160,7 +160,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
         let (ctx, controls) = Ctx::new(info, world.clock.clone(), dir.path().to_owned(), sink);
         let grace = handler.options().grace.unwrap_or(run::DEFAULT_GRACE);
         let timeout = self.timeout.or_else(|| handler.options().timeout).or_else(|| J::options().timeout);
-        let limits = Limits { timeout, grace };
+        let limits = Limits { timeout, grace, lost_grace: grace };
         let erased = erase(handler, self.state);
         let work = run::handler(&erased, &ctx, &controls, &world.clock, limits);
         let cancelling = async {

@@ -4,16 +4,17 @@
 //!   shared pair that `deploy/test` starts for all tests that only need *some* broker and store.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`cases`]: what running systems must do, written once, run on every backend.
+//! - [`simulation`]: the whole system under one seed, in virtual time.
 //! - [`wait`]: waiting for a condition with a deadline; the only place here that sleeps.
 //! - [`baseline`]: the least that a job system on lapin and redis must do, measured, as the yardstick of the benches.
 //!
 //! Everything but [`baseline`] panics when it cannot do what it was asked: in a test that is the wanted outcome, and
-//! a missing program fails the run instead of skipping it. Only [`cases`] knows the crates
-//! under test.
+//! a missing program fails the run instead of skipping it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "support code of tests: a failed set-up is a failed test")]
 
 pub mod baseline;
 pub mod cases;
 pub mod proxy;
 pub mod services;
+pub mod simulation;
 pub mod wait;

@@ -271,7 +271,14 @@ impl Attempt {
                 Ok(()) => {
                     let grace = self.registration.options.grace.unwrap_or(run::DEFAULT_GRACE);
                     let clock = &engine.link.world.clock;
-                    run::handler(&self.registration.run, &ctx, &controls, clock, run::Limits { timeout, grace }).await
+                    run::handler(
+                        &self.registration.run,
+                        &ctx,
+                        &controls,
+                        clock,
+                        run::Limits { timeout, grace, lost_grace: engine.lost_grace() },
+                    )
+                    .await
                 }
                 Err(outcome) => Ended::Outcome(outcome),
             };

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use longshore_link::Link;
 use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::signal;
 use longshore_link::store::Outgoing;
 use longshore_model::id::Owner;
 use longshore_model::queue::Queues;
@@ -33,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// How far the instance's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,11 +78,11 @@ pub(crate) struct Engine {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) busy: AtomicUsize,
     // State that tasks follow.
-    pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) trust: watch::Sender<Trust>,
-    pub(crate) coordinator: watch::Sender<bool>,
-    pub(crate) wanted: watch::Sender<BTreeSet<Topic>>,
-    pub(crate) consuming: watch::Sender<BTreeSet<Topic>>,
+    pub(crate) phase: signal::Sender<Phase>,
+    pub(crate) trust: signal::Sender<Trust>,
+    pub(crate) coordinator: signal::Sender<bool>,
+    pub(crate) wanted: signal::Sender<BTreeSet<Topic>>,
+    pub(crate) consuming: signal::Sender<BTreeSet<Topic>>,
     // Nudges: losing one costs a beat.
     pub(crate) slot_freed: Notify,
     pub(crate) beat_now: Notify,
@@ -127,6 +128,12 @@ impl Engine {
 
     pub(crate) fn lease_ms(&self) -> u64 {
         longshore_model::span::ms(self.lease.length)
+    }
+
+    /// How long a handler may go on after its lease came in doubt: two thirds of what is left of the lease then, so
+    /// that it is over before anybody else may start the job.
+    pub(crate) fn lost_grace(&self) -> Duration {
+        self.lease.length.saturating_sub(self.lease.doubt) * 2 / 3
     }
 
     /// Free slots.

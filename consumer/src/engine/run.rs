@@ -32,6 +32,8 @@ pub(crate) enum Ended {
 pub(crate) struct Limits {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    /// How long it may go on when its lease is in doubt: others may start the job soon after.
+    pub(crate) lost_grace: Duration,
 }
 
 /// Runs the handler of an attempt.
@@ -70,7 +72,11 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
         now.get_or_insert_with(|| reason.clone());
         first
     });
-    clock.timeout(limits.grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
+    let grace = match reason {
+        Cancelled::LeaseLost(_) => limits.grace.min(limits.lost_grace),
+        _ => limits.grace,
+    };
+    clock.timeout(grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -1,22 +1,22 @@
 //! The table of attempts that this process runs: what beats renew, and what can be cancelled.
 
 use crate::ctx::Cancelled;
+use longshore_link::signal;
 use longshore_model::id::{Fence, JobId};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 /// Attempts from their claim to their commit.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
     attempts: Mutex<BTreeMap<JobId, Attempt>>,
-    count: watch::Sender<usize>,
+    count: signal::Sender<usize>,
 }
 
 #[derive(Debug)]
 struct Attempt {
     fence: Fence,
-    cancel: watch::Sender<Option<Cancelled>>,
+    cancel: signal::Sender<Option<Cancelled>>,
 }
 
 impl Running {
@@ -25,7 +25,7 @@ impl Running {
     }
 
     /// Enters an attempt. An older attempt of the same job in this process is cancelled: it is not current any more.
-    pub(crate) fn enter(&self, id: JobId, fence: Fence, cancel: watch::Sender<Option<Cancelled>>) {
+    pub(crate) fn enter(&self, id: JobId, fence: Fence, cancel: signal::Sender<Option<Cancelled>>) {
         let mut attempts = self.lock();
         if let Some(older) = attempts.insert(id, Attempt { fence, cancel }) {
             set(&older.cancel, Cancelled::LeaseLost("a newer attempt of the job was started".into()));
@@ -81,7 +81,7 @@ impl Running {
     }
 }
 
-fn set(cancel: &watch::Sender<Option<Cancelled>>, reason: Cancelled) {
+fn set(cancel: &signal::Sender<Option<Cancelled>>, reason: Cancelled) {
     cancel.send_if_modified(|now| {
         let first = now.is_none();
         if first {

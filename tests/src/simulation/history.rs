@@ -1,0 +1,101 @@
+//! What handlers did, and whether it was allowed.
+
+use longshore_consumer::Ctx;
+use longshore_link::world::Clock;
+use longshore_model::{JobId, Record};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Every run of every handler.
+#[derive(Debug, Clone)]
+pub struct History {
+    clock: Clock,
+    runs: Arc<Mutex<BTreeMap<JobId, Vec<Run>>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Run {
+    fence: u64,
+    begun: Duration,
+    begun_ms: u64,
+    ended: Option<Duration>,
+}
+
+impl History {
+    /// An empty history.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, runs: Arc::default() }
+    }
+
+    /// Runs that began.
+    #[must_use]
+    pub fn started(&self) -> usize {
+        self.runs.lock().unwrap().values().map(Vec::len).sum()
+    }
+
+    /// What is wrong with the runs of a job that ended.
+    #[must_use]
+    pub fn judge(&self, record: &Record) -> Vec<String> {
+        let runs = self.runs.lock().unwrap();
+        let mut wrong = Vec::new();
+        let Some(runs) = runs.get(&record.id) else {
+            if record.attempts > 0 && record.finished.is_some() && record.message.is_none() {
+                wrong.push(format!("job {}: {} attempts, yet no handler ran: {record:?}", record.id, record.attempts));
+            }
+            return wrong;
+        };
+        let mut runs = runs.clone();
+        runs.sort_by_key(|run| run.begun);
+        for pair in runs.windows(2) {
+            if pair[1].fence <= pair[0].fence {
+                wrong.push(format!("job {}: a later run has an older fence: {pair:?}", record.id));
+            }
+            if pair[0].ended.is_none_or(|ended| ended > pair[1].begun) {
+                wrong.push(format!("job {}: two runs at once: {pair:?}", record.id));
+            }
+        }
+        for run in &runs {
+            if record.finished.is_some_and(|finished| run.begun_ms > finished) {
+                wrong.push(format!("job {}: a run began after its end at {:?}: {run:?}", record.id, record.finished));
+            }
+        }
+        if runs.len() > record.attempts as usize {
+            wrong.push(format!("job {}: {} runs, only {} attempts counted", record.id, runs.len(), record.attempts));
+        }
+        wrong
+    }
+}
+
+/// One run, noted as ended when it is dropped: also by the death of its process.
+#[derive(Debug)]
+pub struct Ran {
+    history: History,
+    id: JobId,
+    place: usize,
+}
+
+impl Ran {
+    /// Notes that a handler begins.
+    #[must_use]
+    pub fn begin(history: &History, ctx: &Ctx) -> Self {
+        let run =
+            Run { fence: ctx.fence().0, begun: history.clock.boot(), begun_ms: history.clock.unix_ms(), ended: None };
+        let mut runs = history.runs.lock().unwrap();
+        let of_job = runs.entry(ctx.id()).or_default();
+        of_job.push(run);
+        Self { history: history.clone(), id: ctx.id(), place: of_job.len() - 1 }
+    }
+}
+
+impl Drop for Ran {
+    fn drop(&mut self) {
+        let now = self.history.clock.boot();
+        if let Ok(mut runs) = self.history.runs.lock()
+            && let Some(run) = runs.get_mut(&self.id).and_then(|runs| runs.get_mut(self.place))
+        {
+            run.ended = Some(now);
+        }
+    }
+}

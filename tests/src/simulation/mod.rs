@@ -1,0 +1,249 @@
+//! The whole system under one seed: real producer, real consumers, real duties, embedded broker and store.
+//!
+//! One thread, virtual time, seeded randomness: a run is a function of its seed. Every call to the
+//! broker or the store takes a random time ([`rough`]), so that calls interleave in ever new ways;
+//! meanwhile a seeded [`nemesis`] kills processes, cuts them off, ends sessions, takes the store or
+//! the broker away and loses answers. At the end every accepted job must have ended, exactly once,
+//! with no run after its end and no two runs at once ([`history`]), the store's indexes must agree with
+//! its records, and the broker must be empty.
+
+pub mod history;
+pub mod nemesis;
+pub mod rough;
+
+use history::{History, Ran};
+use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
+use longshore_link::embedded::Embedded;
+use longshore_link::{Link, World};
+use longshore_model::JobId;
+use longshore_model::settings::OnDoubt;
+use longshore_producer::{Producer, ProducerOptions};
+use rough::Roughness;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a run is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Jobs that are sent.
+    pub jobs: usize,
+    /// Consumer processes.
+    pub consumers: usize,
+    /// Faults that are injected.
+    pub faults: usize,
+    /// What handlers do when their instance cannot prove that it is alive. With `Continue` two runs at once are
+    /// allowed by the contract, and the judge must see them.
+    pub on_doubt: OnDoubt,
+}
+
+impl Plan {
+    /// The usual size for a seed.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        Self { seed, jobs: 60, consumers: 3, faults: 14, on_doubt: OnDoubt::Cancel }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Jobs accepted.
+    pub accepted: usize,
+    /// How they ended, by state.
+    pub ended: BTreeMap<&'static str, usize>,
+    /// Runs of handlers that began.
+    pub started: usize,
+    /// Faults, by kind.
+    pub faults: BTreeMap<&'static str, usize>,
+    /// Virtual seconds until everything had ended.
+    pub seconds: u64,
+}
+
+/// What is wrong, and the command that shows it again.
+#[derive(Debug)]
+pub struct Broken {
+    /// The seed.
+    pub seed: u64,
+    /// What was found.
+    pub what: Vec<String>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} breaks a promise:", self.seed)?;
+        for what in self.what.iter().take(20) {
+            writeln!(f, "  - {what}")?;
+        }
+        write!(f, "see it again: cargo run -p longshore-tests --bin simulate -- {}", self.seed)
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// [`Broken`] when a promise was broken.
+///
+/// # Panics
+/// When the runtime cannot be made.
+pub fn run(plan: Plan) -> Result<Summary, Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let result = runtime.block_on(simulate(plan));
+    drop(runtime);
+    result
+}
+
+/// How long nobody waits for anything to end: longer than every back-off and parking place together.
+const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
+
+async fn simulate(plan: Plan) -> Result<Summary, Broken> {
+    let world = World::simulated(plan.seed);
+    let backend = Embedded::new(&world);
+    let history = History::new(world.clock.clone());
+    let sending = tokio::task::LocalSet::new();
+    let fleet =
+        Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), on_doubt: plan.on_doubt };
+    let mut members = Vec::new();
+    for number in 0..plan.consumers {
+        members.push(fleet.spawn(number).await);
+    }
+    let producer_world = world.process();
+    let roughness = Roughness::default();
+    let link = rough::link(backend.link(producer_world), &roughness);
+    let producer = Producer::connect_with(link, ProducerOptions::default());
+
+    let accepted: Arc<std::sync::Mutex<Vec<JobId>>> = Arc::default();
+    let (ids, sender, clock, random) = (accepted.clone(), producer.clone(), world.clock.clone(), world.random.clone());
+    let sends = sending.run_until(async move {
+        for number in 0..plan.jobs {
+            clock.sleep(Duration::from_millis(random.below(1_500))).await;
+            let id = sender.new_id();
+            let payload = format!("{{\"number\":{number}}}");
+            let topic = if number % 3 == 0 { "sim/slow" } else { "sim/quick" };
+            loop {
+                let mut job =
+                    sender.raw(topic, &payload).id(id).retries(3).retry_delay(Duration::from_secs(random.below(40)));
+                if random.below(10) == 0 {
+                    job = job.after(Duration::from_secs(random.below(120)));
+                }
+                if job.send().await.is_ok() {
+                    break;
+                }
+                // Refused or unknown: the same id again, as an application would.
+                clock.sleep(Duration::from_millis(500)).await;
+            }
+            ids.lock().unwrap().push(id);
+        }
+    });
+    let torment = nemesis::torment(&fleet, &mut members, plan, &roughness);
+    let ((), faults) = Box::pin(futures_util::future::join(sends, torment)).await;
+
+    let accepted = accepted.lock().unwrap().clone();
+    let mut wrong = Vec::new();
+    let begun = world.clock.boot();
+    loop {
+        let records = backend.link(world.process()).store.records(accepted.clone()).await.unwrap_or_default();
+        let open: Vec<_> = records.iter().flatten().filter(|record| !record.state.is_terminal()).collect();
+        if records.len() == accepted.len() && open.is_empty() && backend.messages() == 0 {
+            break;
+        }
+        if world.clock.boot().saturating_sub(begun) > PATIENCE {
+            for record in open {
+                wrong.push(format!("job {} never ended: {record:?}", record.id));
+            }
+            if backend.messages() > 0 {
+                wrong.push(format!("{} messages are left in the broker", backend.messages()));
+            }
+            break;
+        }
+        world.clock.sleep(Duration::from_secs(5)).await;
+    }
+    let seconds = world.clock.boot().as_secs();
+    let records = backend.link(world.process()).store.records(accepted.clone()).await.unwrap_or_default();
+    let mut ended: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for (id, record) in accepted.iter().zip(&records) {
+        match record {
+            Some(record) => {
+                *ended.entry(record.state.as_str()).or_default() += 1;
+                wrong.extend(history.judge(record));
+            }
+            None => wrong.push(format!("job {id} was accepted and is gone")),
+        }
+    }
+    if let Err(disagreement) = backend.check() {
+        wrong.push(format!("the store disagrees with itself: {disagreement}"));
+    }
+    for member in members {
+        member.world.tasks.kill();
+    }
+    if wrong.is_empty() {
+        Ok(Summary { accepted: accepted.len(), ended, started: history.started(), faults, seconds })
+    } else {
+        Err(Broken { seed: plan.seed, what: wrong })
+    }
+}
+
+/// What all processes of a run share.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    world: World,
+    backend: Embedded,
+    history: History,
+    on_doubt: OnDoubt,
+}
+
+/// One consumer process.
+#[derive(Debug)]
+pub struct Member {
+    world: World,
+    roughness: Roughness,
+    number: usize,
+    running: Option<Running>,
+}
+
+impl Fleet {
+    /// Starts a consumer process.
+    async fn spawn(&self, number: usize) -> Member {
+        let world = self.world.process();
+        let roughness = Roughness::default();
+        let link: Link = rough::link(self.backend.link(world.clone()), &roughness);
+        let mut settings = Settings::default();
+        settings.instance.concurrency = 4;
+        settings.instance.name = Some(format!("sim-{number}"));
+        settings.instance.grace = Duration::from_secs(5);
+        settings.lease.on_doubt = self.on_doubt;
+        settings.on_unreachable = longshore_model::settings::OnUnreachable::Wait;
+        let (history, random) = (self.history.clone(), self.world.random.clone());
+        let handle = move |ctx: Ctx| {
+            let (history, random) = (history.clone(), random.clone());
+            async move { handler(&ctx, &history, &random).await }
+        };
+        let consumer = Consumer::new(settings).link(link).world(world.clone()).on("sim/*", handle);
+        let running = consumer.start().await.ok();
+        Member { world, roughness, number, running }
+    }
+}
+
+/// A handler of many moods: quick, slow (longer than a lease), failing, giving up, panicking, coming back later.
+async fn handler(ctx: &Ctx, history: &History, random: &longshore_link::world::Random) -> Outcome {
+    let _ran = Ran::begin(history, ctx);
+    let span = match ctx.topic().as_str() {
+        "sim/slow" => random.below(25_000),
+        _ => random.below(500),
+    };
+    ctx.progress(0, 1, "");
+    if let Err(cancelled) = ctx.sleep(Duration::from_millis(span)).await {
+        return Outcome::Cancelled(cancelled);
+    }
+    match random.below(40) {
+        0..4 => Outcome::retry("bad luck"),
+        4 => Outcome::fail("hopeless"),
+        5 => Outcome::snooze(Duration::from_secs(random.below(60)), "not now"),
+        #[expect(clippy::panic, reason = "a handler that panics is part of the story")]
+        6 => panic!("a seeded panic"),
+        _ => Outcome::result(ctx.attempt()),
+    }
+}
