@@ -1,9 +1,11 @@
 //! One connected set of borders: what producer and consumer are built on.
 
+use crate::amqp::Amqp;
 use crate::blobs::Blobs;
 use crate::broker::Broker;
 use crate::embedded::registry;
 use crate::error::{Fault, Service};
+use crate::redis::RedisStore;
 use crate::store::Store;
 use crate::world::World;
 use longshore_model::settings::Settings;
@@ -66,9 +68,12 @@ async fn blobs(settings: &Settings, world: &World, embedded: Option<&Blobs>) -> 
     Blobs::open(url, world).await
 }
 
-#[expect(clippy::unused_async, reason = "the services are connected here")]
-async fn services(_settings: &Settings, _world: World, _role: &str) -> Result<Link, Fault> {
-    Err(Fault::refused(Service::Broker, "this build knows the embedded backend only: use `embedded:` for both"))
+async fn services(settings: &Settings, world: World, role: &str) -> Result<Link, Fault> {
+    // The store first: it is what every call needs.
+    let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
+    let broker = Amqp::connect(&settings.broker, settings.namespace.clone(), world.clone(), role).await?;
+    let blobs = blobs(settings, &world, None).await?;
+    Ok(Link { world, store, broker, blobs })
 }
 
 fn kind<'a>(broker: &'a str, store: &'a str) -> Result<Kind<'a>, Fault> {
