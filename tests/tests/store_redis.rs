@@ -12,7 +12,6 @@ use longshore_model::snapshot::Progress;
 use longshore_model::topology::Card;
 use longshore_model::transition::{Answer, Verdict};
 use redis_server::{Server, claim, eventually, job, owner};
-use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LONG: u64 = 600_000;
@@ -160,10 +159,10 @@ async fn a_dead_server_is_no_and_a_frozen_one_is_unknown() {
     let mut server = Server::start().await;
     let store = server.store().await;
     let id = enqueue(&*store, job("a")).await;
-    server.signal(Signal::STOP);
+    server.freeze();
     let frozen = store.enqueue(vec![job("a")]).await.unwrap_err();
     assert!(frozen.is_unknown(), "{frozen}");
-    server.signal(Signal::CONT);
+    server.thaw();
     eventually("it answers again", async || store.ping().await.is_ok()).await;
     server.kill();
     eventually("the death is noticed", async || {

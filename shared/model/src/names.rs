@@ -245,6 +245,8 @@ pub mod shard_keys {
     /// hash: `run` the store's run id, `beat` the last renewal by anybody (ms), `gap_from` and `gap_to` the last
     /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged.
     pub const SHARD: &str = "shard";
+    /// zset: incarnations (`instance/incarnation`) that renewed in the last hour; the score is when, ms.
+    pub const RENEWED: &str = "renewed";
     /// zset: queued and scheduled jobs that must not start late; the score is their last moment, ms.
     pub const EXPIRY: &str = "exp";
     /// channel: ended jobs that one process waits for. `done:<watcher>`

@@ -5,7 +5,6 @@
     reason = "each test file uses a part of this; a failed set-up is a failed test"
 )]
 
-use ::redis::aio::MultiplexedConnection;
 use bytes::Bytes;
 use longshore_link::World;
 use longshore_link::store::{Claim, NewJob, Store};
@@ -16,65 +15,39 @@ use longshore_model::record::{Admission, Start};
 use longshore_model::secret::Secret;
 use longshore_model::settings::StoreSettings;
 use longshore_model::topic::Topic;
+use longshore_tests::services::Redis;
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A server that ends with the value.
-pub(crate) struct Server {
-    child: Option<Child>,
-    dir: tempfile::TempDir,
-    port: u16,
-}
+/// A server that ends with the value, and what tests do to it from outside.
+pub(crate) struct Server(Redis);
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { child: None, dir: tempfile::tempdir().unwrap(), port };
-        server.resume().await;
-        server
+        Self(Redis::start().await)
     }
 
     /// Starts it again on the same data, and waits until it answers.
     pub(crate) async fn resume(&mut self) {
-        let port = self.port.to_string();
-        let options = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"];
-        let command = Command::new("redis-server")
-            .args(options)
-            .current_dir(self.dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server should be installed");
-        self.child = Some(command);
-        eventually("the server answers", async || match self.client().await {
-            Ok(mut client) => ::redis::cmd("PING").query_async::<String>(&mut client).await.is_ok(),
-            Err(_) => false,
-        })
-        .await;
+        self.0.resume().await;
     }
 
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.0.kill();
     }
 
-    /// Suspends or continues it.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.as_ref().unwrap().id()).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+    pub(crate) fn freeze(&self) {
+        self.0.freeze();
     }
 
+    pub(crate) fn thaw(&self) {
+        self.0.thaw();
+    }
+
+    /// Its address with `user:password@`, or nothing, in front of the host.
     pub(crate) fn url(&self, credentials: &str) -> String {
-        format!("redis://{credentials}127.0.0.1:{}/", self.port)
-    }
-
-    /// A plain client.
-    pub(crate) async fn client(&self) -> ::redis::RedisResult<MultiplexedConnection> {
-        let config = ::redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
-        ::redis::Client::open(self.url(""))?.get_multiplexed_async_connection_with_config(&config).await
+        self.0.url().replace("redis://", &format!("redis://{credentials}"))
     }
 
     pub(crate) async fn store(&self) -> Arc<dyn Store> {
@@ -91,18 +64,12 @@ impl Server {
         for word in &words[1..] {
             cmd.arg(*word);
         }
-        cmd.query_async(&mut self.client().await.unwrap()).await.unwrap()
+        cmd.query_async(&mut self.0.connection().await).await.unwrap()
     }
 
     /// The key of the only shard with this suffix.
     pub(crate) fn key(suffix: &str) -> String {
         format!("{}{suffix}", StoreNames::new(Namespace::default()).shard(None))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -18,20 +18,17 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1_500);
 #[derive(Debug)]
 pub(super) struct RedisHeart {
     server: Server,
-    /// The last renewal that was answered, ms of the store's clock; 0 before the first. It proves to the store that
-    /// this incarnation lived before an outage.
-    renewed: u64,
 }
 
 impl RedisHeart {
     pub(super) fn new(server: Server) -> Self {
-        Self { server, renewed: 0 }
+        Self { server }
     }
 
     async fn renew_some(&self, renew: &Renew, running: &[(JobId, Fence)]) -> Result<Renewed, Fault> {
         let script = &self.server.scripts.renew;
         let mut cmd = self.server.call(script);
-        cmd.arg(self.renewed).arg(renew.beat_ms.saturating_mul(2)).arg(renew.lease_ms);
+        cmd.arg(renew.owner.to_string()).arg(renew.beat_ms.saturating_mul(2)).arg(renew.lease_ms);
         cmd.arg(running.len());
         for (id, fence) in running {
             cmd.arg(id.to_string()).arg(fence.0);
@@ -80,7 +77,6 @@ impl Heart for RedisHeart {
             all.lost.extend(part.lost);
             all.stop.extend(part.stop);
             (all.now, all.expired, all.amnesty) = (part.now, part.expired, part.amnesty);
-            self.renewed = part.now;
             if parts.len() == 0 {
                 return Ok(all);
             }

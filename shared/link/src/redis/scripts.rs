@@ -69,6 +69,7 @@ fn constants() -> String {
         ("counts", shard_keys::COUNTS),
         ("topics", shard_keys::TOPICS),
         ("shard", shard_keys::SHARD),
+        ("renewed", shard_keys::RENEWED),
         ("outcomes", shard_keys::OUTCOMES),
         ("members", meta_keys::MEMBERS),
         ("cards", meta_keys::CARDS),

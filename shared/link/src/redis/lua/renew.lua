@@ -1,11 +1,15 @@
 -- renew (T7): renews the leases of the attempts that hold their fence, notices outages of the store (see `amnesty`
 -- in common.lua), and tells how many leases of anybody have ended.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; the caller's last renewal, ms (0: none); two beats, ms; lease ms;
+-- ARGV  [1] nudge channel; who (instance/incarnation); two beats, ms; lease ms;
 --       count; per attempt: id, fence; at the end the run id of the server
 -- Answers {now, expired, amnesty, {{index of a lost attempt, from 0}...}, {{index, who asked to stop}...}}
-local mine, gap, lease_ms = number(), number(), number()
+local HOUR_MS = 3600000
+local owner, gap, lease_ms = arg(), number(), number()
+local mine = tonumber(call('ZSCORE', P .. K.renewed, owner) or nil) or 0
 local till = amnesty(P .. K.shard, ARGV[#ARGV], lease_ms, gap, mine)
+call('ZADD', P .. K.renewed, digits(now), owner)
+call('ZREMRANGEBYSCORE', P .. K.renewed, '-inf', digits(now - HOUR_MS))
 local lost, stop = {}, {}
 for i = 1, number() do
   local id, fence = arg(), number()
