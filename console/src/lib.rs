@@ -14,6 +14,7 @@ mod commands;
 pub mod demo;
 mod exit;
 mod failure;
+mod interrupt;
 mod logging;
 mod output;
 mod session;

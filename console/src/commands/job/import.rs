@@ -8,13 +8,14 @@ use super::lines::{Line, Lines};
 use super::spec::Spec;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{Answer, Progress, Screen, Tone};
 use crate::session::Session;
 use longshore_model::limits;
 use longshore_producer::{JobBuilder, JobId, Producer, SendError, Sent};
 use serde::Serialize;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use tokio::fs::File;
 use tokio::io::{AsyncBufRead, BufReader};
 
@@ -71,12 +72,12 @@ struct Import<'s> {
 
 impl Import<'_> {
     async fn all(&mut self, mut lines: Lines<Pin<Box<dyn AsyncBufRead>>>) -> Result<(), Failure> {
-        let mut interrupt = pin!(tokio::signal::ctrl_c());
+        let mut interrupt = Interrupt::listen().await;
         let (mut part, mut bytes) = (Vec::with_capacity(PART), 0);
         loop {
             let line = tokio::select! {
                 biased;
-                Ok(()) = &mut interrupt => {
+                () = interrupt.heard() => {
                     let sent = part.first().map_or(self.report.lines, |(line, _)| line - 1);
                     return Err(Failure::Interrupted(format!("interrupted: lines after line {sent} were not sent")));
                 }

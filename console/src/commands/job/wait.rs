@@ -3,6 +3,7 @@
 use crate::args;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{Detail, Progress};
 use crate::session::Session;
 use longshore_producer::{JobId, JobView, Producer, Report};
@@ -36,7 +37,7 @@ pub(super) async fn wait(
     timeout: Option<Duration>,
     output_dir: Option<&Path>,
 ) -> Result<Exit, Failure> {
-    let report = match until_end(session.out.progress(), producer, id, timeout).await {
+    let report = match until_end(session, producer, id, timeout).await {
         Ok(report) => report,
         Err(failure @ Failure::TimedOut(_)) => {
             if let Ok(Some(job)) = producer.show(id).await {
@@ -60,18 +61,21 @@ pub(super) async fn wait(
 
 /// Waits, with a bar where somebody looks. Ctrl-C ends the wait and leaves the job alone.
 async fn until_end(
-    bar: Progress,
+    session: &mut Session,
     producer: &Producer,
     id: JobId,
     timeout: Option<Duration>,
 ) -> Result<Report, Failure> {
+    // Listened to before anybody is told.
+    let mut interrupt = Interrupt::listen().await;
+    session.out.note(&format!("waiting for job {id}; Ctrl-C leaves it alone"));
+    let bar = session.out.progress();
     let outcome = producer.outcome(id);
     let outcome = match timeout {
         Some(timeout) => outcome.timeout(timeout),
         None => outcome,
     };
     let mut outcome = pin!(outcome.into_future());
-    let mut interrupt = pin!(tokio::signal::ctrl_c());
     let mut follow = bar.is_shown().then(|| producer.follow(id));
     loop {
         let change = async {
@@ -83,8 +87,7 @@ async fn until_end(
         tokio::select! {
             biased;
             ended = &mut outcome => return Ok(ended?),
-            // Where the signal cannot be heard, it ends the process as ever.
-            Ok(()) = &mut interrupt => {
+            () = interrupt.heard() => {
                 return Err(Failure::Interrupted(format!(
                     "not waiting any more; job {id} goes on: `longshore job wait {id}` waits for it again, `longshore \
                      job stop {id}` stops it"
