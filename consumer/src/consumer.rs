@@ -1,38 +1,37 @@
-//! A consumer: handlers, settings, and the life of an instance from start to clean drain.
+//! A consumer: its handlers and settings, and how an instance starts.
 //!
 //! [`Consumer`] collects; [`Consumer::start`] makes it live and answers a [`Running`], which drains,
 //! reports and stops it. [`Consumer::run`] does both and ends on SIGTERM or SIGINT.
 
+use crate::Ctx;
 use crate::duties;
-use crate::engine::{Engine, Phase, Status, Trust, beats, intake, lanes, running};
+use crate::engine::{Engine, Phase, Trust, beats, intake, lanes, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
-use crate::metrics::{Gauges, Metrics};
+use crate::instance::{RunError, Running, Signals};
+use crate::metrics::Metrics;
 use crate::outcome::IntoOutcome;
 use crate::registry::{DuplicateHandler, Registration, Registry};
-use crate::{Cancelled, Ctx};
+use futures_util::FutureExt;
 use longshore_link::signal;
 use longshore_link::store::Retention;
 use longshore_link::{Fault, Link, World};
 use longshore_model::Job;
 use longshore_model::id::{Incarnation, InstanceId, Owner};
-use longshore_model::queue::Queues;
-use longshore_model::settings::{OnUnreachable, Settings};
+use longshore_model::queue::{BadQueues, Queues};
+use longshore_model::settings::{Loaded, OnUnreachable, RetentionSettings, Settings};
+use longshore_model::span::ms;
 use longshore_model::topic::{BadTopic, TopicPattern};
 use longshore_model::topology::Allowed;
+use longshore_producer::SettingsError;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::Location;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
-
-/// How long history is kept unless the settings say otherwise.
-const RETENTION: Retention = Retention { succeeded_ms: 24 * 3_600_000, failed_ms: 7 * 24 * 3_600_000 };
-/// How long cancelled handlers have at the very end before their attempts are left to the rescuer.
-const LAST_GRACE: Duration = Duration::from_secs(15);
 
 /// Why a consumer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +42,9 @@ pub enum StartError {
     /// A topic or pattern breaks the grammar.
     #[error(transparent)]
     Topic(#[from] BadTopic),
-    /// The settings are wrong.
-    #[error("{0}")]
-    Settings(String),
+    /// The queues cannot be used.
+    #[error(transparent)]
+    Queues(#[from] BadQueues),
     /// The home cannot be used.
     #[error("the instance's home cannot be used: {0}; set LONGSHORE_HOME to a directory that this process may write")]
     Home(#[source] std::io::Error),
@@ -75,20 +74,42 @@ pub struct Consumer<S = ()> {
 }
 
 impl Consumer<()> {
-    /// A consumer with these settings.
+    /// A consumer with these settings and the main queue alone.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            settings,
             queues: Queues::default(),
-            allowed: Allowed::default(),
-            retention: RETENTION,
+            allowed: settings.instance.allowed.clone(),
+            retention: retention(&settings.retention),
+            settings,
             link: None,
             world: None,
             registry: Registry::default(),
             problem: None,
             state: (),
         }
+    }
+
+    /// A consumer with these settings and queues. `[[handlers]]` are not looked at: they are for the ready-made
+    /// program. What is wrong with the queues is told by [`Consumer::start`].
+    #[must_use]
+    pub fn from_loaded(loaded: Loaded) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut consumer = Self::new(loaded.settings);
+        match Queues::new(loaded.queues, cores) {
+            Ok(queues) => consumer.queues = queues,
+            Err(bad) => consumer.note(bad.into()),
+        }
+        consumer
+    }
+
+    /// A consumer with the settings of the file that `LONGSHORE_CONFIG` names (else `longshore.toml` in the working
+    /// directory, if there is one) and of the environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with everything that is wrong.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        longshore_producer::settings::load(None, &[]).map(Self::from_loaded)
     }
 
     /// Gives the handlers a state; call it before [`Consumer::handle`].
@@ -228,17 +249,25 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     /// running jobs finish within the grace, and gives back those that did not. A second signal ends the grace.
     ///
     /// # Errors
-    /// [`StartError`] when it cannot start.
-    pub async fn run(self) -> Result<(), StartError> {
-        let running = self.start().await?;
-        signalled().await;
-        tracing::info!("asked to stop: draining; a second signal ends the grace");
-        tokio::select! {
+    /// [`RunError`] when it cannot start, or cannot go on.
+    pub async fn run(self) -> Result<(), RunError> {
+        self.run_with(|_| {}).await
+    }
+
+    /// As [`Self::run`], and hands the live instance to `started`, for health endpoints and the like.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_with(self, started: impl FnOnce(&Arc<Running>)) -> Result<(), RunError> {
+        // Before anything else: a process that is the first of its container gets no signal that it has not asked for.
+        let mut signals = Signals::new()?;
+        let running = tokio::select! {
             biased;
-            () = signalled() => running.stop().await,
-            () = running.drain() => {}
-        }
-        Ok(())
+            () = signals.next() => return Ok(()),
+            running = self.start().boxed() => Arc::new(running?),
+        };
+        started(&running);
+        running.until_asked(&mut signals).await
     }
 
     /// Makes the instance live: home, connections, first beat, lanes, duties. With `on_unreachable = wait` it keeps
@@ -277,7 +306,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             phase: signal::Sender::new(Phase::Working),
             trust: signal::Sender::new(Trust::Doubt),
             coordinator: signal::Sender::new(false),
-            wanted: signal::Sender::new(BTreeSet::new()),
+            wanted: signal::Sender::new(None),
             consuming: signal::Sender::new(BTreeSet::new()),
             slot_freed: Notify::new(),
             beat_now: Notify::new(),
@@ -309,7 +338,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
         duties::start(&engine, self.retention);
         tracing::info!(instance = %engine.owner.instance, name = engine.name, slots = engine.slots, "consumer started");
-        Ok(Running { engine, grace: self.settings.instance.grace, _home: identity.home })
+        Ok(Running::new(engine, self.settings.instance.grace, identity.home))
     }
 }
 
@@ -345,7 +374,8 @@ impl Identity {
         let fresh = InstanceId(format!("{name}-{tail}"));
         let embedded = settings.store.url.reveal().starts_with("embedded:");
         let home_dir = match &settings.instance.home {
-            Some(dir) => Some(dir.clone()),
+            // Handlers get paths below it, and may run in another directory.
+            Some(dir) => Some(std::path::absolute(dir).map_err(StartError::Home)?),
             None if borrowed || embedded => None,
             None => Some(state_home(settings, &name)?),
         };
@@ -357,143 +387,30 @@ impl Identity {
         if let Some(notice) = &home.notice {
             tracing::warn!("{notice}");
         }
-        let work_dir = dir.join("work").join(&incarnation.0);
+        let work = dir.join("work");
+        if home.sole {
+            clear(&work);
+        }
+        let work_dir = work.join(&incarnation.0);
         Ok(Self { owner: Owner { instance: home.id.clone(), incarnation }, name, home: Some(home), work_dir })
     }
+}
+
+/// Removes what killed processes of the instance left behind.
+fn clear(work: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(work)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %work.display(), %error, "files of earlier processes could not be removed");
+    }
+}
+
+fn retention(settings: &RetentionSettings) -> Retention {
+    Retention { succeeded_ms: ms(settings.succeeded), failed_ms: ms(settings.failed) }
 }
 
 /// Where an instance without a named home keeps its id.
 fn state_home(settings: &Settings, name: &str) -> Result<PathBuf, StartError> {
     let state = longshore_producer::settings::state_directory().ok_or(StartError::NoHome)?;
     Ok(state.join("longshore").join(settings.namespace.as_str()).join(name))
-}
-
-/// Waits for SIGTERM or SIGINT.
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-}
-
-/// A live instance.
-#[derive(Debug)]
-pub struct Running {
-    engine: Arc<Engine>,
-    grace: Duration,
-    _home: Option<Home>,
-}
-
-impl Running {
-    /// Which start of which instance this is.
-    #[must_use]
-    pub fn owner(&self) -> &Owner {
-        &self.engine.owner
-    }
-
-    /// The handlers; changing them changes what the instance takes.
-    #[must_use]
-    pub fn registry(&self) -> Registry {
-        self.engine.registry.clone()
-    }
-
-    /// Where the instance stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status {
-            wanted: self.engine.wanted.borrow().clone(),
-            consuming: self.engine.consuming.borrow().clone(),
-            alive: *self.engine.trust.borrow() == Trust::Sure,
-            draining: self.engine.phase() != Phase::Working,
-            running: self.engine.running.len(),
-            coordinator: *self.engine.coordinator.borrow(),
-        }
-    }
-
-    /// Whether every topic that the instance advertises has a registered consumer, and beats are answered.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let status = self.status();
-        status.alive && !status.draining && status.wanted.is_subset(&status.consuming)
-    }
-
-    /// Waits until [`Self::is_ready`] with at least one lane consumed, or until the instance has stopped.
-    pub async fn ready(&self) {
-        let mut wanted = self.engine.wanted.subscribe();
-        let mut consuming = self.engine.consuming.subscribe();
-        let mut trust = self.engine.trust.subscribe();
-        loop {
-            if (self.is_ready() && !self.engine.wanted.borrow().is_empty()) || self.engine.is_stopped() {
-                return;
-            }
-            tokio::select! {
-                biased;
-                () = self.engine.until(Phase::Stopped) => return,
-                _ = wanted.changed() => {}
-                _ = consuming.changed() => {}
-                _ = trust.changed() => {}
-            }
-        }
-    }
-
-    /// Prometheus text of this instance's counters and gauges.
-    #[must_use]
-    pub fn metrics(&self) -> String {
-        let status = self.status();
-        self.engine.metrics.render(&Gauges {
-            running: status.running,
-            slots: self.engine.slots,
-            wanted: status.wanted.len(),
-            consuming: status.consuming.len(),
-            alive: status.alive,
-            coordinator: status.coordinator,
-            broker_connected: self.engine.link.broker.status().connected,
-        })
-    }
-
-    /// Takes nothing new, gives back what was not started, and lets running jobs finish within the grace; then as
-    /// [`Self::stop`].
-    pub async fn drain(&self) {
-        self.engine.phase.send_if_modified(|phase| {
-            let changes = *phase < Phase::Draining;
-            if changes {
-                *phase = Phase::Draining;
-            }
-            changes
-        });
-        // Others learn at once that this instance takes nothing.
-        self.engine.beat_now.notify_one();
-        let _ = self.engine.link.world.clock.timeout(self.grace, self.engine.running.idle()).await;
-        self.stop().await;
-    }
-
-    /// Cancels what still runs, gives it back uncharged, leaves the fleet and ends every task.
-    pub async fn stop(&self) {
-        let engine = &self.engine;
-        engine.phase.send_if_modified(|phase| {
-            let changes = *phase < Phase::Draining;
-            if changes {
-                *phase = Phase::Draining;
-            }
-            changes
-        });
-        engine.running.cancel_all(&Cancelled::Shutdown);
-        if engine.link.world.clock.timeout(LAST_GRACE, engine.running.idle()).await.is_none() {
-            let left = engine.running.len();
-            tracing::warn!(left, "handlers did not end; their jobs are taken back when their leases end");
-        }
-        engine.phase.send_replace(Phase::Stopped);
-        let _ = engine.link.world.clock.timeout(LAST_GRACE, engine.link.world.tasks.wait()).await;
-        if let Err(error) = tokio::fs::remove_dir_all(&engine.work_dir).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::debug!(%error, "the work directory could not be removed");
-        }
-        tracing::info!("stopped");
-    }
 }

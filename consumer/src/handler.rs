@@ -113,7 +113,7 @@ pub struct HandlerOptions {
     pub concurrency: Option<usize>,
     /// Longest run of one attempt.
     pub timeout: Option<Duration>,
-    /// How long a cancelled attempt may go on before it is dropped.
+    /// How long a cancelled attempt may go on before it is dropped; 10 s when not set.
     pub grace: Option<Duration>,
     /// Back-off between attempts.
     pub retry_delay: Option<Duration>,

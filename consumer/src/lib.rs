@@ -39,6 +39,7 @@ mod engine;
 pub mod follow_up;
 pub mod handler;
 pub mod home;
+pub mod instance;
 pub mod metrics;
 
 #[cfg(feature = "program")]
@@ -49,12 +50,14 @@ pub mod outcome;
 pub mod registry;
 pub mod testing;
 
-pub use consumer::{Consumer, Running, StartError};
+pub use consumer::{Consumer, StartError};
 pub use ctx::{Cancelled, Ctx, Deferred};
 pub use engine::Status;
 pub use follow_up::FollowUp;
 pub use handler::{FromCtx, FromRef, HandlerExt, HandlerOptions, State};
+pub use instance::{RunError, Running};
 pub use longshore_macros::Job;
-pub use longshore_model::settings::Settings;
+pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::{Job, JobId, JobOptions, Topic, TopicPattern};
+pub use longshore_producer::SettingsError;
 pub use outcome::{IntoOutcome, JobError, Json, Outcome};

@@ -4,6 +4,7 @@
 //! [`Registry::changes`]. The nearest pattern wins: exact, then `/*`, then the nearest enclosing
 //! `/**` (U02).
 
+use crate::engine::run::DEFAULT_GRACE;
 use crate::handler::{Erased, HandlerOptions};
 use longshore_link::signal;
 use longshore_model::topic::{Topic, TopicPattern};
@@ -11,6 +12,7 @@ use longshore_model::topology::Capability;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// One registered handler.
@@ -109,6 +111,12 @@ impl Registry {
             .filter(|handler| handler.pattern.matches(topic))
             .min_by_key(|handler| handler.pattern.distance(topic))
             .cloned()
+    }
+
+    /// The longest time that any of the handlers has to end when it is cancelled.
+    pub(crate) fn longest_grace(&self) -> Duration {
+        let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner);
+        handlers.iter().filter_map(|handler| handler.options.grace).fold(DEFAULT_GRACE, Duration::max)
     }
 
     /// What the instance can do, sorted by pattern (U04).

@@ -43,6 +43,11 @@ pub fn load(config: Option<&Path>, flags: &[(String, String)]) -> Result<Loaded,
     load_from(config, std::env::vars_os(), Path::new(""), flags)
 }
 
+/// The whole environment of this process, for processes that it starts. It may hold secrets.
+pub fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
 /// Where programs keep what must outlive them: `$XDG_STATE_HOME`, else `$HOME/.local/state`; `None` when neither is
 /// set, so that a home has to be named.
 #[must_use]

@@ -243,7 +243,11 @@ fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
 impl Attempt {
     async fn run(self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
         let engine = Arc::clone(&self.engine);
-        let timeout = envelope.timeout_ms.map(Duration::from_millis).or(self.registration.options.timeout);
+        let timeout = envelope
+            .timeout_ms
+            .map(Duration::from_millis)
+            .or(self.registration.options.timeout)
+            .or_else(|| engine.queues.resolve(&envelope.topic).config.timeout);
         let job_delay = envelope.retry_delay_ms.map(Duration::from_millis);
         let trace = envelope.trace.clone();
         let files = envelope.files.clone();

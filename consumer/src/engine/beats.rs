@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 /// Beats until the instance has stopped, then leaves the fleet. `first` is told about the first beat.
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
+    let _watched = Watched(Arc::clone(&engine));
     let mut state = Beating { heart: None, proven: None, topics: None, view: None, started: 0, first: Some(first) };
     loop {
         let begun = clock.boot();
@@ -39,6 +40,21 @@ pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
         && let Some(Err(fault)) = clock.timeout(engine.lease.beat, heart.leave(&engine.owner)).await
     {
         tracing::warn!(%fault, "the instance could not say that it leaves; it will be missed after its lease");
+    }
+}
+
+/// Tells the engine when beating ends, also by a panic: an instance that goes on without beats would run jobs that others
+/// take over.
+struct Watched(Arc<Engine>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let Self(engine) = self;
+        if !engine.is_stopped() && *engine.trust.borrow() != Trust::Superseded {
+            tracing::error!("the instance's beats have ended; stopping");
+            engine.trust.send_replace(Trust::Lifeless);
+            engine.running.cancel_all(&Cancelled::LeaseLost("the instance's beats have ended".into()));
+        }
     }
 }
 
@@ -125,7 +141,7 @@ impl Beating {
 
     /// Compares what is proven with what is needed.
     fn judge(&self, engine: &Engine, now: Duration) -> Trust {
-        let before = engine.trust.borrow().clone();
+        let before = *engine.trust.borrow();
         if before == Trust::Superseded {
             return before;
         }
@@ -141,7 +157,7 @@ impl Beating {
             } else {
                 tracing::info!("beats are answered again");
             }
-            engine.trust.send_replace(trust.clone());
+            engine.trust.send_replace(trust);
         }
         trust
     }

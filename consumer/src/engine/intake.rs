@@ -145,12 +145,12 @@ impl Session {
                 Woken::Lanes => self.adjust_lanes().await,
                 Woken::Slot => self.wake_resting().await,
                 Woken::Trust => {
-                    let trust = trust.borrow_and_update().clone();
+                    let trust = *trust.borrow_and_update();
                     self.doubt = (trust != Trust::Sure).then(|| self.now());
-                    if trust == Trust::Superseded {
+                    if matches!(trust, Trust::Superseded | Trust::Lifeless) {
                         self.give_all_back().await;
                         self.consumption.close().await;
-                        return "another incarnation took this instance's place".into();
+                        return "the instance is not part of the fleet any more".into();
                     }
                 }
                 Woken::Phase => {
@@ -240,7 +240,7 @@ impl Session {
 
     async fn adjust_lanes(&mut self) {
         self.retry_lanes = false;
-        let wanted = self.engine.wanted.borrow().clone();
+        let wanted = self.engine.wanted.borrow().clone().unwrap_or_default();
         let unwanted: Vec<Topic> = self.registered.difference(&wanted).cloned().collect();
         for lane in unwanted {
             self.give_lane_back(&lane).await;

@@ -26,7 +26,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         tokio::select! {
             biased;
             () = engine.until(Phase::Draining) => {
-                engine.wanted.send_replace(BTreeSet::new());
+                engine.wanted.send_replace(Some(BTreeSet::new()));
                 return;
             }
             _ = registry.changed() => {}
@@ -52,6 +52,7 @@ async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
         .filter(|topic| engine.allowed.admits(topic) && engine.registry.choose(topic).is_some())
         .collect();
     engine.wanted.send_if_modified(|now| {
+        let wanted = Some(wanted);
         let changed = *now != wanted;
         if changed {
             *now = wanted;

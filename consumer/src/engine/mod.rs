@@ -48,7 +48,7 @@ pub(crate) enum Phase {
 }
 
 /// Whether the instance can prove that it is alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
     /// Its leases are renewed.
     Sure,
@@ -56,6 +56,8 @@ pub(crate) enum Trust {
     Doubt,
     /// Another incarnation took its place.
     Superseded,
+    /// The thread that beats has ended though the instance has not: nothing renews its leases any more.
+    Lifeless,
 }
 
 /// What the parts of the engine share.
@@ -81,7 +83,8 @@ pub(crate) struct Engine {
     pub(crate) phase: signal::Sender<Phase>,
     pub(crate) trust: signal::Sender<Trust>,
     pub(crate) coordinator: signal::Sender<bool>,
-    pub(crate) wanted: signal::Sender<BTreeSet<Topic>>,
+    /// `None` until the known topics were read for the first time.
+    pub(crate) wanted: signal::Sender<Option<BTreeSet<Topic>>>,
     pub(crate) consuming: signal::Sender<BTreeSet<Topic>>,
     // Nudges: losing one costs a beat.
     pub(crate) slot_freed: Notify,

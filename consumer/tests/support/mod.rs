@@ -1,5 +1,6 @@
 //! What the tests of exec handlers share: shell scripts as handlers, and waiting for processes to end.
 
+#![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up fails")]
 
 use std::{
@@ -156,6 +157,17 @@ pub(crate) async fn wait_for(what: &str, within: Duration, mut condition: impl F
         assert!(start.elapsed() < within, "waited {within:?} for {what}");
         looks.tick().await;
     }
+}
+
+/// As [`wait_for`], for a condition that has to be asked for.
+pub(crate) async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        let mut looks = tokio::time::interval(LOOK_AGAIN);
+        while !condition().await {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asking).await.expect("the condition comes true");
 }
 
 /// The open descriptors of this process.

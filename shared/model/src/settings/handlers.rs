@@ -2,7 +2,6 @@
 
 use super::table::{Field, Reader};
 use super::urls;
-use crate::limits;
 use crate::secret::Secret;
 use crate::topic::TopicPattern;
 use std::collections::BTreeMap;
@@ -19,11 +18,7 @@ pub const HANDLER_FIELDS: &[Field] = &[
     ("http", "URL to which the payload is posted; the body of a 2xx answer is the result"),
     ("concurrency", "jobs that it runs at once; default the instance's"),
     ("timeout", "longest run of one attempt, unless the job says otherwise; default the queue's"),
-    ("grace", "time between asking a run to stop and ending it; default the instance's"),
-    (
-        "retries",
-        "failures allowed before the last one, unless the job says otherwise; -1 without end; default the queue's",
-    ),
+    ("grace", "time between asking a run to stop and ending it; default 10s"),
     ("env", "{ NAME = \"value\" }: environment of the program, besides the job's own variables"),
 ];
 
@@ -38,10 +33,8 @@ pub struct HandlerConfig {
     pub concurrency: Option<usize>,
     /// Longest run of one attempt; `None`: the queue's.
     pub timeout: Option<Duration>,
-    /// Time between asking a run to stop and ending it; `None`: the instance's.
+    /// Time between asking a run to stop and ending it; `None`: 10 s.
     pub grace: Option<Duration>,
-    /// Failures allowed before the last one; -1 without end; `None`: the queue's.
-    pub retries: Option<i32>,
     /// Environment of the program.
     pub env: BTreeMap<String, String>,
 }
@@ -57,14 +50,13 @@ pub enum Run {
 
 impl fmt::Debug for HandlerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { topic, run, concurrency, timeout, grace, retries, env } = self;
+        let Self { topic, run, concurrency, timeout, grace, env } = self;
         f.debug_struct("HandlerConfig")
             .field("topic", topic)
             .field("run", run)
             .field("concurrency", concurrency)
             .field("timeout", timeout)
             .field("grace", grace)
-            .field("retries", retries)
             .field("env", &env.keys().collect::<Vec<_>>())
             .finish()
     }
@@ -83,7 +75,6 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> Option<HandlerConfig> {
         reader.wrong("timeout", "0 would never let a job run; leave it out for no limit");
     }
     let concurrency = reader.whole("concurrency", 1..=100_000);
-    let retries = reader.whole("retries", -1..=i64::from(limits::RETRIES));
     let grace = reader.span("grace");
     let env = reader.map("env");
     for name in env.keys() {
@@ -102,7 +93,6 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> Option<HandlerConfig> {
         concurrency: concurrency.and_then(|number| usize::try_from(number).ok()),
         timeout,
         grace,
-        retries: retries.and_then(|number| i32::try_from(number).ok()),
         env,
     })
 }

@@ -354,7 +354,6 @@ exec = ["convert", "-"]
 concurrency = 2
 timeout = "2m"
 grace = "5s"
-retries = 0
 env = { LANG = "C" }
 [[handlers]]
 topic = "**"
@@ -362,7 +361,7 @@ http = "http://localhost:8080/run"
 "#;
     let handlers = file(text).unwrap().handlers;
     assert_eq!(handlers[0].run, Run::Exec(vec!["convert".into(), "-".into()]));
-    assert_eq!((handlers[0].concurrency, handlers[0].retries), (Some(2), Some(0)));
+    assert_eq!(handlers[0].concurrency, Some(2));
     assert_eq!(
         (handlers[0].timeout, handlers[0].grace),
         (Some(Duration::from_secs(120)), Some(Duration::from_secs(5)))
@@ -382,7 +381,7 @@ http = "http://h"
 topic = "*"
 exec = ["x", 1]
 concurrency = 0
-retries = 1.5
+retries = 1
 env = { "A=B" = "x", LONGSHORE_JOB_ID = "y" }
 [[handlers]]
 topic = "a"
@@ -409,7 +408,7 @@ topic = "d"
             "longshore.toml:6: handlers[2].topic: illegal topic pattern `*`",
             "longshore.toml:7: handlers[2].exec: write texts in quotes; this is of the kind integer",
             "longshore.toml:8: handlers[2].concurrency: it must be 1 to 100000",
-            "longshore.toml:9: handlers[2].retries: write a whole number; this is of the kind float",
+            "longshore.toml:9: handlers[2].retries: there is no such field",
             "longshore.toml:10: handlers[2].env: `A=B` is not a name",
             "longshore.toml:10: handlers[2].env: `LONGSHORE_JOB_ID` starts with LONGSHORE_",
             "longshore.toml:13: handlers[3].http: it is not an address; write http:// or https://",
