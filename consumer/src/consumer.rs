@@ -287,7 +287,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         let identity = Identity::establish(&self.settings, &world, self.link.is_some())?;
         let link = match self.link {
             Some(link) => Link { world: world.clone(), ..link },
-            None => connect(&self.settings, &world).await?,
+            // The connections keep tasks of their own for as long as they live; the instance waits for its own only.
+            None => Link { world: world.clone(), ..connect(&self.settings, &world.process()).await? },
         };
         let engine = Arc::new(Engine {
             owner: identity.owner.clone(),
