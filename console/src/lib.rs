@@ -8,6 +8,8 @@
 //! each), `output` (the only place that prints).
 
 mod args;
+#[doc(hidden)]
+pub mod bench;
 mod cli;
 mod commands;
 #[doc(hidden)]

@@ -8,7 +8,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logging;
 use crate::output::Output;
-use longshore_producer::{Loaded, Producer, ProducerOptions, World, connect_link, settings};
+use longshore_model::secret::Secret;
+use longshore_producer::{Loaded, Producer, ProducerOptions, Settings, World, connect_link, settings};
 
 /// Where a session's producer comes from.
 #[derive(Debug)]
@@ -35,6 +36,20 @@ impl Session {
     /// The settings: defaults, file, environment, and the flags of this command line.
     pub(crate) fn settings(&self) -> Result<Loaded, Failure> {
         Ok(settings::load(self.global.config.as_deref(), &self.global.settings())?)
+    }
+
+    /// The settings for a command that brings its own instances: where nothing names a broker or a store, a backend in
+    /// this process that nobody else has.
+    pub(crate) fn settings_or_embedded(&self, name: &str, world: &World) -> Result<Settings, Failure> {
+        let loaded = self.settings()?;
+        logging::start(&loaded);
+        let named = ["broker.url", "store.url"].iter().any(|key| loaded.origins.contains_key(key));
+        let mut settings = loaded.settings;
+        if !named {
+            let url = Secret::new(format!("embedded:{name}-{:016x}", world.random.next()));
+            (settings.broker.url, settings.store.url) = (url.clone(), url);
+        }
+        Ok(settings)
     }
 
     /// The producer, connected when it is first asked for.

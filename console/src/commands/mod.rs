@@ -1,6 +1,8 @@
 //! The commands, one file each: its arguments, what it does, what it answers.
 
+mod bench;
 mod config;
+mod demo;
 mod job;
 mod topology;
 
@@ -18,6 +20,8 @@ pub(crate) enum Command {
     Topology(topology::Args),
     /// Every setting with its value and where it was set; secrets are hidden.
     Config,
+    Demo(demo::Args),
+    Bench(bench::Args),
 }
 
 pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
@@ -25,5 +29,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Job(command) => job::run(command, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Config => config::run(session),
+        Command::Demo(args) => demo::run(args, session).await,
+        Command::Bench(args) => bench::run(args, session).await,
     }
 }

@@ -1,0 +1,82 @@
+//! What the handlers of one measurement count: how many jobs ran, since when, how late, and which was the last.
+
+use super::BenchError;
+use super::load::{Noop, RunClock};
+use hdrhistogram::Histogram;
+use longshore_consumer::Ctx;
+use longshore_producer::{JobId, World};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Longest time without any job.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Counts the jobs of one measurement.
+pub(super) struct Tally {
+    clock: RunClock,
+    expected: usize,
+    handled: AtomicUsize,
+    /// When the first was begun, microseconds of the run.
+    first_us: AtomicU64,
+    /// From sending to start, microseconds.
+    latency: Mutex<Histogram<u64>>,
+    last: watch::Sender<Option<JobId>>,
+}
+
+impl Tally {
+    pub(super) fn new(clock: RunClock, expected: usize) -> Result<Self, BenchError> {
+        Ok(Self {
+            clock,
+            expected,
+            handled: AtomicUsize::new(0),
+            first_us: AtomicU64::new(u64::MAX),
+            latency: Mutex::new(Histogram::new(3)?),
+            last: watch::Sender::new(None),
+        })
+    }
+
+    /// The whole of what a handler does. Jobs that another run has left count for nothing.
+    pub(super) fn handle(&self, ctx: &Ctx) {
+        let now = self.clock.now_us();
+        let Ok(job) = serde_json::from_str::<Noop<'_>>(ctx.payload()) else { return };
+        if job.run != self.clock.run {
+            return;
+        }
+        self.first_us.fetch_min(now, Ordering::Relaxed);
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(now.saturating_sub(job.sent_us));
+        if self.handled.fetch_add(1, Ordering::Relaxed) + 1 == self.expected {
+            self.last.send_replace(Some(ctx.id()));
+        }
+    }
+
+    /// Waits until all were handled; answers the last one.
+    pub(super) async fn all(&self, world: &World) -> Result<JobId, BenchError> {
+        let mut last = self.last.subscribe();
+        let mut handled = 0;
+        loop {
+            let all = world.clock.timeout(STALL, last.wait_for(Option::is_some)).await;
+            if let Some(Ok(id)) = all
+                && let Some(id) = *id
+            {
+                return Ok(id);
+            }
+            let before = std::mem::replace(&mut handled, self.handled.load(Ordering::Relaxed));
+            if before == handled {
+                return Err(BenchError::Stalled { handled, expected: self.expected, after: STALL });
+            }
+        }
+    }
+
+    /// Time since the first was begun.
+    pub(super) fn since_first(&self) -> Duration {
+        Duration::from_micros(self.clock.now_us().saturating_sub(self.first_us.load(Ordering::Relaxed)))
+    }
+
+    /// p50 and p99 from sending to start, milliseconds.
+    pub(super) fn latency_ms(&self) -> [f64; 2] {
+        let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        [0.5, 0.99].map(|quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0)
+    }
+}
