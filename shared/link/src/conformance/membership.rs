@@ -6,6 +6,9 @@ use longshore_model::id::Owner;
 use longshore_model::topic::TopicPattern;
 use longshore_model::topology::{Capability, Card, View};
 
+/// A lease that ends while a case runs, ms.
+const SHORT: u64 = 300;
+
 pub(super) fn card(owner: Owner) -> Card {
     Card {
         name: format!("host of {}", owner.instance),
@@ -118,6 +121,32 @@ pub async fn a_dead_member_is_dropped_by_the_next_beat(bench: &Bench) {
     let view = view(bench).await;
     assert_eq!((members(&view), view.number), (vec![alive], beaten.view));
     assert_eq!(beaten.view, 3);
+}
+
+/// All leases of two members end while nobody beats.
+async fn silence(bench: &Bench) -> (Owner, Owner) {
+    let (one, two) = (owner("one", 1), owner("two", 1));
+    beat_for(bench, &one, SHORT).await;
+    beat_for(bench, &two, SHORT).await;
+    bench.sleep(SHORT + 50).await;
+    (one, two)
+}
+
+pub async fn after_a_silence_nobody_is_dropped_until_all_could_beat(bench: &Bench) {
+    let (one, two) = silence(bench).await;
+    let back = beat_for(bench, &two, SHORT).await;
+    assert_eq!((back.view, back.coordinator), (2, false), "it was the store, or the network, that was away");
+    assert_eq!(members(&view(bench).await), [one, two.clone()]);
+    let last = async || beat_for(bench, &two, SHORT).await.coordinator;
+    bench.eventually("the dead one is dropped in the end", last).await;
+    assert_eq!(members(&view(bench).await), [two]);
+}
+
+pub async fn a_newcomer_after_a_silence_drops_the_dead(bench: &Bench) {
+    silence(bench).await;
+    let new = owner("three", 1);
+    assert!(beat_for(bench, &new, SHORT).await.coordinator);
+    assert_eq!(members(&view(bench).await), [new]);
 }
 
 pub async fn v12_a_newer_incarnation_takes_the_place_of_the_older(bench: &Bench) {

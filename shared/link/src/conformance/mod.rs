@@ -5,8 +5,9 @@
 //! pass quickly is set to a few milliseconds, and what is awaited has a deadline. A case panics when
 //! a promise is broken; that is why this module exists only for tests.
 //!
-//! [`crate::conformance!`] makes one `#[test]` of each case. [`sequences`] are random operations on
-//! the store, each compared with the model's transition function.
+//! [`crate::conformance_store!`], [`crate::conformance_broker!`] and [`crate::conformance_blobs!`] make
+//! one `#[test]` of each case. [`sequences`] are random operations on the store, each compared with the
+//! model's transition function.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a broken promise is a panic")]
 #![allow(missing_docs, reason = "the name of a case is its sentence")]
@@ -38,17 +39,20 @@ use std::pin::Pin;
 /// A case, started.
 pub type Running<'b> = Pin<Box<dyn Future<Output = ()> + 'b>>;
 
-/// Makes one `#[test]` of each case, in a module for each subject. The argument is the full path of a function
-/// `fn(impl for<'b> FnOnce(&'b Bench) -> Running<'b>)` that makes a bench and runs the case on it.
+/// Makes one `#[test]` of each case: [`conformance_store!`](crate::conformance_store),
+/// [`conformance_broker!`](crate::conformance_broker) and [`conformance_blobs!`](crate::conformance_blobs).
 #[macro_export]
 macro_rules! conformance {
     ($run:path) => {
         $crate::conformance_store!($run);
         $crate::conformance_broker!($run);
+        $crate::conformance_blobs!($run);
     };
 }
 
-/// The cases of the store and the blobs alone; see [`crate::conformance!`].
+/// Makes one `#[test]` of each case about the store, in a module for each subject. The argument is the full path of a
+/// function `fn(impl for<'b> FnOnce(&'b Bench) -> Running<'b>)` that makes a bench and runs the case on it. These cases
+/// need no broker.
 #[macro_export]
 macro_rules! conformance_store {
     ($run:path) => {
@@ -109,6 +113,7 @@ macro_rules! conformance_store {
                 t16_a_renewal_tells_what_to_stop
                 t7_a_renewal_tells_of_expired_leases
                 a_survivor_of_a_silence_brings_an_amnesty
+                a_newcomer_does_not_hide_a_silence_from_a_survivor
                 a_newcomer_after_a_silence_brings_none
             }
             rescue {
@@ -174,26 +179,18 @@ macro_rules! conformance_store {
                 v08_the_coordinator_stays_while_it_is_in
                 a_leave_hands_over_at_once
                 a_dead_member_is_dropped_by_the_next_beat
+                after_a_silence_nobody_is_dropped_until_all_could_beat
+                a_newcomer_after_a_silence_drops_the_dead
                 v12_a_newer_incarnation_takes_the_place_of_the_older
                 an_older_incarnation_cannot_leave_for_the_newer
                 v05_a_card_is_shown_as_it_was_said_last
                 a_new_topic_changes_the_version_of_topics
             }
-            blobs {
-                o03_bytes_come_back
-                o03_a_large_file_comes_back
-                the_same_content_is_the_same_blob
-                what_is_missing_may_come_later
-                a_wrong_size_is_refused
-                wrong_inline_content_is_refused
-                a_dangerous_name_is_refused
-                both_processes_see_the_same_place
-            }
         }
     };
 }
 
-/// The cases of the broker alone; see [`crate::conformance!`].
+/// Makes one `#[test]` of each case about the broker; see [`conformance_store!`]. These cases need no store.
 #[macro_export]
 macro_rules! conformance_broker {
     ($run:path) => {
@@ -227,7 +224,26 @@ macro_rules! conformance_broker {
     };
 }
 
-/// See [`conformance!`].
+/// Makes one `#[test]` of each case about payload files; see [`conformance_store!`].
+#[macro_export]
+macro_rules! conformance_blobs {
+    ($run:path) => {
+        $crate::conformance_modules! { $run,
+            blobs {
+                o03_bytes_come_back
+                o03_a_large_file_comes_back
+                the_same_content_is_the_same_blob
+                what_is_missing_may_come_later
+                a_wrong_size_is_refused
+                wrong_inline_content_is_refused
+                a_dangerous_name_is_refused
+                both_processes_see_the_same_place
+            }
+        }
+    };
+}
+
+/// See [`conformance_store!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_modules {

@@ -23,7 +23,10 @@ pub async fn declaring_twice_is_declaring_once(bench: &Bench) {
 }
 
 pub async fn what_has_no_lane_is_unrouted_and_returns_with_its_lane(bench: &Bench) {
-    bench.a.broker.declare(&[topic("here")]).await.unwrap();
+    for lane in [topic("gone"), topic("never")] {
+        bench.a.broker.declare(std::slice::from_ref(&lane)).await.unwrap();
+        bench.hooks.delete_lane(&lane).await;
+    }
     bench.publish(&Target::Lane(topic("gone")), &["a", "b"]).await;
     bench.publish(&Target::Lane(topic("never")), &["c"]).await;
     let unrouted = async || bench.hooks.letters(Letters::Unrouted).await;

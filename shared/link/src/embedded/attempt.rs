@@ -71,19 +71,29 @@ impl Core {
 
     pub(super) fn renew(&mut self, renew: &Renew) -> Renewed {
         let now = self.now();
-        self.leases.renewed(&renew.owner, now, renew.beat_ms, renew.lease_ms);
-        let mut renewed = Renewed { now, amnesty: self.leases.amnesty(now), ..Renewed::default() };
+        let mine = self.note_renewal(renew, now);
+        let amnesty = self.leases.beat(now, renew.lease_ms, 2 * renew.beat_ms, mine);
+        let mut renewed = Renewed { now, amnesty, ..Renewed::default() };
         for (id, fence) in &renew.running {
             match self.apply(id, &Event::Renew { fence: *fence, lease_ms: renew.lease_ms }) {
                 Some(Answer::Renewed { cancel }) => renewed.stop.extend(cancel.map(|by| (*id, by))),
                 _ => renewed.lost.push((*id, *fence)),
             }
         }
-        if self.leases.may_rescue(now) {
+        if self.leases.is_over(now) {
             let expired = self.table.state(State::Active).take_while(|(lease, _)| *lease <= now).count();
             renewed.expired = u64::try_from(expired).unwrap_or(u64::MAX);
         }
         renewed
+    }
+
+    /// Remembers who renewed, by instance, and answers when the same incarnation did so before, ms; 0: never.
+    fn note_renewal(&mut self, renew: &Renew, now: u64) -> u64 {
+        let Owner { instance, incarnation } = renew.owner.clone();
+        match self.renewals.insert(instance, (incarnation, now)) {
+            Some((before, at)) if before == renew.owner.incarnation => at,
+            _ => 0,
+        }
     }
 
     fn fence(&self, id: &JobId) -> Option<Fence> {

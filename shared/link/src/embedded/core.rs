@@ -5,10 +5,10 @@
 //! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
 
 use super::fleet::Fleet;
-use super::leases::Leases;
+use super::outage::Outage;
 use super::table::Table;
 use crate::store::Nudge;
-use longshore_model::id::JobId;
+use longshore_model::id::{Incarnation, InstanceId, JobId};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
 use std::collections::BTreeMap;
@@ -22,7 +22,10 @@ const NUDGES: usize = 1_024;
 pub(super) struct Core {
     pub(super) table: Table,
     pub(super) fleet: Fleet,
-    pub(super) leases: Leases,
+    /// When the leases of jobs may be taken back.
+    pub(super) leases: Outage,
+    /// The last renewal of each instance: by which incarnation, and when, ms.
+    pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Known topics, and when each was first seen, ms.
     pub(super) topics: BTreeMap<Topic, u64>,
     /// Changes whenever a topic becomes known; survives a wipe.
@@ -89,8 +92,9 @@ impl Core {
     pub(super) fn wipe(&mut self) {
         self.table = Table::default();
         self.fleet = Fleet::default();
-        self.leases = Leases::default();
-        self.leases.restart();
+        self.leases = Outage::default();
+        self.renewals.clear();
+        self.declare_restart();
         self.topics.clear();
         self.topics_version += 1;
         self.tell(Nudge::Missed);
@@ -98,8 +102,13 @@ impl Core {
 
     /// Keeps everything, but nobody can know who beat meanwhile.
     pub(super) fn restart(&mut self) {
-        self.leases.restart();
+        self.declare_restart();
         self.tell(Nudge::Missed);
+    }
+
+    const fn declare_restart(&mut self) {
+        self.leases.restart();
+        self.fleet.outage.restart();
     }
 
     /// Nobody needs to listen: a send without receivers is not an error.

@@ -16,7 +16,7 @@ impl Core {
     pub(super) fn rescue(&mut self, limit: usize) -> Moved {
         let now = self.now();
         let mut moved = Moved { now, ..Moved::default() };
-        if !self.leases.may_rescue(now) {
+        if !self.leases.is_over(now) {
             return moved;
         }
         for id in self.table.ready(State::Active, now, limit) {

@@ -1,9 +1,10 @@
 //! The membership of the embedded store: who is in, in which order, and who coordinates.
 //!
 //! The same rules as the beat script of the Redis store: a beat refreshes its own member first, then
-//! drops those whose lease ended; the view gets the next number when the set or the coordinator
+//! drops those whose lease ended, unless it was the store that was away; the view gets the next number when the set or the coordinator
 //! changed, the term grows when another incarnation coordinates.
 
+use super::outage::Outage;
 use crate::store::Beat;
 use longshore_model::id::Owner;
 use longshore_model::topology::{Card, View};
@@ -24,6 +25,8 @@ pub(super) struct Fleet {
     number: u64,
     term: u64,
     coordinator: Option<Owner>,
+    /// When members may be dropped.
+    pub(super) outage: Outage,
 }
 
 /// Whether a beat counted.
@@ -43,6 +46,10 @@ impl Fleet {
         if self.members.iter().any(|member| member.until > now && newer(member)) {
             return Standing::Superseded;
         }
+        let before = self.members.iter().find(|member| member.card.owner == *owner);
+        let mine = before.map_or(0, |member| member.until.saturating_sub(beat.lease_ms));
+        // Half a lease is longer than two beats of every sensible setting.
+        self.outage.beat(now, beat.lease_ms, beat.lease_ms / 2, mine);
         let until = now + beat.lease_ms;
         let mut card = beat.card.clone();
         if let Some(member) = self.members.iter_mut().find(|member| member.card.owner == *owner) {
@@ -63,9 +70,11 @@ impl Fleet {
         self.members.retain(|member| member.card.owner != *owner);
     }
 
-    /// Drops those whose lease ended and establishes the next view where that is due. Answers whether it was.
+    /// Drops those whose lease ended, except during an amnesty, and establishes the next view where that is due. Answers whether it was.
     pub(super) fn settle(&mut self, now: u64) -> bool {
-        self.members.retain(|member| member.until > now);
+        if self.outage.is_over(now) {
+            self.members.retain(|member| member.until > now);
+        }
         let owners: Vec<Owner> = self.members.iter().map(|member| member.card.owner.clone()).collect();
         if owners == self.established {
             return false;

@@ -17,7 +17,7 @@ mod core;
 mod duty;
 mod find;
 mod fleet;
-mod leases;
+mod outage;
 pub(crate) mod registry;
 mod store;
 mod table;

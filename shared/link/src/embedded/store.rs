@@ -225,7 +225,6 @@ impl Heart for EmbeddedHeart {
     async fn leave(&mut self, owner: &Owner) -> Result<(), Fault> {
         call(&self.backend, |core| {
             core.fleet.leave(owner);
-            core.leases.left(owner);
             settle(core);
         })
         .await

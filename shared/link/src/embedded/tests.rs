@@ -33,6 +33,26 @@ impl Hooks for Embedded {
     }
 }
 
+/// The cases about payload files once more, on a directory.
+mod directory {
+    use super::*;
+
+    crate::conformance_blobs!(crate::embedded::tests::directory::run);
+
+    fn run(case: impl for<'b> FnOnce(&'b Bench) -> Running<'b>) {
+        paused().block_on(async {
+            let (dir, world) = (tempfile::tempdir().unwrap(), World::simulated(17));
+            let embedded = Embedded::new(&world);
+            let link = async || Link {
+                blobs: crate::blobs::Blobs::directory(dir.path(), &world).await.unwrap(),
+                ..embedded.link(world.process())
+            };
+            let (a, b) = (link().await, link().await);
+            case(&Bench { a, b, hooks: Arc::new(embedded.clone()) }).await;
+        });
+    }
+}
+
 fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }

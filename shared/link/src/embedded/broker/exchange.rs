@@ -77,12 +77,7 @@ impl Exchange {
     /// Takes responsibility for a message.
     pub(super) fn publish(&mut self, message: Message, now_us: u64) {
         match &message.target {
-            Target::Jobs(topic) => {
-                let topic = topic.clone();
-                self.declare(&topic);
-                self.arrive(&topic, message);
-            }
-            Target::Lane(topic) => self.arrive(&topic.clone(), message),
+            Target::Jobs(topic) | Target::Lane(topic) => self.arrive(&topic.clone(), message),
             Target::Parked(park, _) => {
                 let due = (now_us + park.ms() * 1_000, self.number());
                 let is_next = self.parked.keys().next().is_none_or(|first| due < *first);

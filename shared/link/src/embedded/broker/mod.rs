@@ -5,16 +5,17 @@
 
 pub(super) mod exchange;
 
-use self::exchange::Settled;
+use self::exchange::{Exchange, Settled};
 use super::Backend;
 use super::weather::Answers;
-use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Message, Settler, Tag};
+use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Message, Settler, Tag, Target};
 use crate::error::{Fault, Service};
 use crate::world::Clock;
 use async_trait::async_trait;
 use longshore_model::topic::Topic;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -22,11 +23,23 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub(super) struct EmbeddedBroker {
     backend: Arc<Backend>,
+    /// Lanes that this process made sure of: one that is deleted afterwards is missed, as on a real connection.
+    declared: Mutex<BTreeSet<Topic>>,
 }
 
 impl EmbeddedBroker {
     pub(super) const fn new(backend: Arc<Backend>) -> Self {
-        Self { backend }
+        Self { backend, declared: Mutex::new(BTreeSet::new()) }
+    }
+
+    /// Makes sure of the lanes that this process did not ask for yet.
+    fn ensure<'t>(&self, exchange: &mut Exchange, topics: impl Iterator<Item = &'t Topic>) {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics {
+            if declared.insert(topic.clone()) {
+                exchange.declare(topic);
+            }
+        }
     }
 
     /// Other tasks get their turn before and after, as in the store.
@@ -45,7 +58,7 @@ impl Broker for EmbeddedBroker {
     async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
         let answers = self.admit().await?;
         let mut exchange = self.backend.exchange();
-        topics.iter().for_each(|topic| exchange.declare(topic));
+        self.ensure(&mut exchange, topics.iter());
         self.backend.broker_weather.answer(answers, ())
     }
 
@@ -62,6 +75,10 @@ impl Broker for EmbeddedBroker {
                 if let Some((why, _)) = exchange.blocked() {
                     results.push(Err(blocked(why)));
                 } else {
+                    // Later publishes find the lane of the first, or go to the unrouted if it was deleted since.
+                    if let Target::Jobs(topic) = &message.target {
+                        self.ensure(&mut exchange, std::iter::once(topic));
+                    }
                     exchange.publish(message, now_us);
                     results.push(self.backend.broker_weather.answer(answers, ()));
                 }
