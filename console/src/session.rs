@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logging;
 use crate::output::Output;
+use longshore_link::Link;
 use longshore_model::secret::Secret;
 use longshore_producer::{Loaded, Producer, ProducerOptions, Settings, World, connect_link, settings};
 
@@ -18,6 +19,12 @@ pub(crate) enum Backend {
     Settings,
     /// Connected already.
     Given(Producer),
+}
+
+/// What a command needs to reach.
+enum Reach {
+    Both,
+    Store,
 }
 
 /// One run of the program.
@@ -54,6 +61,15 @@ impl Session {
 
     /// The producer, connected when it is first asked for.
     pub(crate) async fn producer(&mut self) -> Result<Producer, Failure> {
+        self.connect(Reach::Both).await
+    }
+
+    /// A producer for reading and controlling jobs: it needs the store alone, and works while the broker is away.
+    pub(crate) async fn reader(&mut self) -> Result<Producer, Failure> {
+        self.connect(Reach::Store).await
+    }
+
+    async fn connect(&mut self, reach: Reach) -> Result<Producer, Failure> {
         if let Backend::Given(producer) = &self.backend {
             return Ok(producer.clone());
         }
@@ -69,7 +85,10 @@ impl Session {
             ));
         }
         let options = ProducerOptions::from_loaded(&loaded).map_err(|bad| Failure::Usage(bad.to_string()))?;
-        let link = connect_link(settings, World::system(), "longshore").await?;
+        let link = match reach {
+            Reach::Both => connect_link(settings, World::system(), "longshore").await?,
+            Reach::Store => Link::connect_store(settings, World::system()).await?,
+        };
         let producer = Producer::connect_with(link, options);
         self.backend = Backend::Given(producer.clone());
         Ok(producer)

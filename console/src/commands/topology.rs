@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = session.reader().await?;
     let mut last = Topology::new(producer.topology().await?);
     session.out.answer(&last)?;
     if !args.watch {

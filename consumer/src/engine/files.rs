@@ -2,11 +2,15 @@
 
 use super::Engine;
 use crate::outcome::Outcome;
+use longshore_link::blobs;
 use longshore_model::envelope::{self, FileRef};
 use longshore_model::id::{Fence, JobId};
 use longshore_model::limits;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Outputs that travel with the record, bytes in all; the others go to the blob store.
+const INLINE_OUTPUTS: u64 = 16 * 1024;
 
 /// How long an attempt waits before it looks for its files again, when the blob store is away.
 const AWAY: Duration = Duration::from_secs(10);
@@ -49,20 +53,26 @@ pub(crate) async fn collect(engine: &Engine, dir: &Path) -> Result<Vec<FileRef>,
             let why = format!("output `{name}` has {} bytes, more than {}", meta.len(), engine.max_file_bytes);
             return Err(Outcome::fail(why));
         }
-        names.push(name);
+        names.push((name, meta.len()));
     }
     names.sort();
     if names.len() > limits::FILES {
         return Err(Outcome::fail(format!("{} output files are more than {}", names.len(), limits::FILES)));
     }
     let mut outputs = Vec::with_capacity(names.len());
-    for name in names {
-        let kept = engine
-            .link
-            .blobs
-            .put_file(&dir.join(&name))
-            .await
-            .map_err(|fault| Outcome::retry(format!("output `{name}` could not be kept: {fault}")))?;
+    let mut room = INLINE_OUTPUTS;
+    for (name, size) in names {
+        let path = dir.join(&name);
+        if size <= room {
+            let content = tokio::fs::read(&path).await.map_err(local)?;
+            room = room.saturating_sub(size);
+            outputs.push(blobs::inline(name, &content));
+            continue;
+        }
+        let kept = engine.link.blobs.put_file(&path).await.map_err(|fault| {
+            let why = format!("output `{name}` could not be kept: {fault}");
+            if fault.is_passing() { Outcome::retry(why) } else { Outcome::fail(why) }
+        })?;
         outputs.push(kept.named(name));
     }
     Ok(outputs)

@@ -6,7 +6,7 @@
 //!
 //! Two implementations: `amqp` (RabbitMQ 3.10 to 4.x) and `embedded`.
 
-use crate::error::Fault;
+use crate::error::{Fault, Service};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::Trace;
@@ -190,4 +190,41 @@ pub trait Settler: Send + Sync + Debug {
 
     /// Whether the session lives: if not, the broker still holds every unsettled message.
     fn is_live(&self) -> bool;
+}
+
+/// The broker of a process that connects to none: it reads and controls jobs through the store, and publishes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Absent;
+
+impl Absent {
+    fn fault() -> Fault {
+        Fault::unreachable(Service::Broker, "this process has connected to the store only")
+    }
+}
+
+#[async_trait]
+impl Broker for Absent {
+    async fn declare(&self, _topics: &[Topic]) -> Result<(), Fault> {
+        Err(Self::fault())
+    }
+
+    async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
+        messages.iter().map(|_| Err(Self::fault())).collect()
+    }
+
+    async fn consume(&self) -> Result<Box<dyn Consumption>, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn depth(&self, _topic: &Topic) -> Result<Option<u64>, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn reroute(&self, _limit: usize) -> Result<u64, Fault> {
+        Err(Self::fault())
+    }
+
+    fn status(&self) -> BrokerStatus {
+        BrokerStatus::default()
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::amqp::Amqp;
 use crate::blobs::Blobs;
-use crate::broker::Broker;
+use crate::broker::{Absent, Broker};
 use crate::embedded::registry;
 use crate::error::{Fault, Service};
 use crate::redis::RedisStore;
@@ -52,6 +52,24 @@ impl Link {
                 Ok(Self { blobs, ..link })
             }
             Kind::Services => services(settings, world, role).await,
+        }
+    }
+}
+
+impl Link {
+    /// Connects to the store alone, for whoever reads and controls jobs: an operator wants answers most when the
+    /// broker is away. Publishing answers [`Fault::Unreachable`].
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_store(settings: &Settings, world: World) -> Result<Self, Fault> {
+        match kind(settings.broker.url.reveal(), settings.store.url.reveal())? {
+            Kind::Embedded(_) => Self::connect(settings, world, "reader").await,
+            Kind::Services => {
+                let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
+                let blobs = blobs(settings, &world, None).await?;
+                Ok(Self { world, store, broker: Arc::new(Absent), blobs })
+            }
         }
     }
 }

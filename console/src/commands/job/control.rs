@@ -48,8 +48,16 @@ pub(crate) async fn run(action: Action, args: &Args, session: &mut Session) -> R
     }
 }
 
+/// A retry publishes; the others need the store alone.
+async fn connect(action: Action, session: &mut Session) -> Result<Producer, Failure> {
+    match action {
+        Action::Retry => session.producer().await,
+        Action::Stop | Action::Remove => session.reader().await,
+    }
+}
+
 async fn by_id(action: Action, ids: &[JobId], session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = connect(action, session).await?;
     let mut outcome = Outcome::new(action, Listing::All);
     let ended = outcome.act(&producer, ids, &session.out.progress()).await;
     session.out.answer(&outcome)?;
@@ -67,7 +75,7 @@ async fn by_id(action: Action, ids: &[JobId], session: &mut Session) -> Result<E
 }
 
 async fn by_filter(action: Action, args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = connect(action, session).await?;
     let (mut ids, mut states) = (Vec::new(), BTreeMap::new());
     // State by state, so that the plan can tell how many are where.
     for state in State::ALL.into_iter().filter(|state| args.filter.names(*state, action.by_default(*state))) {

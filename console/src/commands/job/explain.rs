@@ -15,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = session.reader().await?;
     let job = producer.show(args.id).await?.ok_or_else(|| Failure::no_job(args.id))?;
     let view = producer.topology().await?;
     session.out.answer(&Explained::new(job, &view))?;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = session.reader().await?;
     let mut find = args.filter.apply_all(producer.jobs()).limit(args.limit);
     if let Some(cursor) = &args.cursor {
         find = find.from_cursor(cursor);

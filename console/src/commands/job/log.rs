@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = session.reader().await?;
     if args.follow {
         let mut changes = producer.follow(args.id);
         while let Some(change) = changes.next().await? {

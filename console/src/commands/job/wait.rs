@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let producer = session.producer().await?;
+    let producer = session.reader().await?;
     wait(session, &producer, args.id, args.timeout, args.output_dir.as_deref()).await
 }
 

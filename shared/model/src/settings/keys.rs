@@ -133,8 +133,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "blobs.url",
-        "where payload files are kept: `file:///directory` that all instances share, or `embedded:`; empty: a \
-         directory in the instance's home",
+        "where payload files are kept: `file:///directory` that all instances share, or `embedded:`; empty: no \
+         place, so that only files small enough to travel with the job can be sent",
         Slot::Url { at: |s| &mut s.blobs.url, check: urls::blobs },
     ),
     key(

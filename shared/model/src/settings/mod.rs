@@ -85,7 +85,8 @@ pub struct StoreSettings {
 /// Payload files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlobSettings {
-    /// `file:///var/lib/longshore/blobs`, or `embedded:`; empty: a directory in the instance's home.
+    /// `file:///var/lib/longshore/blobs`, or `embedded:`; empty: no place, so that only files small enough to travel
+    /// with the job can be sent.
     pub url: Secret,
     /// Largest payload or output file, bytes.
     pub max_file_bytes: u64,
