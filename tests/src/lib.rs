@@ -18,3 +18,9 @@ pub mod proxy;
 pub mod services;
 pub mod simulation;
 pub mod wait;
+
+/// The program in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
