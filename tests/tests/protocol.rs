@@ -83,7 +83,7 @@ async fn the_python_program_of_the_page_sends_a_job_that_runs_once() {
         let payload: Value = ctx.payload_as().unwrap_or_default();
         Outcome::result(json!({"asset": payload["asset"], "id": ctx.id().to_string()}))
     });
-    let running = within(SOON, "the consumer starts", consumer.start()).await.unwrap();
+    let running = within(SOON, "the consumer starts", Box::pin(consumer.start())).await.unwrap();
     within(SOON, "the consumer is ready", running.ready()).await;
 
     // The system's Python, which Debian's python3-pika belongs to; another one may come first on the path.

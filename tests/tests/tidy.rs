@@ -246,7 +246,8 @@ fn every_script_has_a_header() {
         if header.is_empty() || (!shared && !header[0].starts_with(&format!("-- {name}"))) {
             wrong.push(format!("{}:1: begin with `-- {name} (Tn): what it does and what it guarantees`", file.path));
         }
-        if !shared && !(has("-- KEYS  [1]") && has("-- ARGV  [1]") && has("-- Answers")) {
+        let told = has("-- KEYS  [1]") && has("-- ARGV  [1]") && has("-- Answers");
+        if !shared && !told {
             wrong.push(format!("{}:1: the header needs `-- KEYS  [1]`, `-- ARGV  [1]` and `-- Answers`", file.path));
         }
         if !shared && !listed {
@@ -446,4 +447,23 @@ fn settings_in_the_manual_and_in_deploy_are_right() {
         }
     }
     none(&wrong, "what is shown has to work");
+}
+
+#[test]
+fn files_that_pages_name_exist() {
+    let paths: Vec<String> = files(&[".rs", ".lua"]).into_iter().map(|file| format!("/{}", file.path)).collect();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for page in files(&[".md"]) {
+        for (index, line) in page.text.lines().enumerate() {
+            let spans = line.split('`').skip(1).step_by(2);
+            for name in spans.filter(|span| span.ends_with(".rs") || span.ends_with(".lua")) {
+                seen += 1;
+                if !paths.iter().any(|path| path.ends_with(&format!("/{name}"))) {
+                    wrong.push(format!("{}:{}: {name}", page.path, index + 1));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "ARCHITECTURE.md names files");
+    none(&wrong, "the page names a file that is not there (any more)");
 }
