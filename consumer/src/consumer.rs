@@ -29,7 +29,6 @@ use std::future::Future;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -303,7 +302,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             registry: self.registry,
             running: running::Running::default(),
             metrics: Arc::new(Metrics::default()),
-            busy: AtomicUsize::new(0),
+            busy: signal::Sender::new(0),
             phase: signal::Sender::new(Phase::Working),
             trust: signal::Sender::new(Trust::Doubt),
             coordinator: signal::Sender::new(false),

@@ -181,7 +181,7 @@ impl Running {
     /// [`Self::stop`].
     pub async fn drain(&self) {
         self.begin_drain();
-        let _ = self.engine.link.world.clock.timeout(self.grace, self.engine.running.idle()).await;
+        let _ = self.engine.link.world.clock.timeout(self.grace, self.engine.idle()).await;
         self.stop().await;
     }
 
@@ -201,9 +201,9 @@ impl Running {
     pub async fn stop(&self) {
         let engine = &self.engine;
         self.begin_drain();
-        engine.running.cancel_all(&Cancelled::Shutdown);
+        engine.running.close(&Cancelled::Shutdown);
         let patience = engine.registry.longest_grace() + SETTLE;
-        if engine.link.world.clock.timeout(patience, engine.running.idle()).await.is_none() {
+        if engine.link.world.clock.timeout(patience, engine.idle()).await.is_none() {
             let left = engine.running.len();
             tracing::warn!(left, "handlers did not end; their jobs are taken back when their leases end");
         }

@@ -12,7 +12,6 @@ use longshore_link::broker::{Consumption, Delivery, Intake, Settler};
 use longshore_model::topic::Topic;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -27,12 +26,17 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Slot {
     engine: Arc<Engine>,
-    _handler: Option<OwnedSemaphorePermit>,
+    handler: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.engine.busy.fetch_sub(1, Ordering::AcqRel);
+        // Before anybody is told: who looks on another thread must find both free.
+        drop(self.handler.take());
+        self.engine.busy.send_if_modified(|busy| {
+            *busy -= 1;
+            true
+        });
         self.engine.slot_freed.notify_one();
     }
 }
@@ -314,9 +318,10 @@ fn take_slot(engine: &Arc<Engine>, registration: &Registration) -> Option<Slot> 
         Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
         None => None,
     };
-    let taken = engine
-        .busy
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |busy| (busy < engine.slots).then_some(busy + 1))
-        .is_ok();
-    taken.then(|| Slot { engine: Arc::clone(engine), _handler: handler })
+    let taken = engine.busy.send_if_modified(|busy| {
+        let free = *busy < engine.slots;
+        *busy += usize::from(free);
+        free
+    });
+    taken.then(|| Slot { engine: Arc::clone(engine), handler })
 }

@@ -32,7 +32,6 @@ use longshore_model::topology::Allowed;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -78,8 +77,9 @@ pub(crate) struct Engine {
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) busy: AtomicUsize,
     // State that tasks follow.
+    /// Slots that are taken: from before the claim until the handler is over.
+    pub(crate) busy: signal::Sender<usize>,
     pub(crate) phase: signal::Sender<Phase>,
     pub(crate) trust: signal::Sender<Trust>,
     pub(crate) coordinator: signal::Sender<bool>,
@@ -141,7 +141,15 @@ impl Engine {
 
     /// Free slots.
     pub(crate) fn free(&self) -> usize {
-        self.slots.saturating_sub(self.busy.load(Ordering::Acquire))
+        self.slots.saturating_sub(*self.busy.borrow())
+    }
+
+    /// Waits until no attempt is under way, from its slot to its commit. Only while nothing new is taken.
+    pub(crate) async fn idle(&self) {
+        let mut busy = self.busy.subscribe();
+        // An attempt gives its slot back after it was entered among the running ones: none is between the two.
+        let _ = busy.wait_for(|busy| *busy == 0).await;
+        self.running.idle().await;
     }
 
     /// Publishes jobs that the store handed out, and takes the confirmed ones out of the outbox. What fails stays in

@@ -9,8 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Attempts from their claim to their commit.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    attempts: Mutex<BTreeMap<JobId, Attempt>>,
+    table: Mutex<Table>,
     count: signal::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    attempts: BTreeMap<JobId, Attempt>,
+    /// Why whatever is entered now is cancelled at once.
+    closed: Option<Cancelled>,
 }
 
 #[derive(Debug)]
@@ -20,13 +27,16 @@ struct Attempt {
 }
 
 impl Running {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Attempt>> {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters an attempt. An older attempt of the same job in this process is cancelled: it is not current any more.
     pub(crate) fn enter(&self, id: JobId, fence: Fence, cancel: signal::Sender<Option<Cancelled>>) {
-        let mut attempts = self.lock();
+        let Table { attempts, closed } = &mut *self.lock();
+        if let Some(reason) = closed {
+            set(&cancel, reason.clone());
+        }
         if let Some(older) = attempts.insert(id, Attempt { fence, cancel }) {
             set(&older.cancel, Cancelled::LeaseLost("a newer attempt of the job was started".into()));
         }
@@ -35,7 +45,7 @@ impl Running {
 
     /// Takes an attempt out, unless a newer one of the same job took its place.
     pub(crate) fn leave(&self, id: JobId, fence: Fence) {
-        let mut attempts = self.lock();
+        let Table { attempts, .. } = &mut *self.lock();
         if attempts.get(&id).is_some_and(|attempt| attempt.fence == fence) {
             attempts.remove(&id);
         }
@@ -44,23 +54,23 @@ impl Running {
 
     /// What is to be renewed.
     pub(crate) fn fences(&self) -> Vec<(JobId, Fence)> {
-        self.lock().iter().map(|(id, attempt)| (*id, attempt.fence)).collect()
+        self.lock().attempts.iter().map(|(id, attempt)| (*id, attempt.fence)).collect()
     }
 
     /// Whether the job runs here.
     pub(crate) fn contains(&self, id: &JobId) -> bool {
-        self.lock().contains_key(id)
+        self.lock().attempts.contains_key(id)
     }
 
     /// How many run.
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().attempts.len()
     }
 
     /// Cancels one attempt; the first reason stays. With a fence: only that attempt.
     pub(crate) fn cancel(&self, id: &JobId, fence: Option<Fence>, reason: Cancelled) {
-        let attempts = self.lock();
-        if let Some(attempt) = attempts.get(id)
+        let table = self.lock();
+        if let Some(attempt) = table.attempts.get(id)
             && fence.is_none_or(|fence| fence == attempt.fence)
         {
             set(&attempt.cancel, reason);
@@ -69,9 +79,15 @@ impl Running {
 
     /// Cancels all attempts.
     pub(crate) fn cancel_all(&self, reason: &Cancelled) {
-        for attempt in self.lock().values() {
+        for attempt in self.lock().attempts.values() {
             set(&attempt.cancel, reason.clone());
         }
+    }
+
+    /// Cancels all attempts, and from now on every one that is entered: a claim may still be under way.
+    pub(crate) fn close(&self, reason: &Cancelled) {
+        self.lock().closed.get_or_insert_with(|| reason.clone());
+        self.cancel_all(reason);
     }
 
     /// Waits until nothing runs.

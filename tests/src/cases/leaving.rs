@@ -96,3 +96,25 @@ pub async fn a_killed_instance_is_replaced_after_its_lease(fleet: &Fleet) {
     assert_eq!(runs.count(), 2, "no late copy runs it again");
     second.drain().await;
 }
+
+/// Whatever the instance is about to do with the job when the drain begins: it is given back, charged nothing, and
+/// nobody runs it any more when the drain has ended.
+pub async fn a_drain_at_any_moment_gives_every_job_back_uncharged(fleet: &Fleet) {
+    let (runs, mut started) = (Runs::default(), 0);
+    for moment in 0..200 {
+        let sent = fleet.send_to(TOPIC).await;
+        let endless = runs.then(|ctx| async move { Err::<(), Cancelled>(ctx.until_cancelled().await) });
+        let consumer = fleet.consumer_with(|settings| settings.instance.grace = Duration::from_millis(100)).await;
+        let running = Box::pin(consumer.on(TOPIC, endless).start()).await.unwrap();
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        running.drain().await;
+        let job = fleet.show(sent.id).await;
+        assert_eq!((job.state, job.retries, job.crashes), (State::Queued, 0, 0), "drained after {moment} steps");
+        started += job.attempt;
+        fleet.producer().remove([sent.id]).await.unwrap();
+    }
+    assert!((1..200).contains(&started), "some drains came before the start of the handler, some after it: {started}");
+    assert_eq!(runs.count(), usize::try_from(started).unwrap());
+}

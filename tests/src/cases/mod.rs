@@ -80,6 +80,7 @@ macro_rules! for_each_case_of_virtual_time {
     ($run:ident) => {
         $run! {
             payload::pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
+            leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::a_killed_instance_is_replaced_after_its_lease;
         }
     };
