@@ -111,14 +111,14 @@ impl Running {
         matches!(*self.engine.trust.borrow(), Trust::Sure | Trust::Doubt)
     }
 
-    /// Waits until [`Self::is_ready`] with at least one lane consumed, or until the instance has stopped.
+    /// Waits until [`Self::is_ready`], or until the instance has stopped. An instance whose patterns match no known
+    /// topic yet is ready as well: it takes the first one when it comes.
     pub async fn ready(&self) {
         let mut wanted = self.engine.wanted.subscribe();
         let mut consuming = self.engine.consuming.subscribe();
         let mut trust = self.engine.trust.subscribe();
         loop {
-            let some = !self.engine.consuming.borrow().is_empty();
-            if (some && self.is_ready()) || self.engine.is_stopped() {
+            if self.is_ready() || self.engine.is_stopped() {
                 return;
             }
             tokio::select! {
@@ -209,7 +209,7 @@ impl Running {
         }
         engine.phase.send_replace(Phase::Stopped);
         let _ = engine.link.world.clock.timeout(SETTLE, engine.link.world.tasks.wait()).await;
-        if let Err(error) = tokio::fs::remove_dir_all(&engine.work_dir).await
+        if let Err(error) = tokio::fs::remove_dir_all(engine.work_dir.path()).await
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::debug!(%error, "the work directory could not be removed");

@@ -110,7 +110,7 @@ impl Fleet {
     /// Starts a consumer and waits until it consumes every lane that it takes.
     pub async fn start(&self, consumer: Consumer) -> Running {
         let running = wait::within(LIMIT, "the consumer starts", Box::pin(consumer.start())).await.unwrap();
-        wait::eventually(LIMIT, "the consumer is ready", async || running.is_ready().then_some(())).await;
+        wait::within(LIMIT, "the consumer is ready", running.ready()).await;
         running
     }
 
