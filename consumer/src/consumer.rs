@@ -5,6 +5,7 @@
 
 use crate::Ctx;
 use crate::duties;
+use crate::engine::files::WorkDir;
 use crate::engine::{Engine, Phase, Trust, beats, intake, lanes, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
@@ -361,7 +362,7 @@ struct Identity {
     owner: Owner,
     name: String,
     home: Option<Home>,
-    work_dir: PathBuf,
+    work_dir: WorkDir,
 }
 
 impl Identity {
@@ -380,7 +381,9 @@ impl Identity {
             None => Some(state_home(settings, &name)?),
         };
         let Some(dir) = home_dir else {
-            let work_dir = std::env::temp_dir().join(format!("longshore-{fresh}"));
+            // Not named after the instance: in a simulation others have the same id, and nobody should guess the name.
+            let scratch = tempfile::Builder::new().prefix("longshore-").tempdir().map_err(StartError::Home)?;
+            let work_dir = WorkDir::Scratch(scratch);
             return Ok(Self { owner: Owner { instance: fresh, incarnation }, name, home: None, work_dir });
         };
         let home = Home::open(&dir, &fresh, &host).map_err(StartError::Home)?;
@@ -391,7 +394,7 @@ impl Identity {
         if home.sole {
             clear(&work);
         }
-        let work_dir = work.join(&incarnation.0);
+        let work_dir = WorkDir::AtHome(work.join(&incarnation.0));
         Ok(Self { owner: Owner { instance: home.id.clone(), incarnation }, name, home: Some(home), work_dir })
     }
 }

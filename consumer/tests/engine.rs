@@ -72,3 +72,21 @@ async fn jh_05_a_failing_job_runs_once_more_than_its_retries_and_is_given_up() {
     assert_eq!(seen.load(Ordering::SeqCst), 3, "no fourth run");
     running.drain().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn instances_without_a_home_share_no_directory() {
+    // The same seed twice: ids and all are equal, as in two tests at the same time.
+    let mut dirs = Vec::new();
+    for bench in [Bench::new(), Bench::new()] {
+        let place = |ctx: Ctx| async move { ctx.output_dir().map(|dir| Json(dir.parent().map(ToOwned::to_owned))) };
+        let running = bench.consumer().on("test/place", place).start().await.unwrap();
+        let report = bench.producer.raw("test/place", "{}").send().await.unwrap().outcome().await.unwrap();
+        dirs.push((running, report.result::<std::path::PathBuf>().unwrap()));
+    }
+    let [(one, first), (two, second)] = &dirs[..] else { panic!("two instances ran") };
+    assert_eq!(one.owner(), two.owner());
+    assert_ne!(first, second);
+    one.drain().await;
+    assert!(!first.exists() && second.exists(), "each removes its own");
+    two.drain().await;
+}

@@ -263,7 +263,7 @@ impl Attempt {
             input_dir: input_dir.clone(),
         };
         let (ctx, controls) =
-            Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.clone(), ReportSink::default());
+            Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.path().to_owned(), ReportSink::default());
         engine.running.enter(self.id, self.fence, controls.cancel.clone());
         let over = CancellationToken::new();
         let work = async {

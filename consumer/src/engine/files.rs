@@ -8,6 +8,7 @@ use longshore_model::id::{Fence, JobId};
 use longshore_model::limits;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Outputs that travel with the record, bytes in all; the others go to the blob store.
 const INLINE_OUTPUTS: u64 = 16 * 1024;
@@ -15,9 +16,27 @@ const INLINE_OUTPUTS: u64 = 16 * 1024;
 /// How long an attempt waits before it looks for its files again, when the blob store is away.
 const AWAY: Duration = Duration::from_secs(10);
 
+/// Where the files of running attempts are.
+#[derive(Debug)]
+pub(crate) enum WorkDir {
+    /// In the instance's home; made when it is needed.
+    AtHome(PathBuf),
+    /// Of an instance without a home; removed with this value.
+    Scratch(TempDir),
+}
+
+impl WorkDir {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::AtHome(path) => path,
+            Self::Scratch(dir) => dir.path(),
+        }
+    }
+}
+
 /// Where the input files of an attempt go.
 pub(crate) fn input_dir(engine: &Engine, id: JobId, fence: Fence) -> PathBuf {
-    engine.work_dir.join(format!("{id}-{}-in", fence.0))
+    engine.work_dir.path().join(format!("{id}-{}-in", fence.0))
 }
 
 /// Puts the payload files where the handler finds them. What fails becomes the attempt's outcome: a store that is away

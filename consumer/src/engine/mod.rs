@@ -30,7 +30,6 @@ use longshore_model::settings::LeaseSettings;
 use longshore_model::topic::Topic;
 use longshore_model::topology::Allowed;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -70,7 +69,7 @@ pub(crate) struct Engine {
     pub(crate) lease: LeaseSettings,
     pub(crate) queues: Queues,
     pub(crate) allowed: Allowed,
-    pub(crate) work_dir: PathBuf,
+    pub(crate) work_dir: files::WorkDir,
     pub(crate) max_file_bytes: u64,
     pub(crate) slots: usize,
     // Shared; each safe by itself.
