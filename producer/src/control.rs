@@ -34,8 +34,8 @@ pub enum Stopped {
 /// What came of removing a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
-    /// It had not ended: it is in the history as `dropped`. A running handler is not interrupted, but can change
-    /// nothing any more.
+    /// It had not ended: it is in the history as `dropped`. A running handler is cancelled at once, and whatever it
+    /// still does changes nothing.
     Dropped,
     /// It had ended: it is gone from the history.
     Purged,
