@@ -236,9 +236,10 @@ impl Session {
 
     /// How many of a lane's messages may be here at once: enough for the running ones, as many again to be at hand,
     /// and those whose commit is under way.
-    fn prefetch(&self, lanes: usize) -> u16 {
-        let slots = self.engine.slots;
-        let share = (3 * slots).div_ceil(lanes.max(1)).max(slots).max(1);
+    fn prefetch(&self, lane: &Topic, lanes: usize) -> u16 {
+        let limit = self.engine.registry.choose(lane).and_then(|handler| handler.options.concurrency);
+        let slots = limit.map_or(self.engine.slots, |limit| limit.min(self.engine.slots)).max(1);
+        let share = (3 * self.engine.slots).div_ceil(lanes.max(1)).clamp(slots, 3 * slots);
         u16::try_from(share).unwrap_or(u16::MAX)
     }
 
@@ -250,12 +251,12 @@ impl Session {
             self.give_lane_back(&lane).await;
         }
         self.resting.retain(|lane| wanted.contains(lane));
-        let prefetch = self.prefetch(wanted.len());
+        let lanes = wanted.len();
         for lane in wanted {
             if self.registered.contains(&lane) || self.resting.contains(&lane) {
                 continue;
             }
-            match self.consumption.add(&lane, prefetch).await {
+            match self.consumption.add(&lane, self.prefetch(&lane, lanes)).await {
                 Ok(()) => {
                     self.registered.insert(lane);
                 }

@@ -14,6 +14,9 @@ pub type Filter = EnvFilter;
 /// # Errors
 /// What is wrong with it, with the remedy.
 pub fn filter(level: &str) -> Result<Filter, String> {
+    // The client library calls every closed connection an error, the orderly ones too; Longshore tells what a lost
+    // one means. Whoever names it gets it.
+    let level = if level.contains("lapin") { level.to_owned() } else { format!("{level},lapin=off") };
     EnvFilter::try_new(level).map_err(|error| {
         format!("log.level: {error}; write a level, or `info,longshore_link=debug` for more of one part")
     })
