@@ -40,6 +40,11 @@ pub(super) struct RunClock {
 }
 
 impl RunClock {
+    /// A run that begins now.
+    pub(super) fn new(run: String) -> Self {
+        Self { run, begun: Instant::now() }
+    }
+
     /// Microseconds since the run began.
     pub(super) fn now_us(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -60,7 +65,7 @@ impl Load {
         if let Some(other) = producer.topology().await?.capable(topic).next() {
             return Err(BenchError::Taken(other.name.clone(), topic.clone()));
         }
-        let clock = RunClock { run: format!("{:016x}", world.random.next()), begun: Instant::now() };
+        let clock = RunClock::new(format!("{:016x}", world.random.next()));
         Ok(Self { producer, clock, topic: topic.clone(), sent: Vec::new() })
     }
 

@@ -13,6 +13,9 @@ use tokio::sync::watch;
 /// Longest time without any job.
 const STALL: Duration = Duration::from_secs(60);
 
+/// Longest latency that is told apart, microseconds: an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+
 /// Counts the jobs of one measurement.
 pub(super) struct Tally {
     clock: RunClock,
@@ -32,7 +35,9 @@ impl Tally {
             expected,
             handled: AtomicUsize::new(0),
             first_us: AtomicU64::new(u64::MAX),
-            latency: Mutex::new(Histogram::new(3)?),
+            // With bounds: one that grows by itself starts at 2, and a saturating record does not grow it but counts
+            // whatever is above about 2 ms as 2 us.
+            latency: Mutex::new(Histogram::new_with_bounds(1, LONGEST_US, 3)?),
             last: watch::Sender::new(None),
         })
     }
@@ -45,10 +50,14 @@ impl Tally {
             return;
         }
         self.first_us.fetch_min(now, Ordering::Relaxed);
-        self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(now.saturating_sub(job.sent_us));
+        self.record(now.saturating_sub(job.sent_us));
         if self.handled.fetch_add(1, Ordering::Relaxed) + 1 == self.expected {
             self.last.send_replace(Some(ctx.id()));
         }
+    }
+
+    fn record(&self, us: u64) {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us);
     }
 
     /// Waits until all were handled; answers the last one.
@@ -78,5 +87,22 @@ impl Tally {
     pub(super) fn latency_ms(&self) -> [f64; 2] {
         let latency = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
         [0.5, 0.99].map(|quantile| latency.value_at_quantile(quantile) as f64 / 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_jobs_are_told_as_slow() {
+        let tally = Tally::new(RunClock::new("run".into()), 100).unwrap();
+        for _ in 0..98 {
+            tally.record(5_000);
+        }
+        tally.record(70_000_000);
+        tally.record(70_000_000);
+        let [p50, p99] = tally.latency_ms();
+        assert!((p50 - 5.0).abs() < 0.05 && (p99 - 70_000.0).abs() < 100.0, "{p50} {p99}");
     }
 }
