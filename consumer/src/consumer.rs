@@ -6,6 +6,7 @@
 use crate::Ctx;
 use crate::duties;
 use crate::engine::files::WorkDir;
+use crate::engine::taken_back::TakenBack;
 use crate::engine::{Engine, Phase, Trust, beats, intake, lanes, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
@@ -302,6 +303,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             slots: self.settings.instance.concurrency.max(1),
             registry: self.registry,
             running: running::Running::default(),
+            taken_back: TakenBack::default(),
             metrics: Arc::new(Metrics::default()),
             busy: signal::Sender::new(0),
             phase: signal::Sender::new(Phase::Working),

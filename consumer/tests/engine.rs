@@ -1,8 +1,9 @@
 //! The engine on the embedded backend, in virtual time: the plain paths of a job.
 
-use longshore_consumer::{Consumer, Ctx, Job, Json, Outcome, Settings};
+use longshore_consumer::{Consumer, Ctx, Job, Json, Outcome, RunError, Settings};
 use longshore_link::World;
 use longshore_link::embedded::Embedded;
+use longshore_link::store::Beat;
 use longshore_model::State as JobState;
 use longshore_producer::{Producer, ProducerOptions};
 use serde::{Deserialize, Serialize};
@@ -89,4 +90,57 @@ async fn instances_without_a_home_share_no_directory() {
     one.drain().await;
     assert!(!first.exists() && second.exists(), "each removes its own");
     two.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn v_12_an_instance_whose_place_was_taken_cannot_go_on_and_says_so() {
+    let bench = Bench::new();
+    let running = bench.consumer().handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
+    running.ready().await;
+    let owner = running.owner().clone();
+    let mut heart = bench.backend.link(bench.world.process()).store.heart().await.unwrap();
+    let view = bench.producer.topology().await.unwrap();
+    let mut card = view.instances[0].clone();
+    card.owner.incarnation.0.push('z');
+    heart.beat(&Beat { card, lease_ms: 10_000 }).await.unwrap();
+    let RunError::Superseded(instance) = running.broken().await else { panic!("not superseded") };
+    assert_eq!(instance, owner.instance);
+    assert!(!running.is_live() && !running.is_ready());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_12_a_job_of_a_dead_instance_does_not_wait_behind_what_was_sent_since() {
+    let bench = Bench::new();
+    let start = async |world: World| {
+        let mut settings = Settings::default();
+        settings.instance.concurrency = 1;
+        let consumer = Consumer::new(settings).link(bench.backend.link(world.clone())).world(world);
+        let handler = async |job: Add, ctx: Ctx| {
+            // The first attempt of the first job never ends by itself.
+            let span = if job.a == 0 && ctx.attempt() == 1 { 1_000_000 } else { 1 };
+            ctx.sleep(Duration::from_secs(span)).await.map(|()| Json(job.a))
+        };
+        let running = consumer.handle(handler).start().await.unwrap();
+        running.ready().await;
+        running
+    };
+    let doomed = bench.world.process();
+    let dead = start(doomed.clone()).await;
+    let first = bench.producer.send(Add { a: 0, b: 0 }).await.unwrap();
+    while dead.status().running == 0 {
+        bench.world.clock.sleep(Duration::from_millis(1)).await;
+    }
+    let survivor = start(bench.world.process()).await;
+    for a in 1..=60 {
+        bench.producer.send(Add { a, b: 0 }).await.unwrap();
+    }
+    let killed = bench.world.clock.boot();
+    doomed.tasks.kill();
+    let report = first.outcome().await.unwrap();
+    let after = bench.world.clock.boot() - killed;
+    assert!(report.is_success() && report.job.attempt == 2, "{:?}", report.job);
+    // A lease, a beat, the job that held the slot, and the job itself.
+    assert!(after <= Duration::from_secs(14), "run again only after {after:?}");
+    survivor.drain().await;
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`services`]: private RabbitMQ and Redis instances that a test may stop, kill, freeze and restart, and the
 //!   shared pair that `deploy/test` starts for all tests that only need *some* broker and store.
+//! - [`fleet`]: consumer processes, to be killed, frozen and started again.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`cases`]: what running systems must do, written once, run on every backend.
 //! - [`simulation`]: the whole system under one seed, in virtual time.
@@ -14,6 +15,7 @@
 
 pub mod baseline;
 pub mod cases;
+pub mod fleet;
 pub mod proxy;
 pub mod services;
 pub mod simulation;

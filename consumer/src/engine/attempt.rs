@@ -7,6 +7,7 @@
 use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
+use super::taken_back::NoMessage;
 use super::{Engine, files, reporter};
 use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
@@ -99,6 +100,30 @@ pub(crate) async fn run(
             settler.ack(delivery.tag);
         }
     }
+}
+
+/// Runs a job that was taken back from an instance that went away, unless somebody else got it from its lane by now.
+pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registration: Arc<Registration>, slot: Slot) {
+    // Whatever is wrong with it is told of the copy in its lane.
+    let Ok(envelope) = read(&delivery).map(Arc::new) else { return };
+    if registration.version != 0 && envelope.payload_version > registration.version {
+        return;
+    }
+    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope)).await;
+    let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, .. })) = claimed else { return };
+    engine.metrics.claimed();
+    tracing::debug!(job = %envelope.id, attempt, "attempt started after the job was taken back");
+    let attempt_of = Attempt {
+        generation: delivery.headers.generation,
+        id: envelope.id,
+        settler: Arc::new(NoMessage),
+        engine,
+        delivery,
+        registration,
+        fence,
+        failures,
+    };
+    attempt_of.run(envelope, attempt, slot).await;
 }
 
 fn read(delivery: &Delivery) -> Result<Envelope, String> {

@@ -203,6 +203,7 @@ impl Session {
         if self.engine.phase() != Phase::Working || *self.engine.trust.borrow() != Trust::Sure {
             return;
         }
+        self.hand_out_taken_back();
         let mut passed = 0;
         while passed < self.turns.len() && self.engine.free() > 0 {
             let Some(lane) = self.turns.pop_front() else { return };
@@ -231,6 +232,21 @@ impl Session {
             let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
             let tasks = engine.link.world.tasks.clone();
             drop(tasks.spawn(attempt::run(engine, held.delivery, settler, registration, slot)));
+        }
+    }
+
+    /// Starts what a dead instance left behind.
+    fn hand_out_taken_back(&self) {
+        while self.engine.free() > 0
+            && let Some(delivery) = self.engine.taken_back.pop()
+        {
+            let Some(registration) = self.engine.registry.choose(&delivery.lane) else { continue };
+            let Some(slot) = take_slot(&self.engine, &registration) else {
+                return self.engine.taken_back.put_back(delivery);
+            };
+            let engine = Arc::clone(&self.engine);
+            let tasks = engine.link.world.tasks.clone();
+            drop(tasks.spawn(attempt::run_again(engine, delivery, registration, slot)));
         }
     }
 

@@ -3,7 +3,8 @@
 //! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
-//! thread of its own, [`running`] is the table of attempts, [`reporter`] writes what handlers report.
+//! thread of its own, [`running`] is the table of attempts, [`reporter`] writes what handlers report,
+//! [`taken_back`] holds what a dead instance left and this one runs itself.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -17,6 +18,7 @@ pub(crate) mod reporter;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
+pub(crate) mod taken_back;
 
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -75,6 +77,7 @@ pub(crate) struct Engine {
     // Shared; each safe by itself.
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,
+    pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) metrics: Arc<Metrics>,
     // State that tasks follow.
     /// Slots that are taken: from before the claim until the handler is over.

@@ -8,8 +8,8 @@
 //! Promises: what is started here ends with its owner, also when the test panics or its process is killed; servers of
 //! tests that run at the same time never meet; a missing program is a failure that names the package to install.
 
-mod ports;
-mod process;
+pub(crate) mod ports;
+pub(crate) mod process;
 mod program;
 mod rabbitmq;
 mod redis;

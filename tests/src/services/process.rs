@@ -18,7 +18,7 @@ const GUARD: &str = r#"read -r _; kill -KILL "-$1"; rm -rf -- "$2""#;
 
 /// A running group. Dropping it kills every member and waits for the leader's end.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Child,
     guard: Child,
     id: Pid,
@@ -27,7 +27,7 @@ pub(super) struct Group {
 impl Group {
     /// Starts `command` as the leader of a new group; its output goes to `log`. The guard removes `directory` only
     /// when the test process dies without dropping this value.
-    pub(super) fn start(mut command: Command, log: &Path, directory: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, log: &Path, directory: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).expect("open a server's log");
         let leader = command
             .process_group(0)
@@ -51,17 +51,17 @@ impl Group {
     }
 
     /// How the leader ended, or `None` while it runs.
-    pub(super) fn exited(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.leader.try_wait().expect("ask for a server's exit status")
     }
 
     /// Process id of the leader.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.leader.id()
     }
 
     /// Sends `signal` to every member.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process_group(self.id, signal).expect("signal a running server");
     }
 
@@ -69,7 +69,7 @@ impl Group {
     ///
     /// # Panics
     /// When the leader has not ended after `patience`.
-    pub(super) async fn stop(mut self, what: &str, patience: Duration) {
+    pub(crate) async fn stop(mut self, what: &str, patience: Duration) {
         kill_process(self.id, Signal::TERM).expect("ask a running server to end");
         eventually(patience, what, async || self.exited()).await;
     }
