@@ -20,7 +20,7 @@ use longshore_model::secret::Secret;
 use longshore_model::settings::{BrokerSettings, Settings};
 use longshore_model::topic::Topic;
 use longshore_tests::services::{RabbitMq, Shared, namespace};
-use longshore_tests::wait::{eventually, within};
+use longshore_tests::wait::{eventually, eventually_ok, within};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,8 +65,9 @@ impl Bench {
     }
 
     async fn wait_for(&self, queue: &str, count: u32) {
-        eventually(SOON, &format!("{count} messages in {queue}"), async || {
-            (self.waiting(queue).await == Some(count)).then_some(())
+        eventually_ok(SOON, &format!("{count} messages in {queue}"), async || match self.waiting(queue).await {
+            Some(found) if found == count => Ok(()),
+            found => Err(found),
         })
         .await;
     }
@@ -306,15 +307,21 @@ async fn acknowledgements_out_of_order_leave_nothing_and_lose_nothing() {
     for tag in held.drain(..) {
         settler.ack(tag);
     }
+    // A busy quorum queue takes acknowledgements late, and forgets those that it has not taken when the channel goes.
+    // That as many more are delivered as the prefetch leaves beside the kept ones shows that it has taken them all.
+    bench.publish(Target::Jobs(lane.clone()), 290).await;
+    for more in deliveries(&mut consumption, 290).await {
+        kept.insert(more.message_id.unwrap());
+    }
     consumption.close().await;
     // A settler of a session that ended does nothing.
     settler.ack(longshore_link::broker::Tag { session: 1, channel: 1, number: 1 });
-    bench.wait_for(&bench.names.lane(&lane), 10).await;
+    bench.wait_for(&bench.names.lane(&lane), 300).await;
 
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 300).await.unwrap();
     let again: HashSet<_> =
-        deliveries(&mut consumption, 10).await.into_iter().map(|delivery| delivery.message_id.unwrap()).collect();
+        deliveries(&mut consumption, 300).await.into_iter().map(|delivery| delivery.message_id.unwrap()).collect();
     assert_eq!(again, kept);
     consumption.close().await;
 }
