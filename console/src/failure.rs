@@ -59,6 +59,7 @@ impl From<Fault> for Failure {
                 "; is it running, and is its address right? `longshore config` shows it and where it was set"
             }
             Fault::Unknown { .. } => "; running the command again is safe",
+            Fault::Blocked { .. } => "; it has to get memory or disk space",
             Fault::Refused { .. } => "",
         };
         Self::Failed(format!("{fault}{more}"))

@@ -23,6 +23,8 @@ pub struct Metrics {
     published: AtomicU64,
     promoted: AtomicU64,
     rescued: AtomicU64,
+    buried: AtomicU64,
+    revived: AtomicU64,
     last_beat: AtomicU64,
 }
 
@@ -94,6 +96,14 @@ impl Metrics {
         Self::add(&self.rescued, runnable as u64 + ended);
     }
 
+    pub(crate) fn buried(&self, count: usize) {
+        Self::add(&self.buried, count as u64);
+    }
+
+    pub(crate) fn revived(&self, count: usize) {
+        Self::add(&self.revived, count as u64);
+    }
+
     pub(crate) fn beat(&self, now: u64) {
         self.last_beat.store(now, Ordering::Relaxed);
     }
@@ -128,6 +138,16 @@ impl Metrics {
             ("longshore_duty_published_total", "Jobs published by this instance's duties.", load(&self.published)),
             ("longshore_promoted_total", "Jobs made runnable because their time had come.", load(&self.promoted)),
             ("longshore_rescued_total", "Jobs taken back from instances that went away.", load(&self.rescued)),
+            (
+                "longshore_evicted_settled_total",
+                "Messages that the broker had evicted, of jobs that had ended.",
+                load(&self.buried),
+            ),
+            (
+                "longshore_evicted_returned_total",
+                "Messages that the broker had evicted and that went back because their jobs had not ended.",
+                load(&self.revived),
+            ),
         ] {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
         }

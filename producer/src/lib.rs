@@ -54,13 +54,14 @@
 //! | send many | [`Producer::send_all`] |
 //! | wait for the end, its result and files | [`Sent::outcome`], [`Producer::outcome`], [`Report`] |
 //! | find, look at, follow | [`Producer::jobs`], [`Producer::show`], [`Producer::follow`] |
+//! | look after letters | [`Producer::letters`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::topics`], [`Producer::topology`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `outcome`, `find`, `control`, `follow`,
-//! `files`, `errors`.
+//! `letters`, `files`, `errors`.
 
 mod builder;
 mod connect;
@@ -69,6 +70,7 @@ mod errors;
 mod files;
 mod find;
 mod follow;
+mod letters;
 mod outcome;
 mod send;
 pub mod settings;
@@ -85,6 +87,7 @@ pub use control::{Removed, Stopped};
 pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, SendError, WaitError};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
+pub use letters::{Handled, LetterError, LetterList, LetterName, LetterView, Letterbox, Place, Replayed};
 pub use outcome::{Outcome, Report};
 pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;

@@ -269,22 +269,22 @@ fn no_answer() -> Fault {
 
 /// Whether an earlier call of ours may have reached the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeated {
+pub(crate) enum Repeated {
     No,
     Yes,
 }
 
-struct Tried<A> {
-    answer: A,
-    repeated: Repeated,
+pub(crate) struct Tried<A> {
+    pub(crate) answer: A,
+    pub(crate) repeated: Repeated,
 }
 
 /// No answer before the deadline.
 #[derive(Debug, Clone)]
-struct Failed {
-    fault: Fault,
+pub(crate) struct Failed {
+    pub(crate) fault: Fault,
     /// Whether any of the calls may have reached the store.
-    repeated: Repeated,
+    pub(crate) repeated: Repeated,
 }
 
 impl Failed {
@@ -308,11 +308,11 @@ impl Inner {
     }
 
     /// Runs a future until the deadline.
-    async fn within<F: Future>(&self, deadline: Duration, future: F) -> Option<F::Output> {
+    pub(crate) async fn within<F: Future>(&self, deadline: Duration, future: F) -> Option<F::Output> {
         self.link.world.clock.timeout(self.left(deadline), future).await
     }
 
-    async fn enqueue_all(&self, jobs: Vec<longshore_link::store::NewJob>) -> Result<Vec<Admitted>, Fault> {
+    pub(crate) async fn enqueue_all(&self, jobs: Vec<longshore_link::store::NewJob>) -> Result<Vec<Admitted>, Fault> {
         let count = jobs.len();
         let answers = self.link.store.enqueue(jobs).await?;
         if answers.len() == count {
@@ -322,7 +322,7 @@ impl Inner {
     }
 
     /// Makes a call again until it is answered, refused, or the deadline has passed.
-    async fn repeat<A, F, C>(&self, deadline: Duration, call: C) -> Result<Tried<A>, Failed>
+    pub(crate) async fn repeat<A, F, C>(&self, deadline: Duration, call: C) -> Result<Tried<A>, Failed>
     where
         F: Future<Output = Result<A, Fault>>,
         C: Fn() -> F,

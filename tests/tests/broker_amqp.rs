@@ -531,13 +531,13 @@ async fn a_memory_alarm_refuses_publishes_and_lets_acknowledgements_through() {
     // The first one finds out, at the latest at its deadline; from then on they are told at once and why.
     let began = Instant::now();
     let first = bench.broker.publish(messages(&Target::Jobs(lane.clone()), 1)).await.remove(0);
-    assert!(matches!(first, Err(Fault::Unknown { .. } | Fault::Unreachable { .. })), "{first:?}");
+    assert!(matches!(first, Err(Fault::Unknown { .. } | Fault::Blocked { .. })), "{first:?}");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     eventually(SOON, "the alarm is known", async || bench.broker.status().blocked).await;
     assert!(bench.broker.status().connected);
     let began = Instant::now();
     for answer in bench.broker.publish(messages(&Target::Jobs(lane.clone()), 50)).await {
-        let Err(Fault::Unreachable { detail, .. }) = answer else { panic!("{answer:?}") };
+        let Err(Fault::Blocked { detail, .. }) = answer else { panic!("{answer:?}") };
         assert!(detail.contains("memory"), "{detail}");
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

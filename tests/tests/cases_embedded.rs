@@ -6,6 +6,7 @@ use longshore_consumer::Settings;
 use longshore_link::broker::Letters;
 use longshore_link::embedded::Embedded;
 use longshore_link::{Link, World};
+use longshore_model::topic::Topic;
 use longshore_tests::cases::fixture::{Backend, Fleet, Pace};
 use longshore_tests::cases::*;
 
@@ -21,6 +22,10 @@ impl Backend for InThisProcess {
     async fn quarantined(&self) -> Vec<(Bytes, String)> {
         let letters = self.0.letters(Letters::Quarantine).into_iter();
         letters.map(|letter| (letter.body, letter.headers.reason.unwrap_or_default())).collect()
+    }
+
+    async fn evict(&self, lane: &Topic) {
+        self.0.evict_lane(lane);
     }
 }
 

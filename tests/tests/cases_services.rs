@@ -5,13 +5,14 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lapin::options::BasicGetOptions;
+use lapin::options::{BasicGetOptions, BasicNackOptions};
 use lapin::types::AMQPValue;
 use lapin::{Connection, ConnectionProperties};
 use longshore_consumer::Settings;
 use longshore_link::{Link, World};
 use longshore_model::Secret;
 use longshore_model::names::{BrokerNames, Namespace, headers};
+use longshore_model::topic::Topic;
 use longshore_tests::cases::fixture::{Backend, Fleet, Pace};
 use longshore_tests::cases::*;
 use longshore_tests::services::{Shared, namespace};
@@ -43,6 +44,16 @@ impl Backend for Services {
         // They were only looked at: closing the channel puts them back.
         channel.close(200, "looked".into()).await.unwrap();
         found
+    }
+
+    async fn evict(&self, lane: &Topic) {
+        // Refusing a message for good makes the broker do what it does at the delivery limit, only sooner.
+        let channel = self.connection.create_channel().await.unwrap();
+        let (queue, refuse) = (self.names.lane(lane), BasicNackOptions { multiple: false, requeue: false });
+        while let Ok(Some(found)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await {
+            found.delivery.acker.nack(refuse).await.unwrap();
+        }
+        channel.close(200, "evicted".into()).await.unwrap();
     }
 }
 

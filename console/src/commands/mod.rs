@@ -4,6 +4,7 @@ mod bench;
 mod config;
 mod demo;
 mod job;
+mod letters;
 mod topology;
 
 use crate::exit::Exit;
@@ -16,6 +17,7 @@ pub(crate) enum Command {
     /// Send, find, look at and control jobs.
     #[command(subcommand)]
     Job(job::Command),
+    Letters(letters::Args),
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
     /// Every setting with its value and where it was set; secrets are hidden.
@@ -27,6 +29,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
     match command {
         Command::Job(command) => job::run(command, session).await,
+        Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Config => config::run(session),
         Command::Demo(args) => demo::run(args, session).await,

@@ -24,6 +24,10 @@ use crate::failure::Failure;
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+/// Most bytes of an answer to a question that are read.
+const ANSWER_BYTES: u64 = 1_024;
 
 /// Where the program prints to.
 pub struct Streams {
@@ -33,6 +37,8 @@ pub struct Streams {
     terminal: bool,
     /// Somebody looks at stderr, where progress bars are drawn.
     err_terminal: bool,
+    /// Somebody can answer a question: stdin and stderr are terminals.
+    answers: bool,
     /// stdout takes colours, where the command line does not decide.
     colors: bool,
 }
@@ -51,6 +57,7 @@ impl Streams {
         Self {
             terminal: out.is_terminal(),
             err_terminal: err.is_terminal(),
+            answers: io::stdin().is_terminal() && err.is_terminal(),
             // Also honours NO_COLOR and its relatives.
             colors: anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never,
             out: Box::new(out),
@@ -60,7 +67,14 @@ impl Streams {
 
     /// Into writers that are no terminals.
     pub fn into_writers(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        Self { out: Box::new(out), err: Box::new(err), terminal: false, err_terminal: false, colors: false }
+        Self {
+            out: Box::new(out),
+            err: Box::new(err),
+            terminal: false,
+            err_terminal: false,
+            answers: false,
+            colors: false,
+        }
     }
 }
 
@@ -114,6 +128,20 @@ impl Output {
         }
     }
 
+    /// Shows on stderr what is about to happen (the text of an answer, which is harmless already), and asks whether it
+    /// shall; `None` where nobody can answer.
+    pub(crate) async fn ask(&mut self, about: &str, question: &str) -> Option<bool> {
+        if !self.streams.answers || self.is_json() {
+            return None;
+        }
+        let err = &mut self.streams.err;
+        write!(err, "{about}\n{} [y/N] ", clean_lines(question)).and_then(|()| err.flush()).ok()?;
+        let mut line = String::new();
+        let mut input = BufReader::new(tokio::io::stdin()).take(ANSWER_BYTES);
+        input.read_line(&mut line).await.ok()?;
+        Some(is_yes(&line))
+    }
+
     /// Says on stderr what went wrong.
     pub(crate) fn error(&mut self, text: &str) {
         complain(&mut self.streams, text);
@@ -128,6 +156,11 @@ impl Output {
     pub(crate) fn progress(&self) -> Progress {
         Progress::new(self.streams.terminal && self.streams.err_terminal && !self.is_json())
     }
+}
+
+/// Anything but a clear yes is a no.
+fn is_yes(line: &str) -> bool {
+    matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Says on stderr what went wrong.
@@ -146,4 +179,17 @@ pub(crate) fn usage(streams: &mut Streams, error: &clap::Error) -> Exit {
     let text = if streams.colors { text.ansi().to_string() } else { text.to_string() };
     let _ = streams.out.write_all(text.as_bytes()).and_then(|()| streams.out.flush());
     Exit::Done
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_a_clear_yes_is_a_yes() {
+        for yes in ["y\n", "Y", " yes \r\n", "YES"] {
+            assert!(super::is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n", "yep", "y y", "no\n"] {
+            assert!(!super::is_yes(no), "{no:?}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod janitor;
 pub(crate) mod promoter;
 pub(crate) mod relay;
 pub(crate) mod rescuer;
+pub(crate) mod undertaker;
 
 use crate::engine::Engine;
 use std::sync::Arc;
@@ -22,10 +23,23 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(promoter::run(Arc::clone(engine))));
     drop(tasks.spawn(relay::run(Arc::clone(engine))));
     drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
+    drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
 }
 
 /// The pace of a duty on this instance, now.
 fn pace(engine: &Engine, coordinator: Duration) -> Duration {
     if *engine.coordinator.borrow() { coordinator } else { coordinator * BACKUP }
+}
+
+/// Sleeps until this instance may look again: about `coordinator` on the coordinator, on others much longer, unless they
+/// become it meanwhile. Shortened at random, so that nobody looks in step with anybody else.
+async fn rest(engine: &Engine, coordinator: Duration) {
+    let world = &engine.link.world;
+    for _ in 0..BACKUP {
+        world.clock.sleep(world.random.jitter(coordinator)).await;
+        if *engine.coordinator.borrow() {
+            return;
+        }
+    }
 }

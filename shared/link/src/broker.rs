@@ -7,11 +7,12 @@
 //! Two implementations: `amqp` (RabbitMQ 3.10 to 4.x) and `embedded`.
 
 use crate::error::{Fault, Service};
+use crate::letters::Reading;
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
-use longshore_model::names::Park;
+use longshore_model::names::{BrokerNames, Park};
 use longshore_model::topic::Topic;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub enum Target {
 }
 
 /// Where a message was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Letters {
     /// Nowhere to go.
     Unrouted,
@@ -40,6 +41,17 @@ pub enum Letters {
     Dead,
     /// Unreadable.
     Quarantine,
+}
+
+impl Letters {
+    /// The name of the queue.
+    pub(crate) fn queue(self, names: &BrokerNames) -> String {
+        match self {
+            Self::Unrouted => names.unrouted(),
+            Self::Dead => names.dead(),
+            Self::Quarantine => names.quarantine(),
+        }
+    }
 }
 
 /// What differs from copy to copy of one job.
@@ -141,6 +153,12 @@ pub trait Broker: Send + Sync + Debug {
     /// many were moved; the others stay.
     async fn reroute(&self, limit: usize) -> Result<u64, Fault>;
 
+    /// Opens a reading of the letters of one place. Until it ends nobody else sees what it has shown.
+    async fn read_letters(&self, place: Letters) -> Result<Box<dyn Reading>, Fault>;
+
+    /// How many letters lie in a place that no reading holds right now.
+    async fn count_letters(&self, place: Letters) -> Result<u64, Fault>;
+
     /// Whether the publishing connection is up, and why publishes would be refused.
     fn status(&self) -> BrokerStatus;
 }
@@ -221,6 +239,14 @@ impl Broker for Absent {
     }
 
     async fn reroute(&self, _limit: usize) -> Result<u64, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn read_letters(&self, _place: Letters) -> Result<Box<dyn Reading>, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn count_letters(&self, _place: Letters) -> Result<u64, Fault> {
         Err(Self::fault())
     }
 

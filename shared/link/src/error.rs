@@ -2,8 +2,8 @@
 
 use longshore_model::id::JobId;
 
-/// Why a remote call gave no answer. The caller must treat the two kinds differently: what is [`Fault::Unreachable`]
-/// has surely not happened, what is [`Fault::Unknown`] may have.
+/// Why a remote call gave no answer. The caller must treat them differently: what is [`Fault::Unknown`] may have
+/// happened, all others surely have not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It did not happen: the call never left, or the other side said that it did nothing.
@@ -12,6 +12,15 @@ pub enum Fault {
         /// `broker`, `store` or `blobs`.
         service: Service,
         /// What was seen; never a password.
+        detail: String,
+    },
+    /// It did not happen: the service is there and takes nothing of the kind for now, such as publishes while the
+    /// broker is short of memory or disk. It ends without a repeat of ours.
+    #[error("{service} refuses for now: {detail}")]
+    Blocked {
+        /// `broker`, `store` or `blobs`.
+        service: Service,
+        /// The service's own reason.
         detail: String,
     },
     /// It may have happened: the call left and no answer came. Repeating it is safe where the operation says so.
@@ -62,6 +71,11 @@ impl Fault {
     /// A fault of a call that may have happened.
     pub fn unknown(service: Service, detail: impl Into<String>) -> Self {
         Self::Unknown { service, detail: detail.into() }
+    }
+
+    /// A refusal that passes by itself.
+    pub fn blocked(service: Service, detail: impl Into<String>) -> Self {
+        Self::Blocked { service, detail: detail.into() }
     }
 
     /// A refusal.

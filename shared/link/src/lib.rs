@@ -8,7 +8,7 @@
 //! Every remote call answers yes, no or unknown: a call that failed without leaving the process is
 //! [`error::Fault::Unreachable`], one whose fate is open is [`error::Fault::Unknown`].
 //!
-//! Reading order: [`world`], [`error`], [`store`], [`broker`], [`blobs`], then an implementation.
+//! Reading order: [`world`], [`error`], [`store`], [`broker`], [`letters`], [`blobs`], then an implementation.
 
 pub mod amqp;
 pub mod batch;
@@ -19,6 +19,7 @@ pub mod conformance;
 pub mod connect;
 pub mod embedded;
 pub mod error;
+pub mod letters;
 pub mod redis;
 pub mod signal;
 pub mod store;

@@ -36,6 +36,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// What lies in quarantine, oldest first: bodies and reasons.
     async fn quarantined(&self) -> Vec<(Bytes, String)>;
+
+    /// The broker puts everything that waits in a lane among the dead.
+    async fn evict(&self, lane: &Topic);
 }
 
 /// What a second costs.
@@ -169,6 +172,11 @@ impl Fleet {
             if found.len() >= count { Ok(found) } else { Err(found.len()) }
         })
         .await
+    }
+
+    /// The broker puts everything that waits in a lane among the dead.
+    pub async fn evict(&self, lane: &Topic) {
+        self.backend.evict(lane).await;
     }
 
     /// Waits until something that only asking tells is so.

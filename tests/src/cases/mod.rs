@@ -11,6 +11,7 @@ pub mod fixture;
 pub mod flow;
 pub mod jobs;
 pub mod leaving;
+pub mod letters;
 pub mod limits;
 pub mod payload;
 pub mod progress;
@@ -67,6 +68,10 @@ macro_rules! for_each_case {
             leaving::a_drain_lets_running_jobs_finish_and_gives_the_others_back_at_once;
             leaving::an_attempt_over_the_grace_is_released_uncharged_and_runs_elsewhere;
             trouble::garbage_on_a_lane_is_quarantined_and_harms_nobody;
+            letters::evicted_messages_of_jobs_that_wait_go_back_to_their_lane;
+            letters::evicted_messages_of_jobs_that_ended_are_done_with;
+            letters::an_evicted_message_of_an_unknown_job_stays_with_its_reason;
+            letters::an_evicted_message_that_cannot_be_read_goes_into_quarantine;
             files::payload_files_reach_the_handler_and_its_outputs_come_back;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
@@ -82,6 +87,7 @@ macro_rules! for_each_case_of_virtual_time {
             payload::pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::a_killed_instance_is_replaced_after_its_lease;
+            letters::several_undertakers_run_every_evicted_job_once;
         }
     };
 }

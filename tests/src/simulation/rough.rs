@@ -4,8 +4,9 @@
 //! world's seed.
 
 use async_trait::async_trait;
-use longshore_link::broker::{Broker, BrokerStatus, Consumption, Message};
+use longshore_link::broker::{Broker, BrokerStatus, Consumption, Letters, Message};
 use longshore_link::error::{NotAccepted, Service};
+use longshore_link::letters::Reading;
 use longshore_link::store::{
     Accepted, Beat, Beaten, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge,
     Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Retention, Store,
@@ -192,6 +193,16 @@ impl Broker for RoughBroker {
     async fn reroute(&self, limit: usize) -> Result<u64, Fault> {
         self.road.travel().await;
         self.inner.reroute(limit).await
+    }
+
+    async fn read_letters(&self, place: Letters) -> Result<Box<dyn Reading>, Fault> {
+        self.road.travel().await;
+        self.inner.read_letters(place).await
+    }
+
+    async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
+        self.road.travel().await;
+        self.inner.count_letters(place).await
     }
 
     fn status(&self) -> BrokerStatus {

@@ -123,7 +123,7 @@ async fn move_all(
 }
 
 /// The topic that a letter was meant for: by its routing key, which is a lane's name when it was sent to a lane.
-fn topic_of(names: &BrokerNames, letter: &Delivery) -> Option<Topic> {
+pub(super) fn topic_of(names: &BrokerNames, letter: &Delivery) -> Option<Topic> {
     let key = letter.routing_key.as_str();
     if letter.exchange.as_str() == names.jobs() {
         return Topic::from_dotted(key).ok();

@@ -7,20 +7,22 @@
 //!
 //! - `dial` opens connections, `session` is one connection's life, `topology` declares;
 //! - `publisher` confirms, `consumption` merges lanes, `settler` coalesces acknowledgements;
-//! - `letters` reroutes, `wire` is properties and headers, `errors` is what the broker says.
+//! - `letters` reroutes, `reading` shows letters, `wire` is properties and headers, `errors` is what the broker says.
 
 mod consumption;
 mod dial;
 mod errors;
 mod letters;
 mod publisher;
+mod reading;
 mod session;
 mod settler;
 mod topology;
 mod wire;
 
-use crate::broker::{Broker, BrokerStatus, Consumption, Message};
+use crate::broker::{Broker, BrokerStatus, Consumption, Letters, Message};
 use crate::error::Fault;
+use crate::letters::Reading;
 use crate::world::World;
 use async_trait::async_trait;
 use consumption::AmqpConsumption;
@@ -29,6 +31,7 @@ use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::settings::BrokerSettings;
 use longshore_model::topic::Topic;
 use publisher::Publisher;
+use reading::AmqpReading;
 use session::Session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +97,21 @@ impl Broker for Amqp {
         let session = self.publisher.session().await?;
         self.topology.ensure(&session, &[]).await?;
         letters::reroute(&self.topology, &self.publisher, &session, &self.world, self.patience, limit).await
+    }
+
+    async fn read_letters(&self, place: Letters) -> Result<Box<dyn Reading>, Fault> {
+        let session = Session::start(self.dialer.dial_patiently().await?, &self.world);
+        if let Err(fault) = self.topology.ensure(&session, &[]).await {
+            session.end("the letters' queues could not be made sure of");
+            return Err(fault);
+        }
+        let (names, queue) = (self.topology.names.clone(), place.queue(&self.topology.names));
+        Ok(Box::new(AmqpReading::start(session, names, queue, self.world.clone(), self.patience).await?))
+    }
+
+    async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
+        let session = self.publisher.session().await?;
+        Ok(self.topology.depth(&session, &place.queue(&self.topology.names)).await?.unwrap_or(0))
     }
 
     fn status(&self) -> BrokerStatus {

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::topology::Topology;
 use super::wire::{properties, short};
 use crate::broker::{BrokerStatus, Message, Target};
-use crate::error::Fault;
+use crate::error::{Fault, Service};
 use crate::world::World;
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -288,7 +288,7 @@ impl Outlet {
 
     fn check_blocked(&self) -> Result<(), Fault> {
         match self.session.blocked() {
-            Some((reason, _)) => Err(unreachable(format!("it refuses publishes for now: {reason}"))),
+            Some((reason, _)) => Err(Fault::blocked(Service::Broker, reason)),
             None => Ok(()),
         }
     }

@@ -20,6 +20,8 @@ const PERSISTENT: u8 = 2;
 const TRACESTATE_BYTES: usize = 512;
 /// Longest trace parent that is passed on, bytes; version 0 has 55.
 const TRACEPARENT_BYTES: usize = 128;
+/// The broker's own header about what it moved.
+const DEATH: &str = "x-death";
 /// Longest reason in a header, bytes.
 const REASON_BYTES: usize = 2 * 1024;
 
@@ -94,6 +96,15 @@ pub(super) fn read(properties: &BasicProperties) -> Headers {
             .and_then(as_text)
             .map(|traceparent| Trace { traceparent, tracestate: get(headers::TRACESTATE).and_then(as_text) }),
     }
+}
+
+/// Why, and from which queue, the broker moved a message last.
+pub(super) fn death(properties: &BasicProperties) -> Option<(String, String)> {
+    let AMQPValue::FieldArray(deaths) = properties.headers().as_ref()?.inner().get(DEATH)? else { return None };
+    // Newest first.
+    let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
+    let get = |name: &str| last.inner().get(name).and_then(as_text);
+    Some((get("reason")?, get("queue")?))
 }
 
 /// The same properties for a second publish: without the headers that belong to the broker, and persistent.
@@ -188,6 +199,26 @@ mod tests {
         let read = read(&properties(&message(headers)).unwrap());
         assert!(read.reason.unwrap().len() <= REASON_BYTES);
         assert_eq!(read.trace, None);
+    }
+
+    #[test]
+    fn the_last_death_is_the_first_in_the_list() {
+        let death = |reason: &str, queue: &str| {
+            let mut table = FieldTable::default();
+            table.insert("reason".into(), text(reason));
+            table.insert("queue".into(), text(queue));
+            AMQPValue::FieldTable(table)
+        };
+        let of = |value: AMQPValue| {
+            let mut table = FieldTable::default();
+            table.insert(DEATH.into(), value);
+            super::death(&BasicProperties::default().with_headers(table))
+        };
+        let deaths = vec![death("delivery_limit", "lane"), death("expired", "park")];
+        assert_eq!(of(AMQPValue::FieldArray(deaths.into())), Some(("delivery_limit".into(), "lane".into())));
+        assert_eq!(of(AMQPValue::FieldArray(Vec::new().into())), None);
+        assert_eq!(of(AMQPValue::Boolean(true)), None);
+        assert_eq!(super::death(&BasicProperties::default()), None);
     }
 
     #[test]

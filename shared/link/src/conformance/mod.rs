@@ -21,6 +21,7 @@ pub mod control;
 pub mod enqueue;
 pub mod find;
 pub mod finish;
+pub mod letters;
 pub mod membership;
 pub mod nudge;
 pub mod park;
@@ -215,6 +216,15 @@ macro_rules! conformance_broker {
                 a_closed_session_says_so
                 a_deleted_lane_is_reported_and_can_be_consumed_again
                 one_session_consumes_many_lanes
+            }
+            letters {
+                a_place_without_letters_is_empty
+                letters_come_oldest_first_as_they_were_sent
+                reading_to_the_end_changes_nothing_not_even_the_order
+                a_reading_that_breaks_off_loses_nothing
+                what_a_reading_has_shown_is_nobody_elses_until_it_ends
+                a_removed_letter_is_gone_and_the_others_stay
+                an_unrouted_letter_tells_its_topic
             }
             park {
                 a_parked_copy_returns_after_its_time_and_not_before

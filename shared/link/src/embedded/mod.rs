@@ -35,6 +35,7 @@ use crate::broker::{Letters, Message};
 use crate::connect::Link;
 use crate::error::Service;
 use crate::world::{Clock, World};
+use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::topic::Topic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -148,6 +149,12 @@ impl Embedded {
     /// Deletes a lane with every message in it; its consumers lose it.
     pub fn delete_lane(&self, topic: &Topic) {
         self.backend.exchange().delete(topic);
+    }
+
+    /// Puts everything that waits in a lane among the dead, as a broker does with messages that came back too often.
+    pub fn evict_lane(&self, topic: &Topic) {
+        let queue = BrokerNames::new(Namespace::default()).lane(topic);
+        self.backend.exchange().evict(topic, "delivery_limit", &queue);
     }
 
     /// What lies in one of the places for people, oldest first.

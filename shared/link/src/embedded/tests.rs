@@ -8,7 +8,7 @@ use crate::error::Fault;
 use crate::store::{Beat, NewJob, Nudge, Renew};
 use bytes::Bytes;
 use longshore_model::id::{Incarnation, InstanceId, JobId, Owner};
-use longshore_model::names::{Namespace, Park};
+use longshore_model::names::Park;
 use longshore_model::record::{Admission, Start};
 use longshore_model::settings::Settings;
 use longshore_model::topology::Card;
@@ -226,7 +226,7 @@ async fn an_alarm_is_a_fault_and_not_a_hang() {
     let (embedded, link) = bench();
     embedded.set_blocked(Some("low on disk"));
     let fault = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0).unwrap_err();
-    assert!(matches!(&fault, Fault::Unreachable { detail, .. } if detail.contains("low on disk")), "{fault}");
+    assert!(matches!(&fault, Fault::Blocked { detail, .. } if detail.contains("low on disk")), "{fault}");
     assert_eq!(link.broker.status().blocked.as_deref(), Some("low on disk"));
     embedded.set_blocked(None);
     send(&link, &["a"]).await;

@@ -4,9 +4,11 @@
 //! a session, parked, or among the letters. A message keeps its place number, so that one that comes
 //! back takes its old place in the lane. Sessions of one lane get turns.
 
+use super::pile::{Kept, Pile};
 use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
+use crate::letters::Eviction;
 use longshore_model::topic::Topic;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -53,9 +55,9 @@ struct Session {
 #[derive(Debug, Default)]
 pub(in crate::embedded) struct Exchange {
     lanes: BTreeMap<Topic, Lane>,
-    unrouted: VecDeque<Message>,
-    dead: VecDeque<Message>,
-    quarantine: VecDeque<Message>,
+    piles: BTreeMap<Letters, Pile>,
+    /// Readings of letters that go on.
+    readings: BTreeSet<u64>,
     /// By when they are due, us, then in the order in which they came.
     parked: BTreeMap<(u64, u64), Message>,
     sessions: BTreeMap<u64, Session>,
@@ -87,8 +89,8 @@ impl Exchange {
                     self.sessions.values().for_each(|session| session.wake.notify_one());
                 }
             }
-            Target::Quarantine => self.quarantine.push_back(message),
-            Target::Dead => self.dead.push_back(message),
+            Target::Quarantine => self.keep(Letters::Quarantine, message, None),
+            Target::Dead => self.keep(Letters::Dead, message, None),
         }
     }
 
@@ -116,7 +118,7 @@ impl Exchange {
                 lane.ready.insert(place, Stored { message, redelivered: false });
                 self.serve(topic);
             }
-            None => self.unrouted.push_back(message),
+            None => self.keep(Letters::Unrouted, message, None),
         }
     }
 
@@ -250,6 +252,8 @@ impl Exchange {
         self.lanes.values_mut().for_each(|lane| lane.turns.clear());
         let sessions: Vec<u64> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|id| self.end(id, why));
+        self.readings.clear();
+        self.piles.values_mut().for_each(|pile| pile.give_back(None));
     }
 
     /// The owner of an ended session has let go of it.
@@ -278,19 +282,61 @@ impl Exchange {
     /// Tries the first `limit` unrouted letters again.
     pub(super) fn reroute(&mut self, limit: usize) -> u64 {
         let mut moved = 0;
-        let tried: Vec<Message> = self.unrouted.drain(..limit.min(self.unrouted.len())).collect();
-        for message in tried {
-            match &message.target {
+        for (place, kept) in self.pile(Letters::Unrouted).take(limit) {
+            match &kept.message.target {
                 Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic)
                     if self.lanes.contains_key(topic) =>
                 {
-                    self.arrive(&topic.clone(), message);
+                    self.arrive(&topic.clone(), kept.message);
                     moved += 1;
                 }
-                _ => self.unrouted.push_back(message),
+                _ => {
+                    // More than were tried may lie behind it: it goes to the end then.
+                    let full = self.pile(Letters::Unrouted).len() > 0;
+                    let place = if full { self.number() } else { place };
+                    self.pile(Letters::Unrouted).put(place, kept);
+                }
             }
         }
         moved
+    }
+
+    fn keep(&mut self, place: Letters, message: Message, evicted: Option<Eviction>) {
+        let number = self.number();
+        self.pile(place).put(number, Kept { message, evicted });
+    }
+
+    /// The letters of one place.
+    pub(super) fn pile(&mut self, place: Letters) -> &mut Pile {
+        self.piles.entry(place).or_default()
+    }
+
+    /// Begins a reading of letters.
+    pub(super) fn open_reading(&mut self) -> u64 {
+        let reading = self.number();
+        self.readings.insert(reading);
+        reading
+    }
+
+    /// Whether a reading goes on.
+    pub(super) fn is_reading(&self, reading: u64) -> bool {
+        self.readings.contains(&reading)
+    }
+
+    /// Ends a reading: what it holds goes back.
+    pub(super) fn end_reading(&mut self, reading: u64) {
+        self.readings.remove(&reading);
+        self.piles.values_mut().for_each(|pile| pile.give_back(Some(reading)));
+    }
+
+    /// Puts everything that waits in a lane among the dead, as a broker does at its delivery limit.
+    pub(in crate::embedded) fn evict(&mut self, topic: &Topic, reason: &str, queue: &str) {
+        let Some(lane) = self.lanes.get_mut(topic) else { return };
+        for stored in std::mem::take(&mut lane.ready).into_values() {
+            let message = Message { target: Target::Lane(topic.clone()), ..stored.message };
+            let evicted = Eviction { reason: reason.to_owned(), queue: queue.to_owned() };
+            self.keep(Letters::Dead, message, Some(evicted));
+        }
     }
 
     /// Deletes a lane and what waits in it.
@@ -307,12 +353,7 @@ impl Exchange {
     }
 
     pub(in crate::embedded) fn letters(&self, place: Letters) -> Vec<Message> {
-        let letters = match place {
-            Letters::Unrouted => &self.unrouted,
-            Letters::Dead => &self.dead,
-            Letters::Quarantine => &self.quarantine,
-        };
-        letters.iter().cloned().collect()
+        self.piles.get(&place).map(Pile::all).unwrap_or_default()
     }
 
     pub(in crate::embedded) fn messages(&self) -> usize {

@@ -4,12 +4,16 @@
 //! up when the next one is due.
 
 pub(super) mod exchange;
+mod pile;
+mod reading;
 
 use self::exchange::{Exchange, Settled};
+use self::reading::EmbeddedReading;
 use super::Backend;
 use super::weather::Answers;
-use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Message, Settler, Tag, Target};
+use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Letters, Message, Settler, Tag, Target};
 use crate::error::{Fault, Service};
+use crate::letters::Reading;
 use crate::world::Clock;
 use async_trait::async_trait;
 use longshore_model::topic::Topic;
@@ -50,7 +54,7 @@ impl EmbeddedBroker {
 }
 
 fn blocked(why: &str) -> Fault {
-    Fault::unreachable(Service::Broker, format!("it refuses publishes for now ({why})"))
+    Fault::blocked(Service::Broker, why)
 }
 
 #[async_trait]
@@ -105,6 +109,18 @@ impl Broker for EmbeddedBroker {
         let answers = self.admit().await?;
         let moved = self.backend.exchange().reroute(limit);
         self.backend.broker_weather.answer(answers, moved)
+    }
+
+    async fn read_letters(&self, place: Letters) -> Result<Box<dyn Reading>, Fault> {
+        let answers = self.admit().await?;
+        let reading: Box<dyn Reading> = Box::new(EmbeddedReading::start(self.backend.clone(), place));
+        self.backend.broker_weather.answer(answers, reading)
+    }
+
+    async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
+        let answers = self.admit().await?;
+        let count = self.backend.exchange().pile(place).len() as u64;
+        self.backend.broker_weather.answer(answers, count)
     }
 
     fn status(&self) -> BrokerStatus {
