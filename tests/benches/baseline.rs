@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let services = Shared::services().await;
     let mut figures: Vec<Figures> = Vec::new();
     for _ in 0..rounds {
-        figures.push(measure(&services.broker_url, &services.store_url, Plan::default()).await?);
+        figures.push(measure(&services.broker_url, &services.store_url, Plan::default(), |_| {}).await?);
     }
     let median = Figures::median(&figures).ok_or("at least one round is needed")?;
     println!("lapin and redis alone, median of {rounds} (smallest to largest)");

@@ -4,7 +4,7 @@
 //! `cargo bench -p longshore-tests --bench longshore [-- ROUNDS [JOBS]]`, medians of three rounds of 40 000 jobs by
 //! default. Takes the services that the environment names or starts private ones. The memory is that of a process of
 //! its own, which is this program again as a consumer.
-#![allow(clippy::print_stdout, reason = "a program's output")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 
 use longshore::bench::{self, consumer};
 use longshore_model::secret::Secret;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Error> {
     let plan = Plan { one_by_one: (jobs / 10).max(1), bulk: jobs, ..Plan::default() };
     let (mut yardstick, mut measured) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        yardstick.push(measure(&services.broker_url, &services.store_url, plan).await?);
+        yardstick.push(measure(&services.broker_url, &services.store_url, plan, |what| say("baseline", what)).await?);
         measured.push(longshore(&services, plan).await?);
     }
     let baseline = Figures::median(&yardstick).ok_or("at least one round is needed")?;
@@ -77,6 +77,11 @@ async fn main() -> Result<(), Error> {
     Ok(())
 }
 
+/// Tells whoever watches what is measured next.
+fn say(who: &str, what: &str) {
+    eprintln!("{who}: {what}");
+}
+
 fn settings(broker: &str, store: &str, namespace: &str) -> Result<Settings, Error> {
     let mut settings = Settings::default();
     settings.broker.url = Secret::new(broker);
@@ -90,7 +95,7 @@ async fn longshore(services: &Shared, plan: Plan) -> Result<bench::Figures, Erro
     let settings = settings(&services.broker_url, &services.store_url, &namespace("bench"))?;
     let topic = Topic::new(TOPIC)?;
     let plan = bench::Plan { jobs: plan.bulk, timed: plan.latency, rate: plan.latency_rate, topic };
-    Ok(bench::measure(&settings, &World::system(), &plan, |_| {}).await?)
+    Ok(bench::measure(&settings, &World::system(), &plan, |what| say("longshore", what)).await?)
 }
 
 fn median(rounds: &[bench::Figures]) -> bench::Figures {

@@ -44,7 +44,7 @@ async fn a_claim_is_given_once_and_a_stale_fence_finishes_nothing() {
 async fn a_round_has_all_figures() {
     let services = Shared::services().await;
     let plan = Plan { one_by_one: 20, bulk: 250, latency: 30, latency_rate: 150 };
-    let figures = measure(&services.broker_url, &services.store_url, plan).await.unwrap();
+    let figures = measure(&services.broker_url, &services.store_url, plan, |_| {}).await.unwrap();
     for (name, value) in figures.rows() {
         assert!(value.is_finite() && value > 0.0, "{name}: {value}");
     }

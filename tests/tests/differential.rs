@@ -57,7 +57,7 @@ async fn indexes(server: &Server, namespace: &Namespace) -> Result<(), String> {
     for key in server.command::<Vec<String>>(&["KEYS", &everything]).await {
         let suffix = key.strip_prefix(&prefix).unwrap_or(&key).to_owned();
         if let Some(id) = suffix.strip_prefix(shard_keys::JOB) {
-            let fields: BTreeMap<String, String> = server.command(&["HGETALL", &key]).await;
+            let fields = server.record(&key).await;
             let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
             let state: State = fields["st"].parse()?;
             let score = match state {

@@ -65,30 +65,32 @@ fn renew(instance: &str, running: Vec<(JobId, Fence)>) -> Renew {
 async fn one_broken_record_does_not_fail_its_neighbours() {
     let server = Server::start().await;
     let store = server.store().await;
-    let ids = [
-        enqueue(&*store, job("a")).await,
-        enqueue(&*store, job("a")).await,
-        enqueue(&*store, job("a")).await,
-        enqueue(&*store, job("a")).await,
-    ];
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(enqueue(&*store, job("a")).await);
+    }
     let record = |id: &JobId| Server::key(&format!("j:{id}"));
-    let _: i64 = server.command(&["DEL", &record(&ids[0])]).await;
     let _: String = server.command(&["SET", &record(&ids[0]), "nonsense"]).await;
-    let _: i64 = server.command(&["HSET", &record(&ids[1]), "fe", "nan"]).await;
-    let _: i64 = server.command(&["HDEL", &record(&ids[2]), "st"]).await;
+    server.damage(&record(&ids[1]), "fe", "'nan'").await;
+    server.damage(&record(&ids[2]), "st", "nil").await;
+    let _: i64 = server.command(&["DEL", &record(&ids[3])]).await;
+    let _: i64 = server.command(&["LPUSH", &record(&ids[3]), "nonsense"]).await;
+    server.damage(&record(&ids[4]), "ct", "nil").await;
+    server.damage(&record(&ids[5]), "st", "'lost'").await;
     let claims = ids.iter().map(|id| claim(*id, "n")).collect();
     let answers = store.claim(&owner("me", 1), LONG, claims).await.unwrap();
-    for (answer, what) in answers.iter().zip(["not a hash", "field fe", "no state"]) {
+    let whys = ["unpacked", "field fe", "no state", "not a string", "no field ct", "unknown state"];
+    for (answer, what) in answers.iter().zip(whys) {
         assert!(matches!(answer, Claimed::Damaged(why) if why.contains(what)), "{what}: {answer:?}");
     }
-    assert!(matches!(answers[3], Claimed::Known(Answer::Run { .. })), "{:?}", answers[3]);
+    assert!(matches!(answers[6], Claimed::Known(Answer::Run { .. })), "{:?}", answers[6]);
 
     let again = store.enqueue(vec![redis_server::job_with_id(ids[0], "a"), job("a")]).await.unwrap();
     assert!(matches!(again[0], Err(NotAccepted::Damaged { .. })), "{:?}", again[0]);
     assert!(again[1].is_ok());
     let finished = store.finish(vec![finish(ids[1], Fence(1), succeeded())]).await.unwrap();
     assert!(matches!(finished[0], Finished::Damaged(_)), "{finished:?}");
-    assert!(store.records(ids.to_vec()).await.unwrap()[..3].iter().all(Option::is_none));
+    assert!(store.records(ids.clone()).await.unwrap()[..6].iter().all(Option::is_none));
     assert_eq!(store.rescue(10).await.unwrap().ended, 0);
     // The damaged ones are still in the outbox's index, out of the way of the others.
     eventually("the relay gets past them", async || {

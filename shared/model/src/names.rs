@@ -211,7 +211,7 @@ impl StoreNames {
 /// What follows a shard's prefix. The scripts get the prefix as their one key and put these behind it; a test
 /// compares the scripts with this list.
 pub mod shard_keys {
-    /// hash: the hot record of a job. `j:<id>`
+    /// string: the hot record of a job, packed. `j:<id>`
     pub const JOB: &str = "j:";
     /// string: the envelope of a job. `e:<id>`
     pub const ENVELOPE: &str = "e:";

@@ -81,28 +81,38 @@ impl Figures {
     }
 }
 
-/// Runs every measurement once, each on a lane of its own.
+/// Runs every measurement once, each on a lane of its own. `say` is told what is measured next.
 ///
 /// # Errors
 /// When a service fails.
-pub async fn measure(broker_url: &str, store_url: &str, plan: Plan) -> Result<Figures, Error> {
+pub async fn measure(
+    broker_url: &str,
+    store_url: &str,
+    plan: Plan,
+    mut say: impl FnMut(&str),
+) -> Result<Figures, Error> {
     let connect = || Baseline::connect(broker_url, store_url);
 
+    say("enqueueing one by one");
     let baseline = connect().await?;
     let enqueue_one_by_one = baseline.enqueue_one_by_one(plan.one_by_one).await?;
     baseline.close().await?;
 
+    say("enqueueing in bulk");
     let baseline = connect().await?;
     let enqueue_bulk = baseline.enqueue_bulk(plan.bulk).await?;
+    say("processing at concurrency 100");
     let process_100 = baseline.process(plan.bulk, 100).await?;
     baseline.close().await?;
 
     let baseline = connect().await?;
     let few = (plan.bulk / 5).max(1);
     baseline.enqueue_bulk(few).await?;
+    say("processing at concurrency 1");
     let process_1 = baseline.process(few, 1).await?;
     baseline.close().await?;
 
+    say("timing from sending to start");
     let [latency_p50_ms, latency_p99_ms] = latency(connect().await?, plan).await?;
     Ok(Figures { enqueue_one_by_one, enqueue_bulk, process_1, process_100, latency_p50_ms, latency_p99_ms })
 }

@@ -70,6 +70,8 @@ impl Redis {
             ["--bind", "127.0.0.1"],
             ["--appendonly", "yes"],
             ["--appendfsync", "everysec"],
+            // Rewriting the file takes a core for seconds; a server that lives as long as a test never needs it.
+            ["--auto-aof-rewrite-percentage", "0"],
             ["--save", ""],
             ["--maxmemory-policy", "noeviction"],
         ] {

@@ -67,6 +67,27 @@ impl Server {
         cmd.query_async(&mut self.0.connection().await).await.unwrap()
     }
 
+    /// The fields of the packed record under a key.
+    pub(crate) async fn record(&self, key: &str) -> BTreeMap<String, String> {
+        const READ: &str = "local fields = {}
+            for name, value in pairs(cmsgpack.unpack(redis.call('GET', KEYS[1]))) do
+              fields[#fields + 1] = name
+              fields[#fields + 1] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
+            end
+            return fields";
+        self.command(&["EVAL", READ, "1", key]).await
+    }
+
+    /// Changes a field of the packed record under a key to what Lua makes of an expression.
+    pub(crate) async fn damage(&self, key: &str, field: &str, expression: &str) {
+        let script = format!(
+            "local record = cmsgpack.unpack(redis.call('GET', KEYS[1]))
+            record[ARGV[1]] = {expression}
+            return redis.call('SET', KEYS[1], cmsgpack.pack(record))"
+        );
+        self.command::<String>(&["EVAL", &script, "1", key, field]).await;
+    }
+
     /// The key of the only shard with this suffix.
     pub(crate) fn key(suffix: &str) -> String {
         format!("{}{suffix}", StoreNames::new(Namespace::default()).shard(None))

@@ -1,5 +1,6 @@
 //! What Rust tells the scripts: jobs, verdicts and reports as flat arguments, in the order in which they read them.
 
+use super::batches::ClaimItem;
 use crate::error::{Fault, Service};
 use crate::store::{Claim, Finish, NewJob, Report};
 use longshore_model::id::Owner;
@@ -61,15 +62,34 @@ pub(super) fn label(name: &str, value: &str) -> String {
     format!("{name}={value}")
 }
 
-/// One claim of claim.lua.
-pub(super) fn claim(cmd: &mut Cmd, claim: &Claim, lease_ms: u64, owner: &Owner) {
-    cmd.arg(claim.id.to_string());
-    claim_terms(cmd, claim, lease_ms, owner);
+/// The claims of claim.lua. Those of one process have one owner, which is told once.
+pub(super) fn claims(cmd: &mut Cmd, claims: &[ClaimItem]) {
+    let mut owners: Vec<&Owner> = Vec::new();
+    for item in claims {
+        if !owners.contains(&&item.owner) {
+            owners.push(&item.owner);
+        }
+    }
+    cmd.arg(owners.len());
+    for owner in &owners {
+        self::owner(cmd, owner);
+    }
+    cmd.arg(claims.len());
+    for ClaimItem { owner, lease_ms, claim } in claims {
+        cmd.arg(claim.id.to_string());
+        claim_terms(cmd, claim, *lease_ms);
+        // In Lua positions begin at 1.
+        cmd.arg(owners.iter().take_while(|other| **other != owner).count() + 1);
+    }
 }
 
-/// A claim without its job.
-pub(super) fn claim_terms(cmd: &mut Cmd, claim: &Claim, lease_ms: u64, owner: &Owner) {
+/// A claim without its job and its owner.
+pub(super) fn claim_terms(cmd: &mut Cmd, claim: &Claim, lease_ms: u64) {
     cmd.arg(&claim.nonce).arg(claim.generation.0).arg(claim.floor.0).arg(lease_ms);
+}
+
+/// Who claims.
+pub(super) fn owner(cmd: &mut Cmd, owner: &Owner) {
     cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
 }
 
@@ -84,8 +104,13 @@ pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
         }
     };
     let outputs = if finish.outputs.is_empty() { String::new() } else { text(&finish.outputs)? };
-    cmd.arg(finish.id.to_string()).arg(finish.fence.0).arg(verdict).arg(delay_ms).arg(reason);
-    cmd.arg(optional(message)).arg(optional(finish.result.as_deref())).arg(outputs);
+    cmd.arg(finish.id.to_string()).arg(finish.fence.0).arg(verdict);
+    cmd.arg(optional(message)).arg(optional(finish.result.as_deref()));
+    if verdict == "succeeded" && finish.outputs.is_empty() && finish.report.is_empty() && finish.follow_ups.is_empty() {
+        cmd.arg(0);
+        return Ok(());
+    }
+    cmd.arg(1).arg(delay_ms).arg(reason).arg(outputs);
     report(cmd, &finish.report)?;
     cmd.arg(finish.follow_ups.len());
     for follow_up in &finish.follow_ups {

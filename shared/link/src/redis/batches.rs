@@ -44,13 +44,13 @@ pub(super) struct Batches {
 }
 
 impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
-    /// Starts the task that makes the calls. `write` puts an item into the arguments, `read` takes the answers, in
+    /// Starts the task that makes the calls. `write` puts the items into the arguments, `read` takes the answers, in
     /// order, out of the reply.
     fn start(
         tasks: &Tasks,
         server: &Arc<Server>,
         script: fn(&Scripts) -> &Script,
-        write: fn(&mut redis::Cmd, &T) -> Result<(), Fault>,
+        write: fn(&mut redis::Cmd, &[T]) -> Result<(), Fault>,
         read: fn(Value, &[T]) -> Result<Vec<A>, Fault>,
     ) -> Self
     where
@@ -65,10 +65,7 @@ impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
                 let items: Vec<T> = groups.into_iter().flatten().collect();
                 let script = script(&server.scripts);
                 let mut cmd = server.call(script);
-                cmd.arg(items.len());
-                for item in &items {
-                    write(&mut cmd, item)?;
-                }
+                write(&mut cmd, &items)?;
                 let answers = read(server.run(script, &cmd, Repeat::Safe).await?, &items)?;
                 if answers.len() != items.len() {
                     return Err(reply::unexpected("another number of answers"));
@@ -104,9 +101,11 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.enqueue,
-                |cmd, item| {
-                    args::job(cmd, item);
-                    Ok(())
+                |cmd, jobs| {
+                    each(cmd, jobs, |cmd, job| {
+                        args::job(cmd, job);
+                        Ok(())
+                    })
                 },
                 |value, items| paired(value, items, |answer, item| reply::admitted(answer, item.admission.id)),
             ),
@@ -114,9 +113,11 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.published,
-                |cmd, (id, generation)| {
-                    cmd.arg(id.to_string()).arg(generation.0);
-                    Ok(())
+                |cmd, jobs| {
+                    each(cmd, jobs, |cmd, (id, generation)| {
+                        cmd.arg(id.to_string()).arg(generation.0);
+                        Ok(())
+                    })
                 },
                 |value, _| Ok(Items::of(value)?.numbers()?.into_iter().map(|_| ()).collect()),
             ),
@@ -124,8 +125,8 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.claim,
-                |cmd, item| {
-                    args::claim(cmd, &item.claim, item.lease_ms, &item.owner);
+                |cmd, claims| {
+                    args::claims(cmd, claims);
                     Ok(())
                 },
                 |value, _| Items::of(value)?.each(reply::claimed),
@@ -134,7 +135,7 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.finish,
-                args::finish,
+                |cmd, finishes| each(cmd, finishes, args::finish),
                 |value, items| {
                     paired(value, items, |answer, item| reply::finished(answer, &reply::ids(&item.follow_ups)))
                 },
@@ -143,9 +144,11 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.report,
-                |cmd, (id, fence, report)| {
-                    cmd.arg(id.to_string()).arg(fence.0);
-                    args::report(cmd, report)
+                |cmd, reports| {
+                    each(cmd, reports, |cmd, (id, fence, report)| {
+                        cmd.arg(id.to_string()).arg(fence.0);
+                        args::report(cmd, report)
+                    })
                 },
                 |value, _| Ok(Items::of(value)?.numbers()?.into_iter().map(|written| written == 1).collect()),
             ),
@@ -171,6 +174,16 @@ impl Batches {
     pub(super) async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {
         self.report.call(reports, |(_, _, report)| args::report_size(report)).await
     }
+}
+
+/// The count of the items, then each of them.
+fn each<T>(
+    cmd: &mut redis::Cmd,
+    items: &[T],
+    write: fn(&mut redis::Cmd, &T) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    cmd.arg(items.len());
+    items.iter().try_for_each(|item| write(cmd, item))
 }
 
 fn paired<T, A>(value: Value, items: &[T], read: fn(Items, &T) -> Result<A, Fault>) -> Result<Vec<A>, Fault> {

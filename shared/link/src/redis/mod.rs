@@ -176,7 +176,8 @@ impl Store for RedisStore {
         let value = self
             .script(&self.server.scripts.rebuild, Repeat::Safe, |cmd| {
                 cmd.arg(job.enqueued);
-                args::claim_terms(cmd, &job.claim, lease_ms, owner);
+                args::claim_terms(cmd, &job.claim, lease_ms);
+                args::owner(cmd, owner);
                 args::job(cmd, &job.job);
             })
             .await?;

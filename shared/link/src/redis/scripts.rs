@@ -144,11 +144,11 @@ scripts! {
     bury: ALLOW_OOM, [COMMON, JOB];
     claim: ALLOW_OOM, [COMMON, JOB];
     enqueue: "", [COMMON, JOB, ADMIT];
-    find: READ_ONLY, [COMMON];
+    find: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, ADMIT];
     know: "", [COMMON, JOB, ADMIT];
     leave: ALLOW_OOM, [COMMON, FLEET];
-    load: READ_ONLY, [COMMON];
+    load: READ_ONLY, [COMMON, JOB];
     outbox: ALLOW_OOM, [COMMON, JOB];
     promote: ALLOW_OOM, [COMMON, JOB];
     published: ALLOW_OOM, [COMMON, JOB];

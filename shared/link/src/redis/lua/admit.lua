@@ -3,8 +3,8 @@
 -- One job from the arguments.
 local function read_job()
   return {
-    id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = arg(),
-    max_crashes = arg(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), envelope = arg(),
+    id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
+    max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), envelope = arg(),
   }
 end
 
@@ -48,27 +48,25 @@ local function create(job, created)
   local state = due and 'scheduled' or 'queued'
   local id, outbox = job.id, now + L.outbox_grace_ms
   make_known(job.topic)
-  local fields = {
-    'st', state, 'tp', job.topic, 'qu', job.queue, 'ge', due and '0' or '1', 'fe', '0', 'at', '0', 'fa', '0',
-    'cr', '0', 'mr', job.max_retries, 'mc', job.max_crashes, 'ct', digits(created), 'si', digits(now),
+  local r = {
+    id = id, st = state, tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0, fa = 0, cr = 0,
+    mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
   }
   if due then
-    fields[#fields + 1], fields[#fields + 2] = 'du', digits(due)
-    fields[#fields + 1], fields[#fields + 2] = 're', 'delayed'
+    r.du, r.re = due, 'delayed'
     earliest = math.min(earliest or due, due)
   else
-    fields[#fields + 1], fields[#fields + 2] = 'ob', digits(outbox)
+    r.ob = outbox
     index(K.outbox, outbox, id)
   end
   if expires then
-    fields[#fields + 1], fields[#fields + 2] = 'ex', digits(expires)
     index(K.expiry, expires, id)
   end
   call('SET', P .. K.envelope .. id, job.envelope)
   if #job.labels > 0 then
     detail('HSET', P .. K.detail .. id, 'lb', cjson.encode(job.labels))
   end
-  call('HSET', P .. K.job .. id, unpack(fields))
+  store(r)
   index(K.state .. state, due or now, id)
   index(K.open, created, id)
   index(K.topic .. job.topic, created, id)

@@ -12,7 +12,8 @@ end
 local ahead, to = 0, math.min(rank, from + length) - 1
 if to >= from then
   for _, other in ipairs(call('ZRANGE', P .. K.state .. 'queued', from, to)) do
-    if try('HGET', P .. K.job .. other, 'tp') == r.tp then
+    local record = read(other)
+    if record and record.tp == r.tp then
       ahead = ahead + 1
     end
   end

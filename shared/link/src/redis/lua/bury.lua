@@ -5,17 +5,14 @@
 -- Answers how many leases it ended
 local instance, alive = arg(), arg()
 local buried = 0
--- All running attempts of the fleet are at most its slots; only two small fields of each are read.
+-- All running attempts of the fleet are at most its slots.
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. K.state .. 'active', '(' .. digits(now), '+inf')) do
-  local owner = try('HMGET', P .. K.job .. id, 'oi', 'oc')
-  if not owner.err and owner[1] == instance and owner[2] ~= alive then
-    local r = read(id)
-    if r and r.st == 'active' then
-      put(r, 'le', now)
-      save(r)
-      index(K.state .. 'active', now, id)
-      buried = buried + 1
-    end
+  local r = read(id)
+  if r and r.st == 'active' and r.oi == instance and r.oc ~= alive then
+    put(r, 'le', now)
+    save(r)
+    index(K.state .. 'active', now, id)
+    buried = buried + 1
   end
 end
 flush()

@@ -21,15 +21,15 @@ end
 
 -- The entry's position when the job matches, else nil.
 local function matches(id)
-  local v = try('HMGET', P .. K.job .. id, 'st', 'tp', 'qu', 'ct', 'si')
-  if v.err or not wanted[v[1]] then
+  local r = read(id)
+  if not r or not wanted[r.st] then
     return nil
   end
-  if not any_topic and not topic_set[v[2]] then
+  if not any_topic and not topic_set[r.tp] then
     return nil
   end
-  local created, entered = tonumber(v[4] or nil), tonumber(v[5] or nil)
-  if not created or not entered or created < since or (queue ~= '' and v[3] ~= queue) then
+  local created, entered = r.ct, r.si
+  if created < since or (queue ~= '' and r.qu ~= queue) then
     return nil
   end
   for _, label in ipairs(labels) do

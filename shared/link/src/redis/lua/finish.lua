@@ -2,9 +2,10 @@
 -- item or nothing. Only the attempt that holds the fence can; the same finish again answers `already`, with the
 -- follow-up jobs' answers.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; count; per item: id, fence, verdict (succeeded, failed, fatal, released), delay ms,
---       reason, message (`+` and text, or empty), result (`+` and JSON, or empty), outputs (JSON, or empty),
---       report (progress, properties, log: counts first), count of follow-up jobs, these as in admit.lua
+-- ARGV  [1] nudge channel; count; per item: id, fence, verdict (succeeded, failed, fatal, released), message (`+` and
+--       text, or empty), result (`+` and JSON, or empty), how much more there is: 0, or 1 and delay ms, reason,
+--       outputs (JSON, or empty), report (progress, properties, log: counts first), count of follow-up jobs, these as
+--       in admit.lua
 -- Answers, per item: {moved | already, state, generation, {follow-up answers}} | {stale, state, generation} |
 --   {missing} | {damaged, detail}
 local function decide(r, item)
@@ -15,7 +16,7 @@ local function decide(r, item)
     if item.result ~= '' then
       call('SET', P .. K.result .. r.id, string.sub(item.result, 2))
     end
-    if item.outputs ~= '' then
+    if item.outputs and item.outputs ~= '' then
       detail('HSET', P .. K.detail .. r.id, 'o', item.outputs)
     end
     return
@@ -49,7 +50,7 @@ end
 
 local function follow(item)
   local answers = {}
-  if item.verdict == 'succeeded' then
+  if item.verdict == 'succeeded' and item.follow_ups then
     for i, job in ipairs(item.follow_ups) do
       answers[i] = admit(job)
     end
@@ -59,12 +60,12 @@ end
 
 local answers = {}
 for i = 1, number() do
-  local item = {
-    id = arg(), fence = number(), verdict = arg(), delay_ms = number(), reason = arg(), message = arg(),
-    result = arg(), outputs = arg(), report = read_report(), follow_ups = {},
-  }
-  for j = 1, number() do
-    item.follow_ups[j] = read_job()
+  local item = {id = arg(), fence = number(), verdict = arg(), message = arg(), result = arg()}
+  if arg() == '1' then
+    item.delay_ms, item.reason, item.outputs, item.report, item.follow_ups = number(), arg(), arg(), read_report(), {}
+    for j = 1, number() do
+      item.follow_ups[j] = read_job()
+    end
   end
   local r, damage = read(item.id)
   if damage then
@@ -77,7 +78,9 @@ for i = 1, number() do
     answers[i] = {'already', r.st, r.ge, r.st == 'succeeded' and follow(item) or {}}
   else
     decide(r, item)
-    write_report(r, item.report)
+    if item.report then
+      write_report(r, item.report)
+    end
     save(r)
     answers[i] = {'moved', r.st, r.ge, follow(item)}
   end

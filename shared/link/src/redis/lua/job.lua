@@ -1,17 +1,18 @@
 -- The hot record of a job, its indexes, and the steps that all transitions are made of.
 --
--- Fields of the hash at K.job .. id (an empty field is an absent one):
+-- The string at K.job .. id is a table, packed with cmsgpack: one read and one write take a fraction of what a hash of
+-- so many fields takes. A field that holds nothing is not in it; fields that are not listed are kept as they are:
 --   st state            tp topic              qu queue              re reason
 --   ge generation       fe fence              at attempts           fa failures
 --   cr crashes          mr max_retries        mc max_crashes        no nonce
---   oi, oc instance and incarnation of the owner (apart, so that the hash stays small inside Redis)
+--   oi, oc instance and incarnation of the owner
 --   ct created          si since: the time of entry into the state, which is the end in terminal states
 --   sa started          ex expires            ra retried_as         wa watchers, space between
---   du due (read only while scheduled or retrying)
---   le lease (read only while active)
---   ob outbox (read only while queued)
+--   du due (while scheduled or retrying)
+--   le lease (while active)
+--   ob outbox (while queued)
 --   cn cancel, me message: `+` and the text
---   dx `1` when progress, properties or log lines are kept, which the next claim clears
+--   dx true when progress, properties or log lines are kept, which the next claim clears
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it (`save`); indexes and
 -- counters are collected over the whole call and written by `flush`, which every script calls last.
@@ -20,89 +21,76 @@ local KNOWN = {
   scheduled = true, blocked = true, queued = true, active = true, retrying = true,
   succeeded = true, error = true, given_up = true, stopped = true, dropped = true,
 }
-local FIELDS = {
-  'st', 'tp', 'qu', 're', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'oi', 'oc', 'no', 'ct', 'si', 'sa',
-  'du', 'le', 'ob', 'ex', 'cn', 'me', 'wa', 'dx',
+local KINDS = {
+  st = 'string', tp = 'string', qu = 'string', re = 'string', oi = 'string', oc = 'string', no = 'string',
+  ra = 'string', wa = 'string', cn = 'string', me = 'string', dx = 'boolean',
+  ge = 'number', fe = 'number', at = 'number', fa = 'number', cr = 'number', mr = 'number', mc = 'number',
+  ct = 'number', si = 'number', sa = 'number', ex = 'number', du = 'number', le = 'number', ob = 'number',
 }
-local REQUIRED = {ge = true, fe = true, at = true, fa = true, cr = true, mr = true, mc = true, ct = true, si = true}
-local NUMERIC = {
-  ge = true, fe = true, at = true, fa = true, cr = true, mr = true, mc = true, ct = true, si = true, sa = true,
-  du = true, le = true, ob = true, ex = true,
-}
+local NEEDED = {'tp', 'qu', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'ct', 'si'}
+local unpack_record, pack_record = cmsgpack.unpack, cmsgpack.pack
 
--- Reads and checks a record. Answers the record; or nil for an unknown id; or nil and what is wrong with it.
-local function read(id)
-  local values = try('HMGET', P .. K.job .. id, unpack(FIELDS))
-  if values.err then
-    return nil, 'its record is not a hash'
+-- What a record needs in its state.
+local WAITS = {scheduled = 'du', retrying = 'du', active = 'le'}
+
+-- Unpacks a record, quickly; raises an error when it is damaged: text joins with text and numbers add up, and what is
+-- missing or of another kind does neither.
+local function sound(packed)
+  local r = unpack_record(packed)
+  local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0)
+  local need = WAITS[r.st]
+  if not KNOWN[r.st] or number ~= number or not (r.tp .. r.qu) or (need and not r[need]) then
+    error('damaged')
   end
-  local state = values[1]
-  if not state then
-    if call('EXISTS', P .. K.job .. id) == 0 then
-      return nil
-    end
-    return nil, 'its record has no state'
-  end
-  if not KNOWN[state] then
-    return nil, 'its record has an unknown state'
-  end
-  local r = {id = id, was = state, new = {}}
-  for i = 1, #FIELDS do
-    local name, value = FIELDS[i], values[i]
-    if value == '' then
-      value = false
-    end
-    if NUMERIC[name] then
-      if value then
-        local n = tonumber(value)
-        if not n or n < -1 or n > 9007199254740991 or n ~= math.floor(n) then
-          return nil, 'field ' .. name .. ' of its record is not a number'
-        end
-        value = n
-      elseif REQUIRED[name] then
-        return nil, 'its record has no field ' .. name
-      end
-    end
-    r[name] = value
-  end
-  if not r.tp or not r.qu then
-    return nil, 'its record has no topic or no queue'
-  end
-  if state == 'scheduled' or state == 'retrying' then
-    if not r.du then
-      return nil, 'its record waits for no time'
-    end
-  else
-    r.du = false
-  end
-  if state == 'active' then
-    if not r.le then
-      return nil, 'its record has no lease'
-    end
-  else
-    r.le = false
-  end
-  if state ~= 'queued' then
-    r.ob = false
-  end
-  r.out = r.ob
   return r
 end
 
--- Changes a field; `false` empties it.
-local function put(r, name, value)
-  if r[name] == value then
-    return
+-- What is wrong with a record.
+local function damage_of(packed)
+  if type(packed) ~= 'string' then
+    return 'its record is not a string'
   end
-  r[name] = value
-  local new = r.new
-  new[#new + 1] = name
-  if not value then
-    new[#new + 1] = ''
-  elseif type(value) == 'number' then
-    new[#new + 1] = digits(value)
-  else
-    new[#new + 1] = value
+  local whole, r = pcall(unpack_record, packed)
+  if not whole or type(r) ~= 'table' then
+    return 'its record cannot be unpacked'
+  end
+  if not KNOWN[r.st] then
+    return r.st and 'its record has an unknown state' or 'its record has no state'
+  end
+  for _, name in ipairs(NEEDED) do
+    if not r[name] then
+      return 'its record has no field ' .. name
+    end
+  end
+  for name, kind in pairs(KINDS) do
+    if r[name] ~= nil and type(r[name]) ~= kind then
+      return 'field ' .. name .. ' of its record is not a ' .. kind
+    end
+  end
+  return 'its record does not say what it waits for'
+end
+
+-- Reads and checks a record. Answers it; or nil for an unknown id; or nil and what is wrong with it.
+-- Beside the fields it carries `id`, and what the indexes say of it: `was` (state) and `out` (outbox).
+local function read(id)
+  local packed = try('GET', P .. K.job .. id)
+  if not packed then
+    return nil
+  end
+  local whole, r = pcall(sound, packed)
+  if not whole then
+    return nil, damage_of(packed)
+  end
+  r.id, r.was, r.out = id, r.st, r.ob
+  return r
+end
+
+-- Changes a field; nil and false empty it.
+local function put(r, name, value)
+  value = value or nil
+  if r[name] ~= value then
+    r[name], r.changed = value, true
   end
 end
 
@@ -126,7 +114,7 @@ local function index(key, score, id)
     members = {}
     additions[key] = members
   end
-  members[#members + 1] = digits(score)
+  members[#members + 1] = score
   members[#members + 1] = id
   if #members >= 1000 then
     write_index(key)
@@ -177,7 +165,7 @@ local function flush()
   end
   for field, by in pairs(tally) do
     if by ~= 0 then
-      call('HINCRBY', P .. K.counts, field, digits(by))
+      call('HINCRBY', P .. K.counts, field, by)
     end
     tally[field] = nil
   end
@@ -187,13 +175,20 @@ local function expirable(state)
   return state == 'queued' or state == 'scheduled'
 end
 
+-- Writes the record.
+local function store(r)
+  local id, was, out = r.id, r.was, r.out
+  r.id, r.was, r.out, r.changed = nil, nil, nil, nil
+  call('SET', P .. K.job .. id, pack_record(r))
+  r.id, r.was, r.out = id, was, out
+end
+
 -- Writes what changed. A record is complete and checked by now, so that nothing here can fail halfway.
 local function save(r)
-  if #r.new == 0 then
+  if not r.changed then
     return
   end
-  call('HSET', P .. K.job .. r.id, unpack(r.new))
-  r.new = {}
+  store(r)
   local was, state = r.was, r.st
   if state ~= was then
     local score = r.si
@@ -248,7 +243,7 @@ local function finish_with(r, state, reason)
   put(r, 'st', state)
   put(r, 're', reason)
   put(r, 'si', now)
-  r.du, r.le, r.ob = false, false, false
+  r.du, r.le, r.ob = nil, nil, nil
 end
 
 local function enter_queued(r, reason, outbox_ms)
@@ -256,7 +251,7 @@ local function enter_queued(r, reason, outbox_ms)
   put(r, 're', reason)
   put(r, 'ge', r.ge + 1)
   put(r, 'si', now)
-  r.du, r.le = false, false
+  r.du, r.le = nil, nil
   put(r, 'ob', now + outbox_ms)
 end
 
@@ -265,7 +260,7 @@ local function wait_until(r, state, reason, delay_ms)
   put(r, 're', reason)
   put(r, 'si', now)
   put(r, 'du', now + delay_ms)
-  r.le, r.ob = false, false
+  r.le, r.ob = nil, nil
 end
 
 local function take_away(r)
@@ -322,7 +317,7 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
   put(r, 'sa', now)
   put(r, 'le', now + lease_ms)
   put(r, 'me', false)
-  r.ob = false
+  r.ob = nil
   if r.dx then
     put(r, 'dx', false)
     local labels = try('HGET', P .. K.detail .. r.id, 'lb')
@@ -358,7 +353,7 @@ local function write_report(r, report)
     call('LTRIM', P .. K.log .. r.id, -L.log, -1)
   end
   if #fields > 0 or #log > 0 then
-    put(r, 'dx', '1')
+    put(r, 'dx', true)
   end
 end
 

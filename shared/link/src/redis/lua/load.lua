@@ -1,15 +1,23 @@
 -- load: reads jobs at one moment, whole or only their hot records. Writes nothing.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; `all` or `records`; count; ids
--- Answers {now, {per job: {} when there is none, {damaged, detail}, or {ok, record, envelope, result, detail, log,
+-- Answers {now, {per job: {} when there is none, {damaged, detail}, or {ok, record (names and values by turns), envelope, result, detail, log,
 --   attempts}, the last five with `all` only}}
 local whole, answers = arg() == 'all', {}
 for i = 1, number() do
   local id = arg()
-  local record = try('HGETALL', P .. K.job .. id)
-  if record.err then
-    answers[i] = {'damaged', 'its record is not a hash'}
-  elseif #record == 0 then
+  local r, damage = read(id)
+  local record = {}
+  for name, value in pairs(r or record) do
+    if KINDS[name] == 'string' then
+      record[#record + 1], record[#record + 2] = name, value
+    elseif KINDS[name] == 'number' then
+      record[#record + 1], record[#record + 2] = name, digits(value)
+    end
+  end
+  if damage then
+    answers[i] = {'damaged', damage}
+  elseif not r then
     answers[i] = {}
   elseif not whole then
     answers[i] = {'ok', record}
