@@ -49,13 +49,13 @@ pub(crate) async fn run(
         Err(why) => {
             tracing::warn!(lane = %delivery.lane, message_id = delivery.message_id, why, "message put into quarantine");
             engine.metrics.quarantined();
-            return divert(&engine, &delivery, settler.as_ref(), Target::Quarantine, Some(why)).await;
+            return divert(&engine, &delivery, settler.as_ref(), Target::Quarantine, Some(why)).boxed().await;
         }
     };
     if registration.version != 0 && envelope.payload_version > registration.version {
         // Another instance may read it; until one does, it waits where it holds up nobody.
         let park = Target::Parked(Park::Short, envelope.topic.clone());
-        return divert(&engine, &delivery, settler.as_ref(), park, None).await;
+        return divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
     }
     let id = envelope.id;
     let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope)).await {
@@ -63,7 +63,7 @@ pub(crate) async fn run(
         Some(Verdict::Done) => return settler.ack(delivery.tag),
         Some(Verdict::Dead(why)) => {
             tracing::warn!(job = %id, why, "message put among the dead letters");
-            return divert(&engine, &delivery, settler.as_ref(), Target::Dead, Some(why)).await;
+            return divert(&engine, &delivery, settler.as_ref(), Target::Dead, Some(why)).boxed().await;
         }
         None => return,
     };
@@ -86,13 +86,13 @@ pub(crate) async fn run(
         Answer::Busy { lease_left_ms } => {
             engine.metrics.parked();
             let park = Target::Parked(Park::at_least(lease_left_ms), delivery.lane.clone());
-            divert(&engine, &delivery, settler.as_ref(), park, None).await;
+            divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         }
         Answer::Waiting { left_ms, .. } if delivery.redelivered || delivery.headers.parked => {
             // It may be the only copy in the broker: it stays there until the store runs the job itself.
             engine.metrics.parked();
             let park = Target::Parked(Park::at_least(left_ms.unwrap_or(0)), delivery.lane.clone());
-            divert(&engine, &delivery, settler.as_ref(), park, None).await;
+            divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         }
         // It has ended, or a newer copy is in the broker or in the outbox.
         _ => {
@@ -198,7 +198,7 @@ async fn claim(
     };
     let (store, lease) = (&engine.link.store, engine.lease_ms());
     loop {
-        if !settler.is_live() || !engine.until_sure().await {
+        if !settler.is_live() || !engine.is_sure() && !engine.until_sure().boxed().await {
             return None;
         }
         let claimed = match store.claim(&engine.owner, lease, vec![claim.clone()]).await {
@@ -206,7 +206,7 @@ async fn claim(
             Err(fault) => {
                 // Repeating it with the same nonce is safe: a claim that did happen answers the same.
                 tracing::debug!(job = %envelope.id, %fault, "claim not answered; trying again");
-                if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+                if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).boxed().await {
                     return None;
                 }
                 continue;
@@ -228,7 +228,7 @@ async fn claim(
                     }
                     Err(fault) => {
                         tracing::debug!(job = %envelope.id, %fault, "rebuild not answered; trying again");
-                        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+                        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).boxed().await {
                             return None;
                         }
                         continue;
@@ -266,7 +266,7 @@ fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
 }
 
 impl Attempt {
-    async fn run(self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
+    async fn run(&self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
         let engine = Arc::clone(&self.engine);
         let timeout = envelope
             .timeout_ms

@@ -121,6 +121,11 @@ impl Engine {
         }
     }
 
+    /// Whether the instance can prove that it is alive.
+    pub(crate) fn is_sure(&self) -> bool {
+        *self.trust.borrow() == Trust::Sure
+    }
+
     /// Waits until the instance can prove that it is alive. Answers whether it ever will.
     pub(crate) async fn until_sure(&self) -> bool {
         let mut trust = self.trust.subscribe();

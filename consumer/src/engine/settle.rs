@@ -47,13 +47,16 @@ struct Commit {
 }
 
 /// Settles an attempt.
-pub(crate) async fn settle(attempt: Attempt, settlement: Settlement) {
-    let report = settlement.report.clone();
-    let commit = decide(&attempt, settlement).await;
+///
+/// What is rarely awaited is boxed, here and in [`super::attempt`]: a task is as large as the largest thing it may wait
+/// for, and there is one for each delivery.
+pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
+    let report = std::mem::take(&mut settlement.report);
+    let commit = decide(attempt, settlement).await;
     let engine = &attempt.engine;
     if let Verdict::Failed { delay_ms, .. } = commit.verdict
         && delay_ms > 0
-        && !park_copy(&attempt, delay_ms).await
+        && !park_copy(attempt, delay_ms).boxed().await
         && attempt.settler.is_live()
     {
         // The instance ends before a copy was confirmed: nothing is committed, the lease will be taken back.
@@ -70,7 +73,7 @@ pub(crate) async fn settle(attempt: Attempt, settlement: Settlement) {
         report,
         follow_ups: commit.follow_ups,
     };
-    let Some(finished) = commit_until_answered(&attempt, finish).await else { return };
+    let Some(finished) = commit_until_answered(attempt, finish).await else { return };
     match finished {
         Finished::Known { answer: Answer::Moved { state } | Answer::Already { state }, generation, follow_ups } => {
             engine.metrics.finished(state);
@@ -78,10 +81,10 @@ pub(crate) async fn settle(attempt: Attempt, settlement: Settlement) {
             if state == State::Retrying || state == State::Scheduled {
                 engine.promote_now.notify_one();
             }
-            if !publish_follow_ups(&attempt, published, follow_ups).await {
+            if !published.is_empty() && !publish_follow_ups(attempt, published, follow_ups).boxed().await {
                 return;
             }
-            if state == State::Queued && !publish_again(&attempt, generation).await {
+            if state == State::Queued && !publish_again(attempt, generation).boxed().await {
                 return;
             }
             attempt.settler.ack(attempt.delivery.tag);
@@ -93,17 +96,17 @@ pub(crate) async fn settle(attempt: Attempt, settlement: Settlement) {
             if ended {
                 attempt.settler.ack(attempt.delivery.tag);
             } else {
-                give_back(&attempt).await;
+                give_back(attempt).boxed().await;
             }
         }
         Finished::Missing => {
             tracing::warn!(job = %attempt.id, "the store has lost the job; its message goes back");
-            give_back(&attempt).await;
+            give_back(attempt).boxed().await;
         }
         Finished::Damaged(detail) => {
             tracing::error!(job = %attempt.id, detail, "the store holds a damaged record");
             let why = format!("the store holds a damaged record of it: {detail}");
-            divert(engine, &attempt.delivery, attempt.settler.as_ref(), Target::Dead, Some(why)).await;
+            divert(engine, &attempt.delivery, attempt.settler.as_ref(), Target::Dead, Some(why)).boxed().await;
         }
     }
 }
@@ -122,13 +125,15 @@ async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
     };
     let interrupted = matches!(cancelled, Some(Cancelled::Shutdown | Cancelled::LeaseLost(_)));
     match outcome {
-        Outcome::Done { result, message } => match prepare_success(attempt, follow_ups, output_dir, trace).await {
-            Ok((outputs, follow_ups)) => {
-                let verdict = Verdict::Succeeded { message: message.map(cut) };
-                Commit { verdict, result, outputs, follow_ups }
+        Outcome::Done { result, message } => {
+            match prepare_success(attempt, follow_ups, output_dir, trace).boxed().await {
+                Ok((outputs, follow_ups)) => {
+                    let verdict = Verdict::Succeeded { message: message.map(cut) };
+                    Commit { verdict, result, outputs, follow_ups }
+                }
+                Err(outcome) => plain(failure(attempt, outcome, job_delay)),
             }
-            Err(outcome) => plain(failure(attempt, outcome, job_delay)),
-        },
+        }
         // What a handler says after it was interrupted is no verdict on the job.
         Outcome::Retry { error, .. } if interrupted => plain(released(Duration::ZERO, Reason::Interrupted, cut(error))),
         Outcome::Cancelled(Cancelled::Shutdown | Cancelled::LeaseLost(_)) => {
@@ -219,7 +224,7 @@ async fn commit_until_answered(attempt: &Attempt, finish: Finish) -> Option<Fini
             Ok(mut answers) => return answers.pop(),
             Err(fault) => tracing::warn!(job = %attempt.id, %fault, "commit not answered; offering it again"),
         }
-        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+        if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).boxed().await {
             return None;
         }
     }
