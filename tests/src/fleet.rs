@@ -33,7 +33,9 @@ pub struct Fleet {
     settings: Settings,
     /// Settings of all members beside addresses, and their handlers: TOML.
     common: String,
-    directory: TempDir,
+    directory: PathBuf,
+    /// Removes the directory, unless it is to stay.
+    temporary: Option<TempDir>,
 }
 
 impl Fleet {
@@ -47,8 +49,17 @@ impl Fleet {
         let mut settings = Settings { namespace, ..Settings::default() };
         settings.broker.url = Secret::new(broker_url);
         settings.store.url = Secret::new(store_url);
-        let directory = tempfile::Builder::new().prefix("ls-fleet-").tempdir().expect("make a directory for a fleet");
-        Self { members: BTreeMap::new(), settings, common: common.to_owned(), directory }
+        let temporary = tempfile::Builder::new().prefix("ls-fleet-").tempdir().expect("make a directory for a fleet");
+        let mut fleet = Self::within(temporary.path(), settings, common);
+        fleet.temporary = Some(temporary);
+        fleet
+    }
+
+    /// As [`Self::new`], in a directory that stays.
+    #[must_use]
+    pub fn within(directory: &Path, settings: Settings, common: &str) -> Self {
+        let (members, common, directory) = (BTreeMap::new(), common.to_owned(), directory.to_owned());
+        Self { members, settings, common, directory, temporary: None }
     }
 
     /// Settings with which a producer reaches the fleet.
@@ -62,13 +73,28 @@ impl Fleet {
     /// # Panics
     /// When it runs already, is missing, or does not become ready.
     pub async fn start(&mut self, name: &str) {
-        let member = match self.members.remove(name) {
-            Some(member) => member,
-            None => Member::new(self.directory.path(), name),
-        };
-        let member = self.members.entry(name.to_owned()).or_insert(member);
-        member.start(&self.settings, &self.common);
-        member.ready().await;
+        let settings = self.settings.clone();
+        self.launch(name, &settings, Command::new(program())).ready().await;
+    }
+
+    /// As [`Self::start`], with another program that takes `--config FILE`, and with the addresses of `settings`;
+    /// does not wait.
+    ///
+    /// # Panics
+    /// When it runs already, or is missing.
+    pub fn launch(&mut self, name: &str, settings: &Settings, command: Command) -> &mut Member {
+        let member = self.members.entry(name.to_owned()).or_insert_with(|| Member::new(&self.directory, name));
+        member.start(settings, &self.common, command);
+        member
+    }
+
+    /// Gives a member that never started a home that exists.
+    ///
+    /// # Panics
+    /// When it has one already.
+    pub fn adopt_home(&mut self, name: &str, home: &Path) {
+        let member = self.members.entry(name.to_owned()).or_insert_with(|| Member::new(&self.directory, name));
+        fs::rename(home, member.directory.join("home")).expect("give a consumer a home");
     }
 
     /// The member of that name.
@@ -119,7 +145,7 @@ impl Member {
         Self { group: None, name: name.to_owned(), directory, health: Port::reserve() }
     }
 
-    fn start(&mut self, settings: &Settings, common: &str) {
+    fn start(&mut self, settings: &Settings, common: &str, mut command: Command) {
         assert!(self.group.is_none(), "the consumer {} runs already", self.name);
         let (broker, store) = (settings.broker.url.reveal(), settings.store.url.reveal());
         let text = format!(
@@ -132,7 +158,6 @@ impl Member {
         );
         let file = self.directory.join("longshore.toml");
         fs::write(&file, text).expect("write a consumer's settings");
-        let mut command = Command::new(program());
         command.arg("--config").arg(file).current_dir(&self.directory).env_clear().env("PATH", "/usr/bin:/bin");
         self.group = Some(Group::start(command, &self.directory.join("log"), &self.directory));
     }
@@ -203,6 +228,25 @@ impl Member {
         let mut group = self.group.take().expect("the consumer runs");
         group.signal(Signal::TERM);
         eventually(END, "a consumer ends when asked", async || group.exited()).await
+    }
+
+    /// Whether it runs, as far as is known.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// How it ended by itself, told once; `None` while it runs, and when it is not there.
+    pub fn fell(&mut self) -> Option<ExitStatus> {
+        let status = self.group.as_mut()?.exited()?;
+        self.group = None;
+        Some(status)
+    }
+
+    /// Where it keeps its home, its settings and its log.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// What it wrote.

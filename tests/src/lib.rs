@@ -6,6 +6,7 @@
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`cases`]: what running systems must do, written once, run on every backend.
 //! - [`simulation`]: the whole system under one seed, in virtual time.
+//! - [`fire`]: real processes on private services, faults, a history, and a checker that reads it.
 //! - [`wait`]: waiting for a condition with a deadline; the only place here that sleeps.
 //! - [`baseline`]: the least that a job system on lapin and redis must do, measured, as the yardstick of the benches.
 //!
@@ -15,6 +16,7 @@
 
 pub mod baseline;
 pub mod cases;
+pub mod fire;
 pub mod fleet;
 pub mod proxy;
 pub mod services;

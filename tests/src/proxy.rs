@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use longshore_link::World;
+use longshore_link::world::Random;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -33,10 +35,23 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     swallow: bool,
+    stall: bool,
     delay: Duration,
+    rough: Rough,
     bytes_per_second: Option<u32>,
     /// Bytes that still pass before everything is cut.
     left: Option<usize>,
+}
+
+/// A bad line, as the programs at its ends see it: TCP repairs what is lost, which takes time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rough {
+    /// Most that a piece is held at random, beside the delay.
+    pub spread: Duration,
+    /// Pieces in a thousand that are lost at first.
+    pub lost_per_mille: u32,
+    /// How long a lost piece takes longer.
+    pub resend: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +75,10 @@ impl Plan {
 #[derive(Debug)]
 struct Control {
     plan: Mutex<Plan>,
+    /// Changes when bytes that were held may go on.
+    healed: watch::Sender<u64>,
+    service: Mutex<String>,
+    random: Random,
     /// Grows with every cut; a connection ends when it is not what it was at its start.
     cuts: watch::Sender<u64>,
     listen: watch::Sender<Listen>,
@@ -103,13 +122,16 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound listener has an address");
         let control = Arc::new(Control {
             plan: Mutex::default(),
+            healed: watch::Sender::new(0),
+            service: Mutex::new(service.to_owned()),
+            random: World::system().random,
             cuts: watch::Sender::new(0),
             listen: watch::Sender::new(Listen::Accepting),
             open: watch::Sender::new(0),
             swallowed: watch::Sender::new(0),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, address, service.to_owned(), Arc::clone(&control)));
+        tasks.spawn(serve(listener, address, Arc::clone(&control)));
         Self { address, control, _listener: tasks }
     }
 
@@ -185,6 +207,24 @@ impl Proxy {
         self.control.plan().flow(direction).delay = delay;
     }
 
+    /// Makes `direction` a bad line.
+    pub fn roughen(&self, direction: Direction, rough: Rough) {
+        self.control.plan().flow(direction).rough = rough;
+    }
+
+    /// Holds all bytes of `direction` until [`heal`](Self::heal), and loses none.
+    pub fn stall(&self, direction: Direction) {
+        self.control.plan().flow(direction).stall = true;
+    }
+
+    /// Leads new connections to another service (`host:port`); open ones go on to the old one.
+    ///
+    /// # Panics
+    /// Never: no holder of the address panics.
+    pub fn point_to(&self, service: &str) {
+        service.clone_into(&mut self.control.service.lock().expect("no holder panics"));
+    }
+
     /// Lets at most `bytes_per_second` (at least 1) through, per connection.
     pub fn throttle(&self, direction: Direction, bytes_per_second: u32) {
         self.control.plan().flow(direction).bytes_per_second = Some(bytes_per_second.max(1));
@@ -208,6 +248,7 @@ impl Proxy {
     /// When the proxy has ended.
     pub async fn heal(&self) {
         *self.control.plan() = Plan::default();
+        self.control.healed.send_modify(|healed| *healed += 1);
         // A refusal that is still under way ends first, or the listener would miss it.
         let mut listen = self.control.listen.subscribe();
         listen.wait_for(|listen| *listen != Listen::Closing).await.expect("the proxy lives");
@@ -223,7 +264,7 @@ impl Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, address: SocketAddr, service: String, control: Arc<Control>) {
+async fn serve(listener: TcpListener, address: SocketAddr, control: Arc<Control>) {
     let mut listener = Some(listener);
     let mut listen = control.listen.subscribe();
     let mut connections = JoinSet::new();
@@ -242,7 +283,7 @@ async fn serve(listener: TcpListener, address: SocketAddr, service: String, cont
             changed = listen.changed() => if changed.is_err() { return },
             accepted = accept(listener.as_ref()) => if let Ok(client) = accepted {
                 let cuts = control.cuts.subscribe();
-                connections.spawn(carry(client, service.clone(), cuts, Arc::clone(&control)));
+                connections.spawn(carry(client, cuts, Arc::clone(&control)));
             },
             () = retry(wanted, listener.is_none()) => {}
             Some(_) = connections.join_next() => {}
@@ -286,8 +327,9 @@ impl Drop for Open {
 struct Cut;
 
 /// One connection, from its acceptance to its end.
-async fn carry(client: TcpStream, service: String, mut cuts: watch::Receiver<u64>, control: Arc<Control>) {
+async fn carry(client: TcpStream, mut cuts: watch::Receiver<u64>, control: Arc<Control>) {
     let _open = Open::new(Arc::clone(&control));
+    let service = control.service.lock().expect("no holder panics").clone();
     let service = tokio::select! {
         biased;
         _ = cuts.changed() => None,
@@ -362,6 +404,18 @@ async fn pump(
         if flow.swallow {
             control.swallowed.send_modify(|bytes| *bytes += read);
             continue;
+        }
+        if flow.stall {
+            let mut healed = control.healed.subscribe();
+            // Healed between the look at the plan and here: asked again.
+            while control.plan().flow(direction).stall && healed.changed().await.is_ok() {}
+        }
+        let rough = flow.rough;
+        let lost = control.random.below(1_000) < u64::from(rough.lost_per_mille);
+        let held = control.random.below(rough.spread.as_millis() as u64 + 1);
+        let held = Duration::from_millis(held) + if lost { rough.resend } else { Duration::ZERO };
+        if !held.is_zero() {
+            pause(held).await;
         }
         if forward(&buffer[..pass], to, flow).await.is_err() {
             return Err(Cut);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use longshore_tests::proxy::{Direction, Proxy};
+use longshore_tests::proxy::{Direction, Proxy, Rough};
 use longshore_tests::wait::{eventually, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,4 +229,46 @@ async fn before_keeps_all_of_a_url_but_its_address() {
         let (proxy, through) = Proxy::before(url).await;
         assert_eq!(through, tail.replace("{}", &proxy.address().to_string()));
     }
+}
+
+#[tokio::test]
+async fn stalled_bytes_come_when_it_is_healed_and_none_is_lost() {
+    let (mut echo, proxy, mut client) = set_up().await;
+    say(&mut client, "one").await;
+    assert_eq!(hear(&mut client, 3).await, "one");
+    assert_eq!(echo.received().await, b"one");
+    proxy.stall(Direction::ToClient);
+    say(&mut client, "two").await;
+    assert_eq!(echo.received().await, b"two", "the other direction goes on");
+    let mut nothing = [0; 1];
+    let early = tokio::time::timeout(Duration::from_millis(100), client.read(&mut nothing)).await;
+    assert!(early.is_err(), "held bytes came through");
+    proxy.heal().await;
+    assert_eq!(hear(&mut client, 3).await, "two");
+}
+
+#[tokio::test]
+async fn a_rough_line_is_slow_and_whole() {
+    let (_echo, proxy, mut client) = set_up().await;
+    let resend = Duration::from_millis(80);
+    let rough = Rough { spread: Duration::from_millis(5), lost_per_mille: 1_000, resend };
+    proxy.roughen(Direction::ToService, rough);
+    let begun = Instant::now();
+    say(&mut client, "late").await;
+    assert_eq!(hear(&mut client, 4).await, "late");
+    assert!(begun.elapsed() >= resend, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn new_connections_go_where_it_points() {
+    let (mut echo, proxy, mut client) = set_up().await;
+    say(&mut client, "first").await;
+    assert_eq!(echo.received().await, b"first");
+    let mut other = Echo::start().await;
+    proxy.point_to(&other.address.to_string());
+    say(&mut client, "old").await;
+    assert_eq!(echo.received().await, b"old");
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    say(&mut new, "new").await;
+    assert_eq!(other.received().await, b"new");
 }

@@ -7,7 +7,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -201,6 +201,21 @@ impl RabbitMq {
     /// As [`ctl`](Self::ctl).
     pub async fn close_all_connections(&self) {
         self.ctl(&["close_all_connections", "closed by a test"]).await;
+    }
+
+    /// Removes all data of a stopped node: the next start is that of a new one.
+    ///
+    /// # Panics
+    /// When the node runs.
+    pub fn wipe(&mut self) {
+        assert!(self.group.is_none(), "RabbitMQ runs: stop it before its data is removed");
+        fs::remove_dir_all(self.directory.path().join("data")).expect("remove the node's data");
+    }
+
+    /// Where its data and its output are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Process id of the node.

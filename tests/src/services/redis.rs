@@ -3,6 +3,7 @@
 //! Data survives [`stop`](Redis::stop), [`kill`](Redis::kill) and [`restart`](Redis::restart), and goes with the value.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -142,6 +143,12 @@ impl Redis {
     /// When it does not run.
     pub fn thaw(&self) {
         self.running().signal(Signal::CONT);
+    }
+
+    /// Where its data and its output are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Process id of the server.

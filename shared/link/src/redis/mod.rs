@@ -12,12 +12,17 @@ mod batches;
 mod codec;
 mod connection;
 mod fault;
+#[cfg(feature = "conformance")]
+mod hashes;
 mod heart;
 mod listing;
 mod nudges;
 mod reply;
 mod scripts;
 mod server;
+
+#[cfg(feature = "conformance")]
+pub use hashes::hashes;
 
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{

@@ -1,0 +1,215 @@
+//! The jobs of a run: planned from the seed, sent over a span of time, repeated with the same ids until accepted.
+
+use super::history::{Event, History, Intent};
+use super::worker::{Act, Task};
+use crate::wait::pause;
+use longshore_link::world::Random;
+use longshore_model::{JobId, State, Topic};
+use longshore_producer::Producer;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Jobs in one call.
+const PART: usize = 25;
+const AGAIN: Duration = Duration::from_millis(300);
+/// Failures that a job may have: more than any of them fails on purpose.
+const RETRIES: i32 = 20;
+
+/// One kind of job and how many in a thousand there are of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// Its topic.
+    pub topic: &'static str,
+    /// How many in a thousand.
+    pub share: u64,
+    /// Shortest and longest work, ms.
+    pub ms: (u64, u64),
+    /// Most attempts that fail.
+    pub fails: u32,
+    /// Longest delay before it may start, ms.
+    pub after_ms: u64,
+    /// What it does.
+    pub act: Act,
+    /// How it should end.
+    pub end: State,
+}
+
+impl Kind {
+    /// Quick jobs that succeed, the rest of every mix.
+    pub const QUICK: Self = Self {
+        topic: "fire/quick",
+        share: 1_000,
+        ms: (0, 20),
+        fails: 0,
+        after_ms: 0,
+        act: Act::Done,
+        end: State::Succeeded,
+    };
+
+    /// So many in a thousand of this.
+    #[must_use]
+    pub const fn share(self, share: u64) -> Self {
+        Self { share, ..self }
+    }
+}
+
+/// What the jobs of a run are: the first kinds by their shares, the last one for the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mix(pub Vec<Kind>);
+
+impl Default for Mix {
+    /// The usual mix: mostly quick, some longer than half a lease, some that fail once or twice, some later.
+    fn default() -> Self {
+        let quick = Kind::QUICK;
+        Self(vec![
+            Kind { topic: "fire/middle", share: 400, ms: (30, 1_000), ..quick },
+            Kind { topic: "fire/slow", share: 60, ms: (1_000, 6_000), ..quick },
+            Kind { topic: "fire/flaky", share: 50, fails: 2, ..quick },
+            Kind { topic: "fire/doomed", share: 10, act: Act::Fatal, end: State::Error, ..quick },
+            Kind { topic: "fire/later", share: 50, after_ms: 8_000, ..quick },
+            quick,
+        ])
+    }
+}
+
+impl Mix {
+    /// These kinds, and quick jobs for the rest.
+    #[must_use]
+    pub fn of(kinds: &[Kind]) -> Self {
+        Self(kinds.iter().copied().chain([Kind::QUICK]).collect())
+    }
+
+    /// The usual mix without jobs that come back after a while: no copy is parked, so that a run ends sooner.
+    #[must_use]
+    pub fn brisk() -> Self {
+        let mut mix = Self::default();
+        mix.0.retain(|kind| kind.fails == 0);
+        mix
+    }
+
+    /// Every topic.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Topic> {
+        let names: BTreeSet<&str> = self.0.iter().map(|kind| kind.topic).collect();
+        names.into_iter().map(|name| Topic::new(name).expect("a legal topic")).collect()
+    }
+
+    fn pick(&self, random: &Random) -> Kind {
+        let mut left = random.below(1_000);
+        for kind in &self.0 {
+            if left < kind.share {
+                return *kind;
+            }
+            left -= kind.share;
+        }
+        Kind::QUICK
+    }
+}
+
+/// A job that is to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Planned {
+    intent: Intent,
+    topic: &'static str,
+    task: Task,
+}
+
+/// The jobs of a run and how far they are sent.
+#[derive(Debug)]
+pub struct Load {
+    jobs: Arc<Vec<Planned>>,
+    accepted: Arc<AtomicUsize>,
+    hurry: Arc<AtomicBool>,
+    task: JoinSet<()>,
+}
+
+impl Load {
+    /// Plans jobs.
+    #[must_use]
+    pub fn plan(producer: &Producer, random: &Random, mix: &Mix, count: usize) -> Self {
+        let between = |from: u64, to: u64| from + random.below(to - from + 1);
+        let plan = |_| {
+            let kind = mix.pick(random);
+            let fails = if kind.fails == 0 { 0 } else { between(1, u64::from(kind.fails)) as u32 };
+            let after_ms = if kind.after_ms == 0 { 0 } else { between(100, kind.after_ms) };
+            let task = Task { ms: between(kind.ms.0, kind.ms.1), fails, act: kind.act };
+            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms };
+            Planned { intent, topic: kind.topic, task }
+        };
+        let jobs = Arc::new((0..count).map(plan).collect());
+        Self { jobs, accepted: Arc::default(), hurry: Arc::default(), task: JoinSet::new() }
+    }
+
+    /// Every job's id.
+    #[must_use]
+    pub fn ids(&self) -> Vec<JobId> {
+        self.jobs.iter().map(|job| job.intent.id).collect()
+    }
+
+    /// Whether all are accepted.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed) == self.jobs.len()
+    }
+
+    /// From now on nothing is held back.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins to send.
+    pub fn send_over(&mut self, span: Duration, producer: &Producer, history: &History) {
+        let (jobs, accepted, hurry) = (Arc::clone(&self.jobs), Arc::clone(&self.accepted), Arc::clone(&self.hurry));
+        let (producer, history) = (producer.clone(), history.clone());
+        self.task.spawn(async move {
+            let begun = Instant::now();
+            let parts = jobs.len().div_ceil(PART).max(1) as u32;
+            for (number, part) in jobs.chunks(PART).enumerate() {
+                let due = span * number as u32 / parts;
+                while !hurry.load(Ordering::Relaxed) && begun.elapsed() < due {
+                    pause(due.saturating_sub(begun.elapsed()).min(AGAIN)).await;
+                }
+                send(part, &producer, &history).await;
+                accepted.fetch_add(part.len(), Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// Sends until all are accepted.
+async fn send(part: &[Planned], producer: &Producer, history: &History) {
+    history.note(Event::Sending { jobs: part.iter().map(|job| job.intent).collect() });
+    let mut left: Vec<Planned> = part.to_vec();
+    loop {
+        let builders: Vec<_> = left.iter().map(|job| build(job, producer)).collect();
+        let answers = producer.send_all(builders).await;
+        let (mut accepted, mut again, mut why) = (Vec::new(), Vec::new(), String::new());
+        for (job, answer) in left.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => accepted.push(job.intent.id),
+                Err(error) => {
+                    why = error.to_string();
+                    again.push(job);
+                }
+            }
+        }
+        if !accepted.is_empty() {
+            history.note(Event::Accepted { ids: accepted });
+        }
+        if again.is_empty() {
+            return;
+        }
+        history.note(Event::NotAccepted { count: again.len(), why });
+        left = again;
+        pause(AGAIN).await;
+    }
+}
+
+fn build(job: &Planned, producer: &Producer) -> longshore_producer::JobBuilder {
+    let payload = serde_json::to_string(&job.task).expect("a task is JSON");
+    let builder = producer.raw(job.topic, &payload).id(job.intent.id).retries(RETRIES);
+    if job.intent.after_ms > 0 { builder.after(Duration::from_millis(job.intent.after_ms)) } else { builder }
+}
