@@ -25,11 +25,11 @@ use std::time::{Duration, Instant};
 
 /// How long everything may take to end once all faults are over: a parked copy rests for half a minute, twice if it
 /// comes back too early, and the machine may be busy with something else.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// Between two looks.
 const STEP: Duration = Duration::from_millis(50);
 /// How long a fault's consequences may last.
-const RETURN: Duration = Duration::from_secs(120);
+const RETURN: Duration = Duration::from_secs(300);
 
 /// What a run is made of.
 #[derive(Debug, Clone)]

@@ -17,8 +17,8 @@ use super::process::Group;
 use super::program;
 use crate::wait::eventually_ok;
 
-const START: Duration = Duration::from_secs(30);
-const STOP: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
+const STOP: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(1);
 const REPLY: Duration = Duration::from_secs(10);
 
@@ -96,7 +96,7 @@ impl Redis {
     /// Stops the server in good order (SIGTERM, which syncs the file) and waits for its end.
     ///
     /// # Panics
-    /// When it does not run, or does not end within 30 s.
+    /// When it does not run, or does not end within two minutes.
     pub async fn stop(&mut self) {
         let group = self.group.take().expect("Redis runs");
         group.stop("Redis ends when asked", STOP).await;

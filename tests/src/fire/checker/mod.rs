@@ -48,9 +48,12 @@ const CHECKS: &[(&str, Check)] = &[
     ("stray key", places::keys),
     ("message left", places::queues),
     ("process left", places::processes),
-    ("promise of the scenario", places::promises),
+    (PROMISE, places::promises),
     ("unreadable", places::unreadable),
 ];
+
+/// The check that passes on what a scenario found itself.
+pub const PROMISE: &str = "promise of the scenario";
 
 /// Something that was not allowed to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
