@@ -7,6 +7,7 @@
 use crate::engine::run::DEFAULT_GRACE;
 use crate::handler::{Erased, HandlerOptions};
 use longshore_link::signal;
+use longshore_model::envelope::Envelope;
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::Capability;
 use std::fmt;
@@ -29,6 +30,13 @@ pub(crate) struct Registration {
     pub(crate) slots: Option<Arc<Semaphore>>,
     /// The handler.
     pub(crate) run: Erased,
+}
+
+impl Registration {
+    /// Whether its handler reads this version of the payload.
+    pub(crate) fn can_read(&self, envelope: &Envelope) -> bool {
+        self.version == 0 || envelope.payload_version <= self.version
+    }
 }
 
 impl fmt::Debug for Registration {

@@ -36,29 +36,71 @@ pub(crate) struct Attempt {
     pub(crate) failures: u32,
 }
 
-/// Takes a delivery from its arrival to its settlement.
-pub(crate) async fn run(
+/// A delivery that got a slot.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) delivery: Delivery,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) slot: Slot,
+}
+
+/// Takes deliveries from their arrival to their settlement. What got its slots at once is claimed in one call; from
+/// there on each is on its own.
+pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all: Vec<Taken>) {
+    let read: Vec<_> = all.iter().map(|taken| read(&taken.delivery).map(Arc::new)).collect();
+    let claims: Vec<Claim> = all
+        .iter()
+        .zip(&read)
+        .filter_map(|(taken, envelope)| {
+            let envelope = envelope.as_ref().ok().filter(|envelope| taken.registration.can_read(envelope))?;
+            Some(claim_of(&taken.delivery, envelope))
+        })
+        .collect();
+    let mut answers = Vec::new().into_iter();
+    if !claims.is_empty() && settler.is_live() && engine.is_sure() {
+        match engine.link.store.claim(&engine.owner, engine.lease_ms(), claims).await {
+            Ok(claimed) => answers = claimed.into_iter(),
+            Err(fault) => tracing::debug!(%fault, "claims not answered; each tries again for itself"),
+        }
+    }
+    let mut last = None;
+    for (taken, envelope) in all.into_iter().zip(read) {
+        let claimable = envelope.as_ref().is_ok_and(|envelope| taken.registration.can_read(envelope));
+        let first = if claimable { answers.next() } else { None };
+        let one = run(Arc::clone(&engine), Arc::clone(&settler), taken, envelope, first);
+        if let Some(before) = last.replace(one) {
+            drop(engine.link.world.tasks.spawn(before));
+        }
+    }
+    if let Some(one) = last {
+        one.await;
+    }
+}
+
+/// Takes a delivery that was read, and whose claim may have been answered, to its settlement.
+async fn run(
     engine: Arc<Engine>,
-    delivery: Delivery,
     settler: Arc<dyn Settler>,
-    registration: Arc<Registration>,
-    slot: Slot,
+    taken: Taken,
+    envelope: Result<Arc<Envelope>, String>,
+    first: Option<Claimed>,
 ) {
-    let envelope = match read(&delivery) {
-        Ok(envelope) => Arc::new(envelope),
+    let Taken { delivery, registration, slot } = taken;
+    let envelope = match envelope {
+        Ok(envelope) => envelope,
         Err(why) => {
             tracing::warn!(lane = %delivery.lane, message_id = delivery.message_id, why, "message put into quarantine");
             engine.metrics.quarantined();
             return divert(&engine, &delivery, settler.as_ref(), Target::Quarantine, Some(why)).boxed().await;
         }
     };
-    if registration.version != 0 && envelope.payload_version > registration.version {
+    if !registration.can_read(&envelope) {
         // Another instance may read it; until one does, it waits where it holds up nobody.
         let park = Target::Parked(Park::Short, envelope.topic.clone());
         return divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
     }
     let id = envelope.id;
-    let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope)).await {
+    let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope), first).await {
         Some(Verdict::Answer(answer)) => answer,
         Some(Verdict::Done) => return settler.ack(delivery.tag),
         Some(Verdict::Dead(why)) => {
@@ -106,10 +148,10 @@ pub(crate) async fn run(
 pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registration: Arc<Registration>, slot: Slot) {
     // Whatever is wrong with it is told of the copy in its lane.
     let Ok(envelope) = read(&delivery).map(Arc::new) else { return };
-    if registration.version != 0 && envelope.payload_version > registration.version {
+    if !registration.can_read(&envelope) {
         return;
     }
-    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope)).await;
+    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None).await;
     let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, .. })) = claimed else { return };
     engine.metrics.claimed();
     tracing::debug!(job = %envelope.id, attempt, "attempt started after the job was taken back");
@@ -183,34 +225,43 @@ enum Verdict {
     Dead(String),
 }
 
-/// Claims until the store answers. `None`: the delivery is not ours any more, or the instance ends.
+fn claim_of(delivery: &Delivery, envelope: &Envelope) -> Claim {
+    Claim {
+        id: envelope.id,
+        nonce: delivery.nonce.clone(),
+        generation: delivery.headers.generation,
+        floor: delivery.headers.fence,
+    }
+}
+
+/// Claims until the store answers, unless it has answered already. `None`: the delivery is not ours any more, or the
+/// instance ends.
 async fn claim(
     engine: &Engine,
     delivery: &Delivery,
     settler: &dyn Settler,
     envelope: Arc<Envelope>,
+    mut first: Option<Claimed>,
 ) -> Option<Verdict> {
-    let claim = Claim {
-        id: envelope.id,
-        nonce: delivery.nonce.clone(),
-        generation: delivery.headers.generation,
-        floor: delivery.headers.fence,
-    };
+    let claim = claim_of(delivery, &envelope);
     let (store, lease) = (&engine.link.store, engine.lease_ms());
     loop {
         if !settler.is_live() || !engine.is_sure() && !engine.until_sure().boxed().await {
             return None;
         }
-        let claimed = match store.claim(&engine.owner, lease, vec![claim.clone()]).await {
-            Ok(mut answers) => answers.pop(),
-            Err(fault) => {
-                // Repeating it with the same nonce is safe: a claim that did happen answers the same.
-                tracing::debug!(job = %envelope.id, %fault, "claim not answered; trying again");
-                if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).boxed().await {
-                    return None;
+        let claimed = match first.take() {
+            Some(claimed) => Some(claimed),
+            None => match store.claim(&engine.owner, lease, vec![claim.clone()]).await {
+                Ok(mut answers) => answers.pop(),
+                Err(fault) => {
+                    // Repeating it with the same nonce is safe: a claim that did happen answers the same.
+                    tracing::debug!(job = %envelope.id, %fault, "claim not answered; trying again");
+                    if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).boxed().await {
+                        return None;
+                    }
+                    continue;
                 }
-                continue;
-            }
+            },
         };
         let claimed = match claimed? {
             Claimed::Unknown => {

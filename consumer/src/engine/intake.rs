@@ -5,7 +5,7 @@
 //! back is always: remove the lane's consumer first, then give back once; a lane that was given back
 //! rests until there is a slot again.
 
-use super::attempt;
+use super::attempt::{self, Taken};
 use super::{Engine, Phase, Trust};
 use crate::registry::Registration;
 use longshore_link::broker::{Consumption, Delivery, Intake, Settler};
@@ -204,9 +204,10 @@ impl Session {
             return;
         }
         self.hand_out_taken_back();
+        let mut all = Vec::new();
         let mut passed = 0;
         while passed < self.turns.len() && self.engine.free() > 0 {
-            let Some(lane) = self.turns.pop_front() else { return };
+            let Some(lane) = self.turns.pop_front() else { break };
             let Some(queue) = self.held.get_mut(&lane) else { continue };
             let Some(registration) = self.engine.registry.choose(&lane) else {
                 // The handler went away; `wanted` is about to say so, and the lane will be given back.
@@ -229,9 +230,12 @@ impl Session {
                 self.turns.push_back(lane);
             }
             passed = 0;
+            all.push(Taken { delivery: held.delivery, registration, slot });
+        }
+        if !all.is_empty() {
             let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
             let tasks = engine.link.world.tasks.clone();
-            drop(tasks.spawn(attempt::run(engine, held.delivery, settler, registration, slot)));
+            drop(tasks.spawn(attempt::run_all(engine, settler, all)));
         }
     }
 

@@ -167,12 +167,17 @@ impl Envelope {
         }
         check_depth(bytes)?;
         let malformed = |error: serde_json::Error| BadEnvelope::Malformed(limits::cut(&error.to_string(), 300));
-        // The version first: what a newer one changed must not look like damage.
-        let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
-        if head.v > VERSION || head.v == 0 {
-            return Err(BadEnvelope::TooNew(head.v));
-        }
-        let envelope: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        let known =
+            |version: u32| if (1..=VERSION).contains(&version) { Ok(()) } else { Err(BadEnvelope::TooNew(version)) };
+        let envelope: Self = match serde_json::from_slice(bytes) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                // What a newer version changed must not look like damage.
+                known(serde_json::from_slice::<Head>(bytes).map_err(malformed)?.v)?;
+                return Err(malformed(error));
+            }
+        };
+        known(envelope.v)?;
         envelope.check().map_err(BadEnvelope::OutOfBounds)?;
         Ok(envelope)
     }

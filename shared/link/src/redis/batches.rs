@@ -77,6 +77,10 @@ impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
     }
 
     async fn call(&self, items: Vec<T>, size: fn(&T) -> usize) -> Result<Vec<A>, Fault> {
+        if let [item] = items.as_slice() {
+            let bytes = size(item).max(ITEM_BYTES);
+            return self.0.call(items, bytes).await;
+        }
         let mut groups: Vec<(Vec<T>, usize)> = Vec::new();
         for item in items {
             let bytes = size(&item).max(ITEM_BYTES);

@@ -94,8 +94,14 @@ local function put(r, name, value)
   end
 end
 
--- Indexes and counters, collected by key.
+-- Indexes and counters, collected by key; the counters by topic, then by state.
 local additions, removals, tally, earliest = {}, {}, {}, nil
+
+-- The index of each state.
+local INDEX = {}
+for state in pairs(KNOWN) do
+  INDEX[state] = K.state .. state
+end
 
 local function write_index(key)
   if removals[key] then
@@ -134,8 +140,12 @@ local function unindex(key, id)
 end
 
 local function count(state, topic, by)
-  local field = state .. ' ' .. topic
-  tally[field] = (tally[field] or 0) + by
+  local states = tally[topic]
+  if not states then
+    states = {}
+    tally[topic] = states
+  end
+  states[state] = (states[state] or 0) + by
 end
 
 local function first_due()
@@ -163,11 +173,13 @@ local function flush()
   for key in pairs(additions) do
     write_index(key)
   end
-  for field, by in pairs(tally) do
-    if by ~= 0 then
-      call('HINCRBY', P .. K.counts, field, by)
+  for topic, states in pairs(tally) do
+    for state, by in pairs(states) do
+      if by ~= 0 then
+        call('HINCRBY', P .. K.counts, state .. ' ' .. topic, by)
+      end
     end
-    tally[field] = nil
+    tally[topic] = nil
   end
 end
 
@@ -198,8 +210,8 @@ local function save(r)
       score = r.du
       earliest = math.min(earliest or score, score)
     end
-    unindex(K.state .. was, r.id)
-    index(K.state .. state, score, r.id)
+    unindex(INDEX[was], r.id)
+    index(INDEX[state], score, r.id)
     count(was, r.tp, -1)
     count(state, r.tp, 1)
     if r.ex and expirable(was) ~= expirable(state) then
@@ -241,9 +253,7 @@ end
 -- The steps of the state machine, as in transition.rs.
 local function finish_with(r, state, reason)
   put(r, 'st', state)
-  put(r, 're', reason)
-  put(r, 'si', now)
-  r.du, r.le, r.ob = nil, nil, nil
+  r.re, r.si, r.du, r.le, r.ob = reason or nil, now, nil, nil, nil
 end
 
 local function enter_queued(r, reason, outbox_ms)
@@ -305,19 +315,11 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
     save(r)
     return {'ended', 'dropped'}
   end
-  put(r, 'st', 'active')
-  put(r, 're', false)
-  put(r, 'ge', math.max(r.ge, generation))
-  put(r, 'fe', math.max(r.fe + 1, floor + 1, now_us))
-  put(r, 'at', r.at + 1)
-  put(r, 'oi', instance)
-  put(r, 'oc', incarnation)
-  put(r, 'no', nonce ~= '' and nonce)
-  put(r, 'si', now)
-  put(r, 'sa', now)
-  put(r, 'le', now + lease_ms)
-  put(r, 'me', false)
-  r.ob = nil
+  local fence = math.max(r.fe + 1, floor + 1, now_us)
+  put(r, 'fe', fence)
+  r.st, r.re, r.me, r.ob = 'active', nil, nil, nil
+  r.ge, r.at, r.si, r.sa, r.le = math.max(r.ge, generation), r.at + 1, now, now, now + lease_ms
+  r.oi, r.oc, r.no = instance, incarnation, nonce ~= '' and nonce or nil
   if r.dx then
     put(r, 'dx', false)
     local labels = try('HGET', P .. K.detail .. r.id, 'lb')
@@ -327,7 +329,7 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
     end
   end
   save(r)
-  return {'run', r.fe, r.at, r.fa, r.cr}
+  return {'run', fence, r.at, r.fa, r.cr}
 end
 
 -- What an attempt reports: progress, properties, log. Read from the arguments apart from being written, so that a
