@@ -147,7 +147,11 @@ impl Session {
                 }
                 Woken::Came(Intake::Ended { why }) => return why,
                 Woken::Lanes => self.adjust_lanes().await,
-                Woken::Slot => self.wake_resting().await,
+                Woken::Slot => {
+                    // Handlers that end together free their slots together: theirs go in one claim.
+                    tokio::task::yield_now().await;
+                    self.wake_resting().await;
+                }
                 Woken::Trust => {
                     let trust = *trust.borrow_and_update();
                     self.doubt = (trust != Trust::Sure).then(|| self.now());

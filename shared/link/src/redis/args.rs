@@ -9,6 +9,7 @@ use longshore_model::record::{Expiry, Start};
 use longshore_model::transition::Verdict;
 use redis::Cmd;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A text that may be absent, and may be empty: `+` and the text, or nothing.
 fn optional(text: Option<&str>) -> String {
@@ -64,7 +65,7 @@ pub(super) fn label(name: &str, value: &str) -> String {
 
 /// The claims of claim.lua. Those of one process have one owner, which is told once.
 pub(super) fn claims(cmd: &mut Cmd, claims: &[ClaimItem]) {
-    let mut owners: Vec<&Owner> = Vec::new();
+    let mut owners: Vec<&Arc<Owner>> = Vec::new();
     for item in claims {
         if !owners.contains(&&item.owner) {
             owners.push(&item.owner);

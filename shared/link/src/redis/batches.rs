@@ -28,7 +28,7 @@ struct Merged<T, A>(Batcher<Vec<T>, Vec<A>>);
 /// A claim with its terms.
 #[derive(Debug)]
 pub(super) struct ClaimItem {
-    pub(super) owner: Owner,
+    pub(super) owner: Arc<Owner>,
     pub(super) lease_ms: u64,
     pub(super) claim: Claim,
 }

@@ -173,7 +173,8 @@ impl Store for RedisStore {
     }
 
     async fn claim(&self, owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Result<Vec<Claimed>, Fault> {
-        let item = |claim| ClaimItem { owner: owner.clone(), lease_ms, claim };
+        let owner = Arc::new(owner.clone());
+        let item = |claim| ClaimItem { owner: Arc::clone(&owner), lease_ms, claim };
         self.batches.claim(claims.into_iter().map(item).collect()).await
     }
 

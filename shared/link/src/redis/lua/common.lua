@@ -5,8 +5,8 @@
 --   L      limits (limits.rs)
 -- KEYS[1]  the prefix of every key of the slot
 -- ARGV[1]  the channel of the fleet's nudges; a script's own arguments follow and are read in order
-local call, try = redis.call, redis.pcall
-local P, NUDGES = KEYS[1], ARGV[1]
+local call, try, tonumber, math, string = redis.call, redis.pcall, tonumber, math, string
+local ARGV, P, NUDGES = ARGV, KEYS[1], ARGV[1]
 
 local position = 1
 local function arg()

@@ -28,19 +28,23 @@ local KINDS = {
   ct = 'number', si = 'number', sa = 'number', ex = 'number', du = 'number', le = 'number', ob = 'number',
 }
 local NEEDED = {'tp', 'qu', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'ct', 'si'}
-local unpack_record, pack_record = cmsgpack.unpack, cmsgpack.pack
+local unpack_record, pack_record, pcall = cmsgpack.unpack, cmsgpack.pack, pcall
+local JOB = P .. K.job
 
--- What a record needs in its state.
-local WAITS = {scheduled = 'du', retrying = 'du', active = 'le'}
+-- The field that a record needs in its state.
+local NEEDS = {}
+for state in pairs(KNOWN) do
+  NEEDS[state] = 'st'
+end
+NEEDS.scheduled, NEEDS.retrying, NEEDS.active = 'du', 'du', 'le'
 
--- Unpacks a record, quickly; raises an error when it is damaged: text joins with text and numbers add up, and what is
--- missing or of another kind does neither.
+-- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
+-- missing or of another kind does not.
 local function sound(packed)
   local r = unpack_record(packed)
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
-    + (r.du or 0) + (r.le or 0) + (r.ob or 0)
-  local need = WAITS[r.st]
-  if not KNOWN[r.st] or number ~= number or not (r.tp .. r.qu) or (need and not r[need]) then
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + #r.tp + #r.qu
+  if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
   end
   return r
@@ -74,7 +78,7 @@ end
 -- Reads and checks a record. Answers it; or nil for an unknown id; or nil and what is wrong with it.
 -- Beside the fields it carries `id`, and what the indexes say of it: `was` (state) and `out` (outbox).
 local function read(id)
-  local packed = try('GET', P .. K.job .. id)
+  local packed = try('GET', JOB .. id)
   if not packed then
     return nil
   end
@@ -191,7 +195,7 @@ end
 local function store(r)
   local id, was, out = r.id, r.was, r.out
   r.id, r.was, r.out, r.changed = nil, nil, nil, nil
-  call('SET', P .. K.job .. id, pack_record(r))
+  call('SET', JOB .. id, pack_record(r))
   r.id, r.was, r.out = id, was, out
 end
 
