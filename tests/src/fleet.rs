@@ -116,10 +116,10 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// A failed test shows what its processes said: their directory goes with it.
+    /// A failed test shows what its processes said, when their directory goes with it.
     #[allow(clippy::print_stderr, reason = "the output of a failed test")]
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.temporary.is_some() {
             for (name, member) in &self.members {
                 let log = member.log();
                 let lines: Vec<&str> = log.lines().collect();

@@ -7,7 +7,7 @@ use longshore_tests::fire::run::{self, Order};
 
 async fn passes(name: &str) {
     let row = rows::find(name).unwrap();
-    let outcome = run::row(&row, Order { size: Size::Short, seed: 1, jobs: None, times: None }).await;
+    let outcome = run::row(&row, Order { size: Size::Short, seed: 1, jobs: None, times: None, limit: None }).await;
     println!("{name}: {outcome}");
     assert!(outcome.passed(), "{name}: {outcome}");
 }

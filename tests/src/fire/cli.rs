@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Kills, cuts, freezes and starves a Longshore of its own, and says whether it kept its promises.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ pub struct Args {
     /// Strikes of each run
     #[arg(long, visible_alias = "faults")]
     times: Option<usize>,
+    /// No more strikes after so many minutes of a run
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Everything random follows from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -130,7 +134,8 @@ fn fire(args: &Args) -> ExitCode {
     } else {
         Size::Usual
     };
-    let order = Order { size, seed: args.seed, jobs: args.jobs, times: args.times };
+    let limit = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let order = Order { size, seed: args.seed, jobs: args.jobs, times: args.times, limit };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("start a runtime");
     let mut failed = Vec::new();
     for row in rows {

@@ -390,6 +390,28 @@ pub async fn reply_lost(field: &mut Field, name: &str, line: Line, marker: &[u8]
     until_cut(field, name, line, before).await
 }
 
+/// The reply to the next request with these bytes is lost, whoever makes it; answers whether anybody did.
+pub async fn any_ones_reply_lost(field: &mut Field, line: Line, marker: &[u8]) -> bool {
+    let cuts = |field: &Field| -> u64 {
+        let ways = field.ways.values().chain([&field.own_way]);
+        ways.map(|way| (if line.store() { &way.store } else { &way.broker }).cuts()).sum()
+    };
+    let before = cuts(field);
+    for way in field.ways.values().chain([&field.own_way]) {
+        (if line.store() { &way.store } else { &way.broker }).cut_before_reply(marker);
+    }
+    for _ in 0..120 {
+        if cuts(field) > before {
+            break;
+        }
+        field.wait(Duration::from_millis(50)).await;
+    }
+    for way in field.ways.values().chain([&field.own_way]) {
+        way.heal().await;
+    }
+    cuts(field) > before
+}
+
 /// The reply to some call of the store is lost.
 pub async fn any_reply_lost(field: &mut Field) {
     let scripts = longshore_link::redis::hashes();

@@ -4,7 +4,7 @@
 //! Everything that is done to a process or a service here is written down first. Waiting goes through
 //! [`Field::wait`], which starts again what fell by itself, as a supervisor of processes would.
 
-use super::history::{Allowed, Event, History};
+use super::history::{Allowed, Event, History, Intent};
 use super::load::{Load, Mix};
 use super::survey::{self, Final};
 use super::watch::Watcher;
@@ -16,7 +16,7 @@ use crate::wait::{eventually, pause};
 use longshore_link::world::Random;
 use longshore_model::names::{BrokerNames, Namespace, Park};
 use longshore_model::settings::OnUnreachable;
-use longshore_model::{Secret, Topic, settings::Settings};
+use longshore_model::{JobId, Secret, State, Topic, settings::Settings};
 use longshore_producer::Producer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -114,6 +114,8 @@ pub struct Field {
     base: Settings,
     births: BTreeMap<String, u32>,
     load: Load,
+    /// Jobs beside the load.
+    extra: Vec<JobId>,
 }
 
 impl Field {
@@ -154,6 +156,7 @@ impl Field {
             base,
             births,
             load,
+            extra: Vec::new(),
         };
         for name in ('a'..).take(field.setup.workers).map(String::from) {
             let way = Way::new(&field.rabbitmq, &field.redis, &field.base).await;
@@ -323,6 +326,19 @@ impl Field {
         begun.elapsed()
     }
 
+    /// Sends a job that waits for an hour, for a command that ends it.
+    pub async fn send_waiting(&mut self, end: State) -> JobId {
+        let id = self.producer.new_id();
+        self.extra.push(id);
+        self.history.note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0 }] });
+        let hour = Duration::from_secs(3_600);
+        while self.producer.raw("fire/quick", "{}").id(id).after(hour).send().await.is_err() {
+            self.wait(STEP).await;
+        }
+        self.history.note(Event::Accepted { ids: vec![id] });
+        id
+    }
+
     /// Sends what is left at once, and waits until all is accepted.
     pub async fn sent_all(&mut self) {
         self.load.hurry();
@@ -364,7 +380,8 @@ impl Field {
         }
         self.healed();
         self.sent_all().await;
-        let (sent, end) = (self.load.ids(), Instant::now() + PATIENCE);
+        let (mut sent, end) = (self.load.ids(), Instant::now() + PATIENCE);
+        sent.append(&mut self.extra);
         loop {
             self.wait(STEP * 10).await;
             let done = self.watcher.ended_of(&sent) && self.watcher.open().await == Some(0);

@@ -61,12 +61,13 @@ impl Kind {
 pub struct Mix(pub Vec<Kind>);
 
 impl Default for Mix {
-    /// The usual mix: mostly quick, some longer than half a lease, some that fail once or twice, some later.
+    /// The usual mix: mostly quick, some of up to three quarters of a lease, some that fail once or twice, some later.
+    /// None is so long that three faults in a row would strike it: its third crash would give it up, rightly.
     fn default() -> Self {
         let quick = Kind::QUICK;
         Self(vec![
             Kind { topic: "fire/middle", share: 400, ms: (30, 1_000), ..quick },
-            Kind { topic: "fire/slow", share: 60, ms: (1_000, 6_000), ..quick },
+            Kind { topic: "fire/slow", share: 60, ms: (1_000, 3_000), ..quick },
             Kind { topic: "fire/flaky", share: 50, fails: 2, ..quick },
             Kind { topic: "fire/doomed", share: 10, act: Act::Fatal, end: State::Error, ..quick },
             Kind { topic: "fire/later", share: 50, after_ms: 8_000, ..quick },
@@ -80,6 +81,14 @@ impl Mix {
     #[must_use]
     pub fn of(kinds: &[Kind]) -> Self {
         Self(kinds.iter().copied().chain([Kind::QUICK]).collect())
+    }
+
+    /// The usual mix with jobs that are longer than a lease, for faults that charge nobody.
+    #[must_use]
+    pub fn long() -> Self {
+        let mut mix = Self::default();
+        mix.0.insert(0, Kind { topic: "fire/long", share: 20, ms: (4_500, 8_000), ..Kind::QUICK });
+        mix
     }
 
     /// The usual mix without jobs that come back after a while: no copy is parked, so that a run ends sooner.

@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Order {
     pub jobs: Option<usize>,
     /// Strikes, instead of what the row says.
     pub times: Option<usize>,
+    /// No more strikes after so long.
+    pub limit: Option<Duration>,
 }
 
 /// What a run came to, with what it takes to look at it or to repeat it.
@@ -98,13 +100,22 @@ pub async fn row(row: &Row, order: Order) -> Outcome {
         row.name, order.seed, dose.times
     );
     let span = row.span(&dose);
-    let strike = row.strike;
-    Box::pin(run(setup, span, command, &dose, |field, dose| Box::pin(struck(field, dose, strike)))).await
+    let (strike, limit) = (row.strike, order.limit.unwrap_or(Duration::MAX));
+    Box::pin(run(setup, span, command, &dose, |field, dose| Box::pin(struck(field, dose, strike, limit)))).await
 }
 
-async fn struck(field: &mut Field, dose: &Dose, strike: for<'a> fn(&'a mut Field, &'a Dose, usize) -> Work<'a>) {
-    let mut longest = Duration::ZERO;
+async fn struck(
+    field: &mut Field,
+    dose: &Dose,
+    strike: for<'a> fn(&'a mut Field, &'a Dose, usize) -> Work<'a>,
+    limit: Duration,
+) {
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
     for number in 0..dose.times {
+        if begun.elapsed() > limit {
+            field.measured(format!("time was up after {number} of {} strikes", dose.times));
+            break;
+        }
         // Some work first, so that there is something to strike.
         field.wait(Duration::from_millis(1_000)).await;
         strike(field, dose, number).await;

@@ -22,6 +22,8 @@ pub const TOPICS: &str = "fire/*";
 pub const MODE: &str = "worker";
 /// Delay of a retry.
 const RETRY: Duration = Duration::from_secs(1);
+/// Work that takes so long says that it began.
+const REPORTED_MS: u64 = 100;
 /// Memory that a job which exhausts it may take beside what its process has.
 const SPARE: u64 = 64 << 20;
 
@@ -146,6 +148,9 @@ async fn run(ctx: &Ctx, history: &History, who: &str) -> Outcome {
         Ok(task) => task,
         Err(error) => return Outcome::fail(error),
     };
+    if task.ms >= REPORTED_MS {
+        ctx.progress(0, 1, "");
+    }
     if task.act == Act::Block {
         #[expect(clippy::disallowed_methods, reason = "a handler that blocks the runtime is part of the story")]
         std::thread::sleep(Duration::from_millis(task.ms));

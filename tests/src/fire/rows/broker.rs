@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F5",
+        mix: Mix::long,
         title: "the broker is killed and started again",
         short: true,
         times: [1, 5, 20],
@@ -27,6 +28,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F7",
+        mix: Mix::long,
         title: "the broker closes all connections",
         short: true,
         times: [3, 20, 100],
@@ -53,6 +55,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F10",
+        mix: Mix::long,
         title: "the broker blocks publishers: memory alarm, disk alarm",
         times: [1, 2, 5],
         pace: 60,

@@ -21,6 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F2",
+        mix: Mix::long,
         title: "a consumer is asked to end, under load",
         short: true,
         times: [2, 20, 50],
@@ -29,6 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F3",
+        mix: Mix::long,
         title: "a consumer stands still for two fifths of a lease (at half a lease it stops by itself, between two beats)",
         times: [2, 20, 50],
         strike: |field, _, _| Box::pin(faults::freeze(field, 2, 5)),
@@ -47,9 +49,12 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F28",
         title: "the machine of all consumers stands still for 2 minutes (frozen, while the boot clock goes on)",
+        standing: Standing::Waits(
+            "a rescue that comes before the first beat after everybody stood still: it charges crashes",
+        ),
         times: [1, 2, 5],
         pace: 140,
-        allowed: |dose| Allowed { overlaps: of_all(dose), ..taken_over(of_all(dose)) },
+        allowed: |dose| Allowed { overlaps: of_all(dose), ..again(of_all(dose)) },
         strike: |field, dose, _| {
             let span = Duration::from_secs(dose.size.of([20, 120, 120]));
             Box::pin(async move {

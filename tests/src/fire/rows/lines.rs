@@ -4,6 +4,7 @@ use super::super::faults::{self, Line};
 use super::super::field::Field;
 use super::super::load::Mix;
 use super::{ROW, Row, Size, of_all, of_one, taken_over};
+use longshore_model::State;
 use std::time::Duration;
 
 pub(super) const ROWS: &[Row] = &[
@@ -23,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F22",
+        mix: Mix::long,
         title: "a consumer is cut off the broker alone",
         short: true,
         times: [1, 2, 20],
@@ -80,32 +82,34 @@ pub(super) const ROWS: &[Row] = &[
     },
 ];
 
-/// Who calls a script: the producer, any consumer, or (`None`) it takes somebody's end or a command of its own.
-fn caller(script: &str) -> Option<bool> {
-    match script {
-        "enqueue" => Some(true),
-        "published" | "claim" | "finish" | "renew" | "beat" | "outbox" | "promote" | "purge" | "report" | "view" => {
-            Some(false)
-        }
-        _ => None,
-    }
-}
+/// Steps whose calls come by themselves while jobs run.
+const BY_THEMSELVES: &[&str] =
+    &["enqueue", "published", "claim", "finish", "renew", "beat", "outbox", "promote", "report", "purge"];
 
 async fn every_reply(field: &mut Field, strike: usize) {
-    let mut not_called = Vec::new();
+    let mut not_called: Vec<&str> = Vec::new();
     for (script, hash) in longshore_link::redis::hashes() {
-        let Some(own) = caller(script) else { continue };
-        let name = if own { "producer".to_owned() } else { field.any() };
-        field.fault(&format!("reply lost: {script}"), &name);
-        if !faults::reply_lost(field, &name, Line::Store, hash.as_bytes()).await {
-            not_called.push(script.to_owned());
+        let lost = match script {
+            "stop" | "remove" | "view" => by_command(field, script, &hash).await,
+            "rescue" => by_death(field, &hash).await,
+            _ if BY_THEMSELVES.contains(&script) => {
+                faults::any_ones_reply_lost(field, Line::Store, hash.as_bytes()).await
+            }
+            _ => continue,
+        };
+        if lost {
+            field.fault(&format!("reply lost: {script}"), "");
+        } else {
+            not_called.push(script);
         }
     }
     for (method, marker) in faults::METHODS {
-        let name = if *method == "publish" && strike.is_multiple_of(2) { "producer".to_owned() } else { field.any() };
-        field.fault(&format!("reply lost: {method}"), &name);
-        if !faults::reply_lost(field, &name, Line::Broker, marker).await {
-            not_called.push((*method).to_owned());
+        let own = *method == "publish" && strike.is_multiple_of(2);
+        let name = if own { "producer".to_owned() } else { field.any() };
+        if faults::reply_lost(field, &name, Line::Broker, marker).await {
+            field.fault(&format!("reply lost: {method}"), &name);
+        } else {
+            not_called.push(method);
         }
     }
     field.healed();
@@ -114,13 +118,47 @@ async fn every_reply(field: &mut Field, strike: usize) {
     }
 }
 
+/// What the producer asks for: on a job that waits for an hour, so that the answer can only be one.
+async fn by_command(field: &mut Field, script: &str, hash: &str) -> bool {
+    let end = if script == "remove" { State::Dropped } else { State::Stopped };
+    let id = field.send_waiting(end).await;
+    let before = field.own_way.store.cuts();
+    field.own_way.store.cut_before_reply(hash.as_bytes());
+    for _ in 0..20 {
+        let done = match script {
+            "remove" => field.producer.remove([id]).await.is_ok(),
+            "stop" => field.producer.stop([id], "fire").await.is_ok(),
+            _ => field.producer.topology().await.is_ok() && field.producer.stop([id], "fire").await.is_ok(),
+        };
+        if done {
+            break;
+        }
+        field.wait(Duration::from_millis(200)).await;
+    }
+    let lost = field.own_way.store.cuts() > before;
+    field.own_way.heal().await;
+    lost
+}
+
+/// What is only called when somebody died.
+async fn by_death(field: &mut Field, hash: &str) -> bool {
+    let name = field.any();
+    field.kill(&name);
+    // Nobody rescues before the lease has ended: what is lost then is lost to a rescuer.
+    let lost = faults::any_ones_reply_lost(field, Line::Store, hash.as_bytes()).await;
+    field.launch(&name);
+    field.ready(&name).await;
+    lost
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_scripts_whose_replies_are_lost_exist() {
-        let called = longshore_link::redis::hashes().into_iter().filter(|(name, _)| caller(name).is_some());
-        assert_eq!(called.count(), 11, "a script was renamed: name it in `caller`");
+        let known: Vec<&str> = longshore_link::redis::hashes().into_iter().map(|(name, _)| name).collect();
+        let named = BY_THEMSELVES.iter().chain(&["stop", "remove", "view", "rescue"]);
+        assert!(named.clone().all(|script| known.contains(script)), "a script was renamed: {known:?}");
     }
 }

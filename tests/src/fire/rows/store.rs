@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F12",
+        mix: Mix::long,
         title: "the store is killed and started again on its file",
         short: true,
         times: [2, 10, 20],
@@ -22,6 +23,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F13",
+        mix: Mix::long,
         title: "the store is away for minutes",
         times: [1, 1, 3],
         pace: 60,
@@ -59,6 +61,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F17",
+        mix: Mix::long,
         title: "the store is full and evicts nothing",
         times: [1, 3, 5],
         pace: 12,
@@ -67,6 +70,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F18",
+        mix: Mix::long,
         title: "a read-only replica answers at the store's address",
         times: [1, 3, 5],
         pace: 12,
