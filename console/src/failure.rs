@@ -96,7 +96,9 @@ impl From<SendError> for Failure {
                 "it is not known whether job {id} was accepted: {fault}; send it again with `--id {id}`, which cannot \
                  make two of it"
             )),
-            SendError::Unreachable { .. } => Self::Failed(format!("{error}; nothing was stored, send it again later")),
+            SendError::Unreachable { .. } | SendError::NotSpooled { .. } => {
+                Self::Failed(format!("{error}; nothing was stored, send it again later"))
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ pub fn settle(db: &Connection, id: JobId, answer: Result<(), SendError>) -> Resu
             Ok(db.execute(sql, params![id.to_string(), refusal.to_string()])?)
         }
         // Not accepted, or unknown: the next run sends it again.
-        Err(SendError::Unreachable { .. } | SendError::Unknown { .. }) => Ok(0),
+        Err(SendError::Unreachable { .. } | SendError::NotSpooled { .. } | SendError::Unknown { .. }) => Ok(0),
     }
 }
 

@@ -6,18 +6,21 @@
 //! consumer publishes what a producer left behind).
 
 use crate::outcome::Waiters;
+use crate::spool::{self, Spool, SpoolStatus};
 use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
 use longshore_link::store::{Accepted, NewJob, Store};
 use longshore_link::{Link, World};
 use longshore_model::limits;
 use longshore_model::queue::{BadQueues, Queues};
-use longshore_model::settings::{Loaded, OnUnreachable, Settings};
+use longshore_model::settings::{Loaded, OnUnreachable, Settings, WithoutStore};
 use longshore_model::{Generation, JobId};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Longest pause between two attempts to connect at start.
 const CONNECT_PAUSE: Duration = Duration::from_millis(1_500);
@@ -36,6 +39,15 @@ pub struct ProducerOptions {
     pub ask_again: Duration,
     /// Largest payload file, bytes. Default 32 MiB.
     pub max_file_bytes: u64,
+    /// Whether the broker alone may take a job that starts at once while the store is away ([`Custody::Broker`]).
+    /// Default no.
+    ///
+    /// [`Custody::Broker`]: crate::Custody::Broker
+    pub allow_degraded: bool,
+    /// Keeps jobs on this machine while nobody else takes them ([`Custody::Spool`]). Default none.
+    ///
+    /// [`Custody::Spool`]: crate::Custody::Spool
+    pub spool: Option<Spool>,
 }
 
 impl Default for ProducerOptions {
@@ -55,7 +67,7 @@ impl ProducerOptions {
         Ok(Self { queues, ..Self::from_settings(&loaded.settings) })
     }
 
-    /// What the settings say; the main queue alone.
+    /// What the settings say; the main queue alone. A spool has to be opened: [`Producer::connect`] does it.
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Self {
         Self {
@@ -64,6 +76,8 @@ impl ProducerOptions {
             created_by: settings.instance.name.clone(),
             ask_again: settings.lease.beat,
             max_file_bytes: settings.blobs.max_file_bytes,
+            allow_degraded: settings.send.without_store == WithoutStore::Broker,
+            spool: None,
         }
     }
 }
@@ -91,6 +105,10 @@ pub(crate) struct Inner {
     published: mpsc::UnboundedSender<Mark>,
     /// Started with the first outcome that somebody waits for.
     pub(crate) waiters: OnceLock<Waiters>,
+    /// When the store was last found not to answer, microseconds of the boot clock; 0 since it did.
+    pub(crate) store_failed: AtomicU64,
+    /// Ends the drain of the spool.
+    _draining: DropGuard,
 }
 
 enum Mark {
@@ -103,10 +121,18 @@ impl Producer {
     /// Connects to the broker, the store and the blob store that the settings name.
     ///
     /// # Errors
-    /// [`Fault`] as [`connect_link`].
+    /// [`Fault`] as [`connect_link`]; [`Fault::Refused`] when the spool of the settings cannot be opened.
     pub async fn connect(settings: &Settings) -> Result<Self, Fault> {
-        let link = connect_link(settings, World::system(), "producer").await?;
-        Ok(Self::connect_with(link, ProducerOptions::from_settings(settings)))
+        let world = World::system();
+        let spool = match &settings.send.spool {
+            Some(dir) => {
+                let opened = Spool::open(dir, settings.send.spool_bytes, &world);
+                Some(opened.map_err(|error| Fault::refused(Service::Spool, error.to_string()))?)
+            }
+            None => None,
+        };
+        let link = connect_link(settings, world, "producer").await?;
+        Ok(Self::connect_with(link, ProducerOptions { spool, ..ProducerOptions::from_settings(settings) }))
     }
 
     /// A producer on connections that exist. To be called on a runtime.
@@ -120,7 +146,26 @@ impl Producer {
         });
         let (published, marks) = mpsc::unbounded_channel();
         drop(link.world.tasks.spawn(mark(Arc::clone(&link.store), marks)));
-        Self { inner: Arc::new(Inner { link, options, enqueue, published, waiters: OnceLock::new() }) }
+        let draining = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            link,
+            options,
+            enqueue,
+            published,
+            waiters: OnceLock::new(),
+            store_failed: AtomicU64::new(0),
+            _draining: draining.clone().drop_guard(),
+        });
+        if let Some(spool) = &inner.options.spool {
+            spool::start_draining(spool.clone(), &inner, draining);
+        }
+        Self { inner }
+    }
+
+    /// What waits in the spool; nothing without one.
+    #[must_use]
+    pub fn spooled(&self) -> SpoolStatus {
+        self.inner.options.spool.as_ref().map(Spool::status).unwrap_or_default()
     }
 
     /// The connections, for whatever this crate does not offer.

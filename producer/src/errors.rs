@@ -3,6 +3,7 @@
 //!
 //! Messages name the thing and the remedy. Nothing here holds an address with a password.
 
+use crate::spool::SpoolError;
 use longshore_link::Fault;
 use longshore_link::error::NotAccepted;
 use longshore_model::envelope::BadEnvelope;
@@ -10,7 +11,7 @@ use longshore_model::topic::BadTopic;
 use longshore_model::{JobId, State, limits};
 use std::path::PathBuf;
 
-/// Why a job was not sent, or not surely. See the three variants: each asks for something else.
+/// Why a job was not sent, or not surely. See the variants: each asks for something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Nothing was stored, and sending the same again is refused again: something has to change.
@@ -23,6 +24,16 @@ pub enum SendError {
         id: JobId,
         /// The last thing that was seen.
         fault: Fault,
+    },
+    /// As [`Self::Unreachable`], and the spool of this machine could not keep it either.
+    #[error("job {id} was not sent: {fault}; nor could it be kept: {spool}")]
+    NotSpooled {
+        /// The id that the job would have had.
+        id: JobId,
+        /// The last thing that was seen of the services.
+        fault: Fault,
+        /// Why it was not kept.
+        spool: SpoolError,
     },
     /// The deadline passed without an answer: the job may have been accepted. Sending it again is safe with the same
     /// id ([`JobBuilder::id`](crate::JobBuilder::id)), and only with that.

@@ -46,7 +46,7 @@
 //!
 //! Every `send` answers within a deadline (10 s): accepted ([`Sent`]), refused ([`Refusal`], with the
 //! remedy), or unknown ([`SendError::Unknown`]: safe to repeat with the same id, which is why ids are
-//! made here and not by the store).
+//! made here and not by the store). [`Custody`] tells who holds an accepted job, and [`Sent::held_up`] what was missing.
 //!
 //! | To | see |
 //! |---|---|
@@ -60,12 +60,13 @@
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `outcome`, `find`, `control`, `follow`,
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `follow`,
 //! `letters`, `files`, `errors`.
 
 mod builder;
 mod connect;
 mod control;
+mod degraded;
 mod errors;
 mod files;
 mod find;
@@ -74,6 +75,7 @@ mod letters;
 mod outcome;
 mod send;
 pub mod settings;
+mod spool;
 pub mod testing;
 mod time;
 
@@ -91,6 +93,7 @@ pub use letters::{Handled, LetterError, LetterList, LetterName, LetterView, Lett
 pub use outcome::{Outcome, Report};
 pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;
+pub use spool::{Spool, SpoolError, SpoolStatus};
 pub use time::Time;
 
 pub use longshore_link::error::NotAccepted;

@@ -12,7 +12,7 @@ use longshore_link::error::Fault;
 use longshore_link::store::Nudge;
 use longshore_model::envelope::FileRef;
 use longshore_model::snapshot::{JobView, Snapshot};
-use longshore_model::{JobId, State, limits};
+use longshore_model::{JobId, State, limits, span};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, IntoFuture};
@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 impl Producer {
     /// Waits for the end of a job: `.await` it, or give it a `.timeout(…)` first. Any process may wait for any job.
     pub fn outcome(&self, id: JobId) -> Outcome {
-        Outcome { producer: self.clone(), id, timeout: None }
+        Outcome { producer: self.clone(), id, timeout: None, also_unknown: false }
     }
 }
 
@@ -35,6 +35,8 @@ pub struct Outcome {
     producer: Producer,
     id: JobId,
     timeout: Option<Duration>,
+    /// The store may not know the job yet.
+    also_unknown: bool,
 }
 
 impl Outcome {
@@ -44,12 +46,28 @@ impl Outcome {
         self
     }
 
+    /// A job that the store does not know is waited for all the same, as long as a message of it could be claimed.
+    pub(crate) const fn also_unknown(mut self) -> Self {
+        self.also_unknown = true;
+        self
+    }
+
     async fn wait(self) -> Result<Report, WaitError> {
-        let Self { producer, id, timeout } = self;
+        let Self { producer, id, timeout, also_unknown } = self;
         let inner = &producer.inner;
         let waiters = inner.waiters.get_or_init(|| Waiters::start(&inner.link, inner.options.ask_again));
-        let ended = waiters.wait(id);
         let clock = &inner.link.world.clock;
+        let begun = clock.boot();
+        let ended = async {
+            loop {
+                let ended = waiters.wait(id).await;
+                let unknown = matches!(ended, Err(WaitError::Gone(_)));
+                if !(unknown && also_unknown) || span::ms(clock.boot() - begun) > limits::TOMBSTONE_MS {
+                    return ended;
+                }
+                clock.sleep(inner.options.ask_again).await;
+            }
+        };
         let job = match timeout {
             Some(after) => clock.timeout(after, ended).await.ok_or(WaitError::TimedOut { id, after })?,
             None => ended.await,

@@ -3,7 +3,8 @@
 //! The store accepts a job and keeps it in its outbox; the publish makes it runnable now; that the
 //! broker has it is marked behind the answer. Whatever fails after the store accepted costs time and
 //! nothing else: the relay publishes from the outbox. A call without an answer is repeated with the
-//! same ids until the deadline, which the store answers as the first time.
+//! same ids until the deadline, which the store answers as the first time. What is left when the store
+//! does not answer at all is in `degraded`.
 
 use crate::builder::{JobBuilder, Prepared};
 use crate::connect::{Admitted, Inner, Producer};
@@ -33,6 +34,13 @@ pub enum Custody {
     /// The store. It waits there for its time, or the broker did not confirm it yet and the relay publishes it, or it
     /// had been accepted before.
     Store,
+    /// The broker alone, because the store did not answer
+    /// ([`ProducerOptions::allow_degraded`](crate::ProducerOptions::allow_degraded)). The store learns of the job when a
+    /// consumer claims it, which has to happen within two hours; until then nobody finds or stops it.
+    Broker,
+    /// The spool of this machine, because neither answered ([`ProducerOptions::spool`](crate::ProducerOptions::spool)).
+    /// It gets into the store when that is back, as long as this process lives or another one opens the spool.
+    Spool,
 }
 
 /// A job was accepted: it will end, whatever happens to this process.
@@ -46,17 +54,29 @@ pub struct Sent {
     pub existed: bool,
     /// The state in which it was accepted, or is by now if it existed.
     pub state: State,
+    /// What kept it from being in the hands of both, if something did: [`Fault::Blocked`] is a broker that takes no
+    /// publishes for now.
+    pub held_up: Option<Fault>,
     producer: Producer,
 }
 
 impl Sent {
-    /// Waits for the end of the job: `.await` it, or give it a `.timeout(…)` first.
+    /// Waits for the end of the job: `.await` it, or give it a `.timeout(…)` first. A job that the store does not know
+    /// yet ([`Custody::Broker`], [`Custody::Spool`]) is waited for until it does.
     pub fn outcome(&self) -> Outcome {
-        self.producer.outcome(self.id)
+        let outcome = self.producer.outcome(self.id);
+        match self.custody {
+            Custody::Broker | Custody::Spool => outcome.also_unknown(),
+            Custody::Both | Custody::Store => outcome,
+        }
     }
 
     pub(crate) const fn new(producer: Producer, id: JobId, custody: Custody, existed: bool, state: State) -> Self {
-        Self { id, custody, existed, state, producer }
+        Self { id, custody, existed, state, held_up: None, producer }
+    }
+
+    pub(crate) fn held_up(self, fault: Fault) -> Self {
+        Self { held_up: Some(fault), ..self }
     }
 }
 
@@ -115,14 +135,19 @@ impl Producer {
         let inner = &self.inner;
         let id = prepared.job.admission.id;
         let bytes = prepared.job.envelope.len();
-        let admitted = inner.repeat(deadline, || inner.enqueue.call(prepared.job.clone(), bytes)).await;
+        let until = inner.store_deadline(deadline);
+        let admitted = inner.repeat(until, || inner.enqueue.call(prepared.job.clone(), bytes)).await;
         match admitted {
             Ok(Tried { answer, repeated }) => {
+                inner.note_store(true);
                 let accepted = answer.map_err(Refusal::from)?;
                 let mut sent = self.publish(&[(&prepared, &accepted)], repeated, deadline).await;
                 sent.pop().ok_or_else(|| SendError::Unknown { id, fault: no_answer() })
             }
-            Err(failed) => Err(failed.into_error(id)),
+            Err(failed) => {
+                let mut answers = self.without_store(&[&prepared], &failed, deadline).await;
+                answers.pop().unwrap_or_else(|| Err(failed.into_error(id)))
+            }
         }
     }
 
@@ -161,26 +186,26 @@ impl Producer {
             return;
         }
         let inner = &self.inner;
-        if away.load(Ordering::Relaxed) {
-            let fault = Fault::unreachable(Service::Store, "it did not answer the jobs before this one in time");
-            for (index, prepared) in batch {
-                let id = prepared.job.admission.id;
-                answers[index] = Some(Err(SendError::Unreachable { id, fault: fault.clone() }));
-            }
-            return;
-        }
         let deadline = inner.deadline();
         let jobs = || batch.iter().map(|(_, prepared)| prepared.job.clone()).collect::<Vec<_>>();
-        let Tried { answer, repeated } = match inner.repeat(deadline, || inner.enqueue_all(jobs())).await {
+        let tried = if away.load(Ordering::Relaxed) {
+            let fault = Fault::unreachable(Service::Store, "it did not answer the jobs before this one in time");
+            Err(Failed { fault, repeated: Repeated::No })
+        } else {
+            inner.repeat(inner.store_deadline(deadline), || inner.enqueue_all(jobs())).await
+        };
+        let Tried { answer, repeated } = match tried {
             Ok(tried) => tried,
             Err(failed) => {
                 away.store(failed.fault.is_passing(), Ordering::Relaxed);
-                for (index, prepared) in batch {
-                    answers[index] = Some(Err(failed.clone().into_error(prepared.job.admission.id)));
+                let prepared: Vec<&Prepared> = batch.iter().map(|(_, prepared)| prepared).collect();
+                for ((index, _), answer) in batch.iter().zip(self.without_store(&prepared, &failed, deadline).await) {
+                    answers[*index] = Some(answer);
                 }
                 return;
             }
         };
+        inner.note_store(true);
         let (mut accepted, mut places) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for ((index, prepared), admitted) in batch.iter().zip(&answer) {
             match admitted {
@@ -199,7 +224,12 @@ impl Producer {
 
     /// Publishes what was accepted and can run now. It cannot fail: what the broker does not confirm in time is the
     /// relay's.
-    async fn publish(&self, jobs: &[(&Prepared, &Accepted)], repeated: Repeated, deadline: Duration) -> Vec<Sent> {
+    pub(crate) async fn publish(
+        &self,
+        jobs: &[(&Prepared, &Accepted)],
+        repeated: Repeated,
+        deadline: Duration,
+    ) -> Vec<Sent> {
         let inner = &self.inner;
         // A job that had been accepted before was, or will be, published by whoever got it accepted; our own first
         // call, whose answer was lost, was nobody's.
@@ -231,7 +261,9 @@ impl Producer {
             }
             inner.link.broker.publish(messages).await
         });
-        for (place, confirm) in places.into_iter().zip(confirms.await.unwrap_or_default()) {
+        let late = Fault::unknown(Service::Broker, "no confirm before the deadline of the send");
+        let confirms = confirms.await.unwrap_or_else(|| vec![Err(late); places.len()]);
+        for (place, confirm) in places.into_iter().zip(confirms) {
             match confirm {
                 Ok(()) => {
                     sent[place].custody = Custody::Both;
@@ -239,6 +271,7 @@ impl Producer {
                 }
                 Err(fault) => {
                     tracing::debug!(job = %sent[place].id, %fault, "not confirmed by the broker; the relay publishes it");
+                    sent[place].held_up = Some(fault);
                 }
             }
         }
@@ -288,7 +321,7 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    fn into_error(self, id: JobId) -> SendError {
+    pub(crate) fn into_error(self, id: JobId) -> SendError {
         match (self.repeated, self.fault) {
             (Repeated::Yes, fault) => SendError::Unknown { id, fault },
             (Repeated::No, fault @ Fault::Refused { .. }) => SendError::Refused(Refusal::Store(fault)),

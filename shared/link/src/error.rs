@@ -50,6 +50,8 @@ pub enum Service {
     Store,
     /// The object store of payload files.
     Blobs,
+    /// The directory of this machine that keeps sends.
+    Spool,
 }
 
 impl std::fmt::Display for Service {
@@ -58,6 +60,7 @@ impl std::fmt::Display for Service {
             Self::Broker => "the broker",
             Self::Store => "the store",
             Self::Blobs => "the blob store",
+            Self::Spool => "the spool",
         })
     }
 }

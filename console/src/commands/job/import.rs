@@ -155,7 +155,9 @@ impl Import<'_> {
         };
         let (kind, id, away) = match &error {
             SendError::Refused(_) => (Kind::Refused, None, None),
-            SendError::Unreachable { fault, .. } => (Kind::Unsent, None, Some(fault.to_string())),
+            SendError::Unreachable { fault, .. } | SendError::NotSpooled { fault, .. } => {
+                (Kind::Unsent, None, Some(fault.to_string()))
+            }
             SendError::Unknown { fault, .. } => (Kind::Unknown, Some(id), Some(fault.to_string())),
         };
         self.problem(Problem { line, kind, id, error: error.to_string() });

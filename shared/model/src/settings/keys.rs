@@ -1,7 +1,7 @@
 //! The table of settings: name, meaning, place, bounds. Nothing can be set that is not here.
 
 use super::urls;
-use super::{LogFormat, OnDoubt, OnUnreachable, Settings};
+use super::{LogFormat, OnDoubt, OnUnreachable, Settings, WithoutStore};
 use crate::names::Namespace;
 use crate::secret::Secret;
 use crate::span;
@@ -221,6 +221,26 @@ pub const KEYS: &[Key] = &[
         Slot::Span { at: |s| &mut s.send.deadline, from: ms(100), to: HOUR },
     ),
     key(
+        "send.without_store",
+        "what a send does when the store does not answer: `fail`, or `broker` (the broker alone takes jobs that start at \
+         once; they have to be claimed within two hours)",
+        Slot::Text {
+            set: |s, text| choose(text, &WITHOUT_STORE).map(|choice| s.send.without_store = choice),
+            show: |s| name_of(s.send.without_store, &WITHOUT_STORE),
+        },
+    ),
+    key(
+        "send.spool",
+        "directory that keeps jobs while neither store nor broker takes them; one for each process that uses \
+         `Producer::connect`. Nowhere by default",
+        Slot::Path { at: |s| &mut s.send.spool },
+    ),
+    key(
+        "send.spool_bytes",
+        "most bytes in the spool; a job that does not fit is refused",
+        Slot::Bytes { at: |s| &mut s.send.spool_bytes, from: 64 * 1024, to: 1024 * 1024 * 1024 * 1024 },
+    ),
+    key(
         "retention.succeeded",
         "how long succeeded jobs are kept, where their queue does not say it",
         Slot::Span { at: |s| &mut s.retention.succeeded, from: Duration::ZERO, to: YEAR },
@@ -257,6 +277,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 const ON_UNREACHABLE: [(&str, OnUnreachable); 2] = [("fail", OnUnreachable::Fail), ("wait", OnUnreachable::Wait)];
+const WITHOUT_STORE: [(&str, WithoutStore); 2] = [("fail", WithoutStore::Fail), ("broker", WithoutStore::Broker)];
 const ON_DOUBT: [(&str, OnDoubt); 2] = [("cancel", OnDoubt::Cancel), ("continue", OnDoubt::Continue)];
 const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

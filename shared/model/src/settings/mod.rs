@@ -127,6 +127,12 @@ pub struct LeaseSettings {
 pub struct SendSettings {
     /// Every send has an answer after this time: accepted, refused or unknown.
     pub deadline: Duration,
+    /// What a send does when the store does not answer.
+    pub without_store: WithoutStore,
+    /// Directory that keeps jobs while neither store nor broker takes them; `None` is nowhere. For one process.
+    pub spool: Option<PathBuf>,
+    /// Most bytes in it.
+    pub spool_bytes: u64,
 }
 
 /// How long ended jobs are kept, where their queue does not say it.
@@ -172,6 +178,15 @@ pub enum OnDoubt {
     Continue,
 }
 
+/// What a send does when the store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutStore {
+    /// It fails.
+    Fail,
+    /// The broker alone takes jobs that start at once.
+    Broker,
+}
+
 /// What a process does when the broker or the store cannot be reached at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnreachable {
@@ -212,7 +227,12 @@ impl Default for Settings {
                 doubt: Duration::from_secs(7),
                 on_doubt: OnDoubt::Cancel,
             },
-            send: SendSettings { deadline: Duration::from_secs(10) },
+            send: SendSettings {
+                deadline: Duration::from_secs(10),
+                without_store: WithoutStore::Fail,
+                spool: None,
+                spool_bytes: 64 * 1024 * 1024,
+            },
             retention: RetentionSettings {
                 succeeded: Duration::from_secs(86_400),
                 failed: Duration::from_secs(7 * 86_400),
