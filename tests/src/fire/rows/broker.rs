@@ -21,6 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F6",
         title: "the broker is away for minutes while jobs are sent",
+        standing: Standing::Unseen,
         times: [1, 1, 3],
         pace: 80,
         strike: |field, dose, _| Box::pin(away(field, dose)),
@@ -57,6 +58,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "F10",
         mix: Mix::long,
         title: "the broker blocks publishers: memory alarm, disk alarm",
+        standing: Standing::Unseen,
         times: [1, 2, 5],
         pace: 60,
         strike: |field, dose, strike| Box::pin(alarm(field, dose, strike)),
@@ -65,6 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F11",
         title: "a job runs longer than the broker's acknowledgement timeout of 60 s",
+        standing: Standing::Unseen,
         times: [1, 1, 5],
         jobs: [200, 400, 1_000],
         pace: 60,

@@ -105,6 +105,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F32",
         title: "handlers block the runtime for two leases",
+        standing: Standing::Unseen,
         times: [1, 2, 20],
         jobs: [200, 1_000, 4_000],
         pace: 30,

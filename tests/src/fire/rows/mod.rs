@@ -39,6 +39,8 @@ impl Size {
 pub enum Standing {
     /// It passes.
     Passes,
+    /// It should pass, and no run of it has come to its end yet.
+    Unseen,
     /// It can be run, and fails until this is built.
     Waits(&'static str),
     /// There is nothing to run, for this reason.

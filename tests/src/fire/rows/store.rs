@@ -25,6 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "F13",
         mix: Mix::long,
         title: "the store is away for minutes",
+        standing: Standing::Unseen,
         times: [1, 1, 3],
         pace: 60,
         allowed: |dose| again(of_all(dose)),

@@ -20,6 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F30",
         title: "a member comes and goes every second",
+        standing: Standing::Unseen,
         times: [10, 60, 300],
         pace: 2,
         allowed: |dose| taken_over(of_one(dose)),
@@ -48,6 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F35",
         title: "the home of an instance is copied",
+        standing: Standing::Unseen,
         times: [1, 3, 5],
         pace: 10,
         strike: |field, _, strike| Box::pin(cloned(field, strike)),
@@ -56,6 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F36",
         title: "everything at random",
+        standing: Standing::Waits("a nemesis that keeps from striking one job as often as gives it up"),
         times: [10, 50, 1_000],
         jobs: [2_000, 20_000, 1_000_000],
         pace: 8,
