@@ -5,6 +5,7 @@
 //! - [`fleet`]: consumer processes, to be killed, frozen and started again.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`cases`]: what running systems must do, written once, run on every backend.
+//! - [`search`]: every interleaving of one job and two, in a model around the real state machine.
 //! - [`simulation`]: the whole system under one seed, in virtual time.
 //! - [`fire`]: real processes on private services, faults, a history, and a checker that reads it.
 //! - [`wait`]: waiting for a condition with a deadline; the only place here that sleeps.
@@ -19,6 +20,7 @@ pub mod cases;
 pub mod fire;
 pub mod fleet;
 pub mod proxy;
+pub mod search;
 pub mod services;
 pub mod simulation;
 pub mod wait;

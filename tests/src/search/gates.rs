@@ -1,0 +1,32 @@
+//! Gates: what must be free before a job may enter the store, and is freed when it ends. So far: the unique key.
+//!
+//! The rule is the planned one of a key that is unique until its job has ended; the product does not have it yet. The
+//! script that accepts a job takes the key, the script that ends it gives the key back, and nobody frees another job's.
+//! A job that is made from its message takes the key if it is free and runs in any case: it was accepted before.
+//!
+//! Another gate is another field of [`System`] that these three functions keep, a property, and its mutants.
+
+use super::system::{Sender, System};
+
+/// Whether a new job may enter.
+pub(super) fn may_enter(system: &System, job: u8) -> bool {
+    system.key.is_none_or(|holder| holder == job)
+}
+
+/// The job is in the store and has not ended.
+pub(super) fn enter(system: &mut System, job: u8) {
+    if shared(system) && system.key.is_none() {
+        system.key = Some(job);
+    }
+}
+
+/// The job ended.
+pub(super) fn leave(system: &mut System, job: u8) {
+    if system.key == Some(job) {
+        system.key = None;
+    }
+}
+
+fn shared(system: &System) -> bool {
+    system.jobs[1].sender != Sender::Absent
+}

@@ -1,0 +1,62 @@
+//! The protocol holds in every state that the short searches reach, and the search finds every known mistake.
+//!
+//! The long run is a command: `cargo run --release -p longshore-tests --bin search`.
+
+use longshore_tests::search::{cases, explore::Found, mutant::Mutant, property::Property, search};
+use std::collections::BTreeSet;
+
+/// What one search of a test run may cost: a few seconds in a debug build.
+const STATES: usize = 5_000;
+
+fn told(found: &Found<Property>) -> String {
+    match &found.wrong {
+        Some((property, way)) => format!("{property}, by\n  {}", way.join("\n  ")),
+        None => format!("nothing in {} states", found.states),
+    }
+}
+
+#[test]
+fn the_protocol_holds_in_the_short_searches() {
+    for plan in cases::short() {
+        let found = search(&plan, None, None, STATES);
+        assert!(found.wrong.is_none(), "search `{}` found {}", plan.name, told(&found));
+        assert!(found.transitions > 100 || found.complete, "`{}` is a search", plan.name);
+    }
+}
+
+#[test]
+fn every_mutant_is_found_by_what_it_breaks() {
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let trial = mutant.trial();
+        let found = search(&trial.plan, Some(mutant), Some(trial.breaks), usize::MAX);
+        if found.wrong.as_ref().map(|(property, _)| *property) != Some(trial.breaks) {
+            missed.push(format!("{mutant:?} is to be found as `{}`, found: {}", trial.breaks, told(&found)));
+        }
+    }
+    assert!(missed.is_empty(), "the search does not see:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn what_shows_a_mutant_is_right_without_it() {
+    for mutant in Mutant::ALL {
+        let trial = mutant.trial();
+        let found = search(&trial.plan, None, None, STATES / 2);
+        assert!(found.wrong.is_none(), "the trial of {mutant:?} without it: {}", told(&found));
+    }
+}
+
+#[test]
+fn a_search_that_is_cut_short_says_so_and_claims_no_loss() {
+    let plan = Mutant::NoReconciler.trial().plan;
+    let found = search(&plan, Some(Mutant::NoReconciler), None, 20);
+    assert!(!found.complete && found.wrong.is_none(), "{}", told(&found));
+}
+
+#[test]
+fn plans_and_mutants_can_be_told_apart_by_name() {
+    let plans: Vec<_> = cases::short().into_iter().chain(cases::long()).map(|plan| plan.name).collect();
+    assert_eq!(plans.iter().collect::<BTreeSet<_>>().len(), plans.len(), "{plans:?}");
+    let mutants: BTreeSet<_> = Mutant::ALL.iter().map(|mutant| format!("{mutant:?}")).collect();
+    assert_eq!(mutants.len(), Mutant::ALL.len());
+}
