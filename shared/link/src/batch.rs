@@ -1,10 +1,12 @@
 //! Batches without timers: whatever accumulates while a call is in flight goes in the next call.
 //!
-//! An idle system adds no delay, a busy one batches by itself. One call at a time; callers wait for
-//! their own item's answer.
+//! An idle system adds no delay, a busy one batches by itself. At most [`Bounds::calls`] calls are in
+//! flight, two by default, so that the server has the next one at hand while answers are on their way;
+//! callers wait for their own item's answer.
 
 use crate::error::Fault;
 use crate::world::Tasks;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
 use std::future::Future;
 use tokio::sync::{mpsc, oneshot};
@@ -41,11 +43,18 @@ pub struct Bounds {
     pub bytes: usize,
     /// Items that may wait; further callers wait before they get a place.
     pub waiting: usize,
+    /// Calls that are in flight at once.
+    pub calls: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { items: longshore_model::limits::BATCH, bytes: longshore_model::limits::BATCH_BYTES, waiting: 4_096 }
+        Self {
+            items: longshore_model::limits::BATCH,
+            bytes: longshore_model::limits::BATCH_BYTES,
+            waiting: 4_096,
+            calls: 2,
+        }
     }
 }
 
@@ -60,13 +69,22 @@ impl<T: Send + 'static, A: Send + 'static> Batcher<T, A> {
         let (queue, mut entries) = mpsc::channel::<Entry<T, A>>(bounds.waiting);
         drop(tasks.spawn(async move {
             let mut held: Option<Entry<T, A>> = None;
+            let mut flying = FuturesUnordered::new();
             loop {
-                let first = match held.take() {
-                    Some(entry) => entry,
-                    None => match entries.recv().await {
-                        Some(entry) => entry,
-                        None => return,
-                    },
+                let first = if flying.len() >= bounds.calls.max(1) {
+                    flying.next().await;
+                    continue;
+                } else if let Some(entry) = held.take() {
+                    entry
+                } else {
+                    tokio::select! {
+                        biased;
+                        Some(()) = flying.next() => continue,
+                        entry = entries.recv() => match entry {
+                            Some(entry) => entry,
+                            None => break,
+                        },
+                    }
                 };
                 let (mut items, mut answers, mut bytes) = (Vec::new(), Vec::new(), first.bytes);
                 items.push(first.item);
@@ -81,26 +99,9 @@ impl<T: Send + 'static, A: Send + 'static> Batcher<T, A> {
                     items.push(entry.item);
                     answers.push(entry.answer);
                 }
-                let count = items.len();
-                match call(items).await {
-                    Ok(results) if results.len() == count => {
-                        for (answer, result) in answers.into_iter().zip(results) {
-                            let _ = answer.send(Ok(result));
-                        }
-                    }
-                    Ok(results) => {
-                        let detail = format!("{} answers for {count} items", results.len());
-                        for answer in answers {
-                            let _ = answer.send(Err(fault(&detail)));
-                        }
-                    }
-                    Err(fault) => {
-                        for answer in answers {
-                            let _ = answer.send(Err(fault.clone()));
-                        }
-                    }
-                }
+                flying.push(answer_all(call(items), answers, fault));
             }
+            while flying.next().await.is_some() {}
         }));
         Self { queue }
     }
@@ -114,5 +115,30 @@ impl<T: Send + 'static, A: Send + 'static> Batcher<T, A> {
         let gone = || Fault::unknown(crate::error::Service::Store, "this process is shutting down");
         self.queue.send(Entry { item, bytes, answer }).await.map_err(|_| gone())?;
         receiver.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// Makes a call and hands out its answers.
+async fn answer_all<A>(
+    call: impl Future<Output = Result<Vec<A>, Fault>>,
+    callers: Vec<oneshot::Sender<Result<A, Fault>>>,
+    fault: fn(&str) -> Fault,
+) {
+    let answers = match call.await {
+        Ok(answers) if answers.len() == callers.len() => Ok(answers),
+        Ok(answers) => Err(fault(&format!("{} answers for {} items", answers.len(), callers.len()))),
+        Err(fault) => Err(fault),
+    };
+    match answers {
+        Ok(answers) => {
+            for (caller, answer) in callers.into_iter().zip(answers) {
+                let _ = caller.send(Ok(answer));
+            }
+        }
+        Err(fault) => {
+            for caller in callers {
+                let _ = caller.send(Err(fault.clone()));
+            }
+        }
     }
 }

@@ -57,8 +57,7 @@ impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
         T: Sync,
     {
         let server = server.clone();
-        let bounds = Bounds { items: limits::BATCH, bytes: limits::BATCH_BYTES, waiting: 4_096 };
-        Self(Batcher::start(tasks, bounds, reply::unexpected, move |groups: Vec<Vec<T>>| {
+        Self(Batcher::start(tasks, Bounds::default(), reply::unexpected, move |groups: Vec<Vec<T>>| {
             let server = server.clone();
             async move {
                 let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
