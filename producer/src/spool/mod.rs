@@ -18,7 +18,7 @@ use file::{Batch, SpoolFile};
 use longshore_link::World;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use drain::start as start_draining;
@@ -174,7 +174,7 @@ impl Spool {
 }
 
 /// The thread: does what it is asked for, one after the other. Ends when nobody can ask any more.
-async fn keep(mut file: SpoolFile, mut inbox: mpsc::Receiver<Request>, shared: std::sync::Weak<Shared>) {
+async fn keep(mut file: SpoolFile, mut inbox: mpsc::Receiver<Request>, shared: Weak<Shared>) {
     let mut requests = Vec::with_capacity(WAITING);
     while inbox.recv_many(&mut requests, WAITING).await > 0 {
         let mut appends = Vec::new();
@@ -182,20 +182,24 @@ async fn keep(mut file: SpoolFile, mut inbox: mpsc::Receiver<Request>, shared: s
             match request {
                 Request::Append(request) => appends.push(request),
                 other => {
-                    append(&mut file, &mut appends);
-                    serve(&mut file, other);
+                    append(&mut file, &mut appends, &shared);
+                    serve(&mut file, other, &shared);
                 }
             }
         }
-        append(&mut file, &mut appends);
-        if let Some(shared) = shared.upgrade() {
-            *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = file.status();
-        }
+        append(&mut file, &mut appends, &shared);
+    }
+}
+
+/// Shows what lies in the spool; before whoever changed it is answered, who may look at once.
+fn show(file: &SpoolFile, shared: &Weak<Shared>) {
+    if let Some(shared) = shared.upgrade() {
+        *shared.status.lock().unwrap_or_else(PoisonError::into_inner) = file.status();
     }
 }
 
 /// All that wait are written at once and share one wait for the disk.
-fn append(file: &mut SpoolFile, appends: &mut Vec<Append>) {
+fn append(file: &mut SpoolFile, appends: &mut Vec<Append>, shared: &Weak<Shared>) {
     let mut written = Vec::with_capacity(appends.len());
     for Append { lines, answer } in appends.drain(..) {
         match file.append(&lines) {
@@ -207,16 +211,21 @@ fn append(file: &mut SpoolFile, appends: &mut Vec<Append>) {
         return;
     }
     let synced = file.sync();
+    show(file, shared);
     for answer in written {
         let _ = answer.send(synced.clone());
     }
 }
 
-fn serve(file: &mut SpoolFile, request: Request) {
+fn serve(file: &mut SpoolFile, request: Request, shared: &Weak<Shared>) {
     // Whoever asked may have gone: what was done is done.
     match request {
-        Request::Append(request) => append(file, &mut vec![request]),
+        Request::Append(request) => append(file, &mut vec![request], shared),
         Request::Read(answer) => drop(answer.send(file.read())),
-        Request::Advance(batch, aside, answer) => drop(answer.send(file.advance(&batch, &aside))),
+        Request::Advance(batch, aside, answer) => {
+            let advanced = file.advance(&batch, &aside);
+            show(file, shared);
+            drop(answer.send(advanced));
+        }
     }
 }
