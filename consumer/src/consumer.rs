@@ -7,7 +7,7 @@ use crate::Ctx;
 use crate::duties;
 use crate::engine::files::WorkDir;
 use crate::engine::taken_back::TakenBack;
-use crate::engine::{Engine, Phase, Trust, beats, intake, lanes, running};
+use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
 use crate::instance::{RunError, Running, Signals};
@@ -303,6 +303,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             slots: self.settings.instance.concurrency.max(1),
             registry: self.registry,
             running: running::Running::default(),
+            held: crate::engine::held::Held::default(),
             taken_back: TakenBack::default(),
             metrics: Arc::new(Metrics::default()),
             busy: signal::Sender::new(0),
@@ -316,6 +317,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             topics_changed: Notify::new(),
             rescue_now: Notify::new(),
             promote_now: Notify::new(),
+            relay_now: Notify::new(),
+            adopt_now: Notify::new(),
             link,
         });
         if identity.home.as_ref().is_some_and(|home| home.sole) {
@@ -339,6 +342,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(lanes::follow_nudges(Arc::clone(&engine))));
         drop(world.tasks.spawn(lanes::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
+        drop(world.tasks.spawn(adopt::run(Arc::clone(&engine))));
         duties::start(&engine, self.retention);
         tracing::info!(instance = %engine.owner.instance, name = engine.name, slots = engine.slots, "consumer started");
         Ok(Running::new(engine, self.settings.instance.grace, identity.home))

@@ -115,13 +115,14 @@ impl FollowUp {
         self.payload.get()
     }
 
-    /// The job as the store accepts it.
+    /// The job as the store accepts it, sent now (ms since 1970, by this machine's clock).
     pub(crate) fn prepare(
         self,
         id: JobId,
         parent: JobId,
         trace: Option<Trace>,
         queues: &Queues,
+        now_ms: u64,
     ) -> Result<NewJob, BadFollowUp> {
         let queue = queues.resolve(&self.topic);
         let envelope = Envelope {
@@ -136,7 +137,7 @@ impl FollowUp {
             retries: self.retries,
             retry_delay_ms: self.retry_delay.map(ms),
             timeout_ms: self.timeout.map(ms),
-            expires_ms: None,
+            expires_ms: self.expires_in.map(|span| now_ms + ms(span)),
             created_by: Some(format!("job {parent}")),
             parent: Some(parent),
             retry_of: None,

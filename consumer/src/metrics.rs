@@ -2,6 +2,7 @@
 //!
 //! The names and meanings below are part of the contract with whoever builds dashboards on them.
 
+use longshore_link::store::LossKind;
 use longshore_model::record::State;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,11 @@ pub struct Metrics {
     rescued: AtomicU64,
     buried: AtomicU64,
     revived: AtomicU64,
+    reconciled: AtomicU64,
+    adopted: AtomicU64,
+    swapped: AtomicU64,
+    store_losses: AtomicU64,
+    scheduled_lost: AtomicU64,
     last_beat: AtomicU64,
 }
 
@@ -104,6 +110,24 @@ impl Metrics {
         Self::add(&self.revived, count as u64);
     }
 
+    pub(crate) fn swapped(&self) {
+        Self::add(&self.swapped, 1);
+    }
+
+    pub(crate) fn adopted(&self) {
+        Self::add(&self.adopted, 1);
+    }
+
+    /// The store may have lost writes; so many scheduled jobs are not there any more.
+    pub(crate) fn store_lost(&self, loss: LossKind, scheduled: u64) {
+        Self::add(&self.store_losses, u64::from(loss != LossKind::Restarted));
+        Self::add(&self.scheduled_lost, scheduled);
+    }
+
+    pub(crate) fn reconciled(&self, jobs: u64) {
+        Self::add(&self.reconciled, jobs);
+    }
+
     pub(crate) fn beat(&self, now: u64) {
         self.last_beat.store(now, Ordering::Relaxed);
     }
@@ -137,6 +161,27 @@ impl Metrics {
             ),
             ("longshore_duty_published_total", "Jobs published by this instance's duties.", load(&self.published)),
             ("longshore_promoted_total", "Jobs made runnable because their time had come.", load(&self.promoted)),
+            (
+                "longshore_reconciled_total",
+                "Queued jobs published again because the broker had lost their copies.",
+                load(&self.reconciled),
+            ),
+            ("longshore_swapped_total", "Long runs whose message was swapped for a parked copy.", load(&self.swapped)),
+            (
+                "longshore_adopted_total",
+                "Running attempts of this instance that the store had lost and knows again.",
+                load(&self.adopted),
+            ),
+            (
+                "longshore_store_losses_total",
+                "Times that this instance saw the store wiped or rolled back.",
+                load(&self.store_losses),
+            ),
+            (
+                "longshore_scheduled_lost_total",
+                "Scheduled jobs that the store had before it lost what it held, and not after.",
+                load(&self.scheduled_lost),
+            ),
             ("longshore_rescued_total", "Jobs taken back from instances that went away.", load(&self.rescued)),
             (
                 "longshore_evicted_settled_total",

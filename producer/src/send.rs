@@ -288,7 +288,7 @@ fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
             generation: accepted.generation,
             enqueued: Some(accepted.created),
             fence: Fence::default(),
-            parked: false,
+            parked: None,
             reason: None,
             trace: prepared.trace.clone(),
         },

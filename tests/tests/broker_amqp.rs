@@ -121,7 +121,7 @@ async fn a_message_arrives_as_it_was_sent() {
         generation: Generation(7),
         enqueued: Some(1_763_719_000_123),
         fence: Fence(1_763_719_000_123_456),
-        parked: true,
+        parked: Some(longshore_model::names::Park::Long),
         reason: Some("because".into()),
         trace: Some(Trace { traceparent: "00-0af7-b7ad-01".into(), tracestate: Some("a=b".into()) }),
     };

@@ -1,7 +1,7 @@
 //! Twenty seeds of the simulated system, as a smoke test. More: `cargo run -p longshore-tests --bin simulate -- 0 1000`.
 
 use longshore_model::settings::OnDoubt;
-use longshore_tests::simulation::{Plan, run};
+use longshore_tests::simulation::{Losses, Plan, Without, run};
 
 #[test]
 fn twenty_seeds_keep_every_promise() {
@@ -26,4 +26,24 @@ fn the_judge_sees_two_runs_at_once_where_they_are_allowed() {
         run(plan).is_err_and(|broken| broken.what.iter().any(|what| what.contains("two runs at once")))
     });
     assert!(overlaps, "no seed showed an overlap: the simulation or its judge is blind");
+}
+
+/// Whether a run with these losses breaks a promise when a rule is left out.
+fn is_seen(losses: Losses, without: Without) -> bool {
+    (0..20).any(|seed| {
+        let plan = Plan { losses, without, ..Plan::of(seed) };
+        run(plan).is_err_and(|broken| {
+            broken.what.iter().any(|what| what.contains("never ended") || what.contains("is gone"))
+        })
+    })
+}
+
+#[test]
+fn without_a_reconciler_a_lane_that_is_lost_is_a_loss_of_jobs() {
+    assert!(is_seen(Losses::Lanes, Without::Reconciler), "no seed lost a job: the simulation or its judge is blind");
+}
+
+#[test]
+fn without_parked_copies_a_wiped_store_is_a_loss_of_jobs() {
+    assert!(is_seen(Losses::Store, Without::ParkedCopies), "no seed lost a job: the simulation or its judge is blind");
 }

@@ -52,13 +52,14 @@ fn card(instance: &str, start: u64) -> Card {
         allowed: longshore_model::topology::Allowed::default(),
         slots: 1,
         running: 0,
+        held: BTreeMap::new(),
         draining: false,
         properties: BTreeMap::new(),
     }
 }
 
 fn renew(instance: &str, running: Vec<(JobId, Fence)>) -> Renew {
-    Renew { owner: owner(instance, 1), lease_ms: 2_000, beat_ms: LONG, running }
+    Renew { owner: owner(instance, 1), lease_ms: 2_000, beat_ms: LONG, running, known: None }
 }
 
 #[tokio::test]

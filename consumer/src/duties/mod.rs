@@ -6,6 +6,7 @@
 
 pub(crate) mod janitor;
 pub(crate) mod promoter;
+pub(crate) mod reconciler;
 pub(crate) mod relay;
 pub(crate) mod rescuer;
 pub(crate) mod undertaker;
@@ -24,6 +25,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(relay::run(Arc::clone(engine))));
     drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
     drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
+    drop(tasks.spawn(reconciler::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
 }
 

@@ -34,6 +34,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         tokio::select! {
             biased;
             () = engine.until(Phase::Stopped) => return,
+            () = engine.relay_now.notified() => {}
             () = engine.link.world.clock.sleep(wait) => {}
         }
     }

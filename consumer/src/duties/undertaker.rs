@@ -191,7 +191,7 @@ async fn publish(
         }
         numbers.push((letter.number, matches!(target, Target::Lane(_) | Target::Parked(..))));
         // A spare copy says so, or the next consumer that finds the job waiting would throw it away.
-        let parked = matches!(target, Target::Parked(..));
+        let parked = target.park();
         let headers = Headers { generation, reason, parked, ..letter.headers };
         let message_id = letter.message_id.unwrap_or_default();
         messages.push(Message { target, message_id, headers, body: letter.body });

@@ -4,6 +4,7 @@
 //! has ended or a confirmed copy of the message exists elsewhere; otherwise it stays unsettled and
 //! the broker delivers it again.
 
+use super::adopt::Origin;
 use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
@@ -34,6 +35,9 @@ pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     pub(crate) generation: Generation,
     pub(crate) failures: u32,
+    /// Whether a failure ends the job.
+    pub(crate) last: bool,
+    pub(crate) origin: Arc<Origin>,
 }
 
 /// A delivery that got a slot.
@@ -97,7 +101,8 @@ async fn run(
     if !registration.can_read(&envelope) {
         // Another instance may read it; until one does, it waits where it holds up nobody.
         let park = Target::Parked(Park::Short, envelope.topic.clone());
-        return divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
+        divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
+        return settle::mark(&engine, vec![(envelope.id, delivery.headers.generation)]).boxed().await;
     }
     let id = envelope.id;
     let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope), first).await {
@@ -110,9 +115,10 @@ async fn run(
         None => return,
     };
     match answer {
-        Answer::Run { fence, attempt, failures, crashes } => {
+        Answer::Run { fence, attempt, failures, crashes, last } => {
             engine.metrics.claimed();
-            let attempt_of = Attempt {
+            let mut attempt_of = Attempt {
+                origin: origin(&delivery, &envelope, (attempt, failures, crashes)),
                 generation: delivery.headers.generation,
                 engine,
                 delivery,
@@ -121,22 +127,29 @@ async fn run(
                 id,
                 fence,
                 failures,
+                last,
             };
             tracing::debug!(job = %id, attempt, failures, crashes, "attempt started");
             attempt_of.run(envelope, attempt, slot).await;
         }
         Answer::Busy { lease_left_ms } => {
             engine.metrics.parked();
-            let park = Target::Parked(Park::at_least(lease_left_ms), delivery.lane.clone());
+            let park = Target::Parked(Park::after(delivery.headers.parked, lease_left_ms), delivery.lane.clone());
             divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         }
-        Answer::Waiting { left_ms, .. } if delivery.redelivered || delivery.headers.parked => {
+        Answer::Waiting { left_ms, .. } if delivery.redelivered || delivery.headers.parked.is_some() => {
             // It may be the only copy in the broker: it stays there until the store runs the job itself.
             engine.metrics.parked();
             let park = Target::Parked(Park::at_least(left_ms.unwrap_or(0)), delivery.lane.clone());
             divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         }
-        // It has ended, or a newer copy is in the broker or in the outbox.
+        Answer::Outdated { replaced: false } => {
+            // Its successor is only in the outbox yet: until it is published, this copy is what a wiped store leaves.
+            engine.metrics.parked();
+            let park = Target::Parked(Park::Short, delivery.lane.clone());
+            divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
+        }
+        // It has ended, or a newer copy is in the broker.
         _ => {
             engine.metrics.refused_copy();
             settler.ack(delivery.tag);
@@ -152,10 +165,11 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
         return;
     }
     let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None).await;
-    let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, .. })) = claimed else { return };
+    let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, crashes, last })) = claimed else { return };
     engine.metrics.claimed();
     tracing::debug!(job = %envelope.id, attempt, "attempt started after the job was taken back");
-    let attempt_of = Attempt {
+    let mut attempt_of = Attempt {
+        origin: origin(&delivery, &envelope, (attempt, failures, crashes)),
         generation: delivery.headers.generation,
         id: envelope.id,
         settler: Arc::new(NoMessage),
@@ -164,8 +178,22 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
         registration,
         fence,
         failures,
+        last,
     };
     attempt_of.run(envelope, attempt, slot).await;
+}
+
+fn origin(delivery: &Delivery, envelope: &Arc<Envelope>, counts: (u32, u32, u32)) -> Arc<Origin> {
+    let (attempt, failures, crashes) = counts;
+    Arc::new(Origin {
+        envelope: Arc::clone(envelope),
+        body: delivery.body.clone(),
+        headers: delivery.headers.clone(),
+        nonce: delivery.nonce.clone(),
+        attempt,
+        failures,
+        crashes,
+    })
 }
 
 fn read(delivery: &Delivery) -> Result<Envelope, String> {
@@ -191,7 +219,7 @@ pub(crate) async fn divert(
     reason: Option<String>,
 ) {
     let message = Message {
-        headers: Headers { parked: matches!(target, Target::Parked(..)), reason, ..delivery.headers.clone() },
+        headers: Headers { parked: target.park(), reason, ..delivery.headers.clone() },
         target,
         message_id: delivery.message_id.clone().unwrap_or_default(),
         body: delivery.body.clone(),
@@ -266,7 +294,7 @@ async fn claim(
         let claimed = match claimed? {
             Claimed::Unknown => {
                 let rebuild = Rebuild {
-                    job: newly(engine, &envelope, delivery),
+                    job: newly(engine, &envelope, &delivery.body),
                     enqueued: delivery.headers.enqueued.unwrap_or_else(|| envelope.id.created_ms()),
                     claim: claim.clone(),
                 };
@@ -298,7 +326,7 @@ async fn claim(
 }
 
 /// The job that an envelope describes: what the store needs to accept it from a message alone.
-fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
+pub(crate) fn newly(engine: &Engine, envelope: &Envelope, body: &bytes::Bytes) -> NewJob {
     let resolved = engine.queues.resolve(&envelope.topic);
     NewJob {
         admission: Admission {
@@ -310,14 +338,14 @@ fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
             max_crashes: longshore_model::limits::CRASHES,
             expires: envelope.expires_ms.map(Expiry::At),
         },
-        envelope: delivery.body.clone(),
+        envelope: body.clone(),
         labels: envelope.labels.clone(),
         retry_of: envelope.retry_of,
     }
 }
 
 impl Attempt {
-    async fn run(&self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
+    async fn run(&mut self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
         let engine = Arc::clone(&self.engine);
         let timeout = envelope
             .timeout_ms
@@ -340,7 +368,7 @@ impl Attempt {
         };
         let (ctx, controls) =
             Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.path().to_owned(), ReportSink::default());
-        engine.running.enter(self.id, self.fence, controls.cancel.clone());
+        engine.running.enter(self.id, self.fence, controls.cancel.clone(), Arc::clone(&self.origin));
         let over = CancellationToken::new();
         let work = async {
             let delivered = match &input_dir {
@@ -366,7 +394,10 @@ impl Attempt {
             ended
         };
         let reporting = reporter::run(&engine, self.id, self.fence, &controls.sink, &over);
-        let (ended, ()) = futures_util::future::join(work, reporting).await;
+        let (ended, (), swapped) = futures_util::future::join3(work, reporting, self.swap(&over)).await;
+        if swapped {
+            self.settler = Arc::new(NoMessage);
+        }
         // The handler is over: its slot is free while the commit is under way.
         drop(slot);
         let cancelled = ctx.cancelled();
@@ -389,5 +420,30 @@ impl Attempt {
         .await;
         engine.running.leave(id, fence);
         files::clean(input_dir, output_dir).await;
+    }
+    /// The broker closes the channel of a delivery that is unacknowledged for too long, with every innocent one on it.
+    /// So a job that runs for long swaps its delivery for a parked copy, confirmed before the acknowledgement, and goes
+    /// on under its lease alone. Answers whether it did.
+    async fn swap(&self, over: &CancellationToken) -> bool {
+        let engine = &self.engine;
+        let holding = async {
+            engine.link.world.clock.sleep(engine.lease.hold).await;
+            let target = Target::Parked(Park::Long, self.delivery.lane.clone());
+            // A copy of a job that was taken back is in its lane already.
+            if self.delivery.tag.session == 0
+                || !publish(engine, self.settler.as_ref(), settle::copy(self, target, self.generation)).await
+            {
+                return false;
+            }
+            self.settler.ack(self.delivery.tag);
+            engine.metrics.swapped();
+            tracing::debug!(job = %self.id, "a long run holds its message no more");
+            true
+        };
+        tokio::select! {
+            biased;
+            () = over.cancelled() => false,
+            swapped = holding => swapped,
+        }
     }
 }

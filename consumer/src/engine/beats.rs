@@ -7,7 +7,7 @@
 
 use super::{Engine, Phase, Trust};
 use crate::ctx::Cancelled;
-use longshore_link::store::{Beat, Beaten, Heart, Renew, Renewed};
+use longshore_link::store::{Beat, Beaten, Heart, Known, LossKind, Renew, Renewed};
 use longshore_model::settings::OnDoubt;
 use longshore_model::span::ms;
 use longshore_model::topology::Card;
@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
     let _watched = Watched(Arc::clone(&engine));
-    let mut state = Beating { heart: None, proven: None, topics: None, view: None, started: 0, first: Some(first) };
+    let mut state =
+        Beating { heart: None, proven: None, topics: None, view: None, started: 0, known: None, first: Some(first) };
     loop {
         let begun = clock.boot();
         state.beat(&engine, begun).await;
@@ -65,6 +66,8 @@ struct Beating {
     topics: Option<u64>,
     view: Option<u64>,
     started: u64,
+    /// What the store was at the last beat.
+    known: Option<Known>,
     first: Option<oneshot::Sender<()>>,
 }
 
@@ -102,6 +105,7 @@ impl Beating {
             lease_ms,
             beat_ms: ms(engine.lease.beat),
             running: engine.running.fences(),
+            known: self.known,
         };
         let renewed = heart.renew(&renew).await?;
         let beaten = heart.beat(&Beat { card: card(engine, self.started), lease_ms }).await?;
@@ -113,6 +117,13 @@ impl Beating {
             let why = "the job was taken away".to_owned();
             engine.running.cancel(&id, Some(fence), Cancelled::LeaseLost(why));
         }
+        for (id, fence) in &renewed.behind {
+            engine.running.mark_behind(id, *fence);
+        }
+        if !renewed.behind.is_empty() {
+            engine.adopt_now.notify_one();
+        }
+        self.compare(engine, renewed.known, renewed.loss);
         for (id, by) in renewed.stop {
             engine.running.cancel(&id, None, Cancelled::Stopped(by));
         }
@@ -137,6 +148,32 @@ impl Beating {
             engine.trust.send_replace(Trust::Superseded);
             engine.running.cancel_all(&Cancelled::LeaseLost("another process took this instance's place".into()));
         }
+    }
+
+    /// Tells what the store may have lost since the last beat.
+    fn compare(&mut self, engine: &Engine, now: Known, loss: LossKind) {
+        let Some(before) = self.known.replace(now) else { return };
+        if before.epoch == now.epoch {
+            return;
+        }
+        let missing = before.scheduled.saturating_sub(now.scheduled);
+        engine.metrics.store_lost(loss, missing);
+        if loss == LossKind::Restarted && missing == 0 {
+            tracing::warn!("the store restarted; what it accepted in the seconds before may be missing");
+            return;
+        }
+        tracing::error!(
+            loss = loss.as_str(),
+            scheduled_before = before.scheduled,
+            scheduled = now.scheduled,
+            retrying_before = before.retrying,
+            queued_before = before.queued,
+            active_before = before.active,
+            "the store has lost what it held: queued, running and retrying jobs come back from the broker, scheduled ones \
+             do not"
+        );
+        // Topics are gone too: the lanes that this instance consumes make them known again.
+        engine.topics_changed.notify_one();
     }
 
     /// Compares what is proven with what is needed.
@@ -174,6 +211,7 @@ fn card(engine: &Engine, started: u64) -> Card {
         allowed: engine.allowed.clone(),
         slots: u32::try_from(engine.slots).unwrap_or(u32::MAX),
         running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
+        held: engine.held.counts(),
         draining: engine.phase() != Phase::Working,
         properties: BTreeMap::new(),
     }

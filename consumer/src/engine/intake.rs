@@ -48,6 +48,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         match engine.link.broker.consume().await {
             Ok(consumption) => {
                 let why = Session::new(Arc::clone(&engine), consumption).run().await;
+                engine.held.clear();
                 engine.consuming.send_replace(BTreeSet::new());
                 if engine.phase() == Phase::Working {
                     tracing::warn!(why, "the consuming session ended; opening another");
@@ -140,7 +141,8 @@ impl Session {
                 Woken::Came(Intake::LaneLost { lane, why }) => {
                     tracing::warn!(%lane, why, "the lane's consumer was lost; it will be registered again");
                     // Its unsettled deliveries are void: they come again.
-                    self.held.remove(&lane);
+                    let void = self.held.remove(&lane).map_or(0, |queue| queue.len());
+                    self.engine.held.take(&lane, void);
                     self.registered.remove(&lane);
                     self.retry_lanes = true;
                     self.show_lanes();
@@ -199,6 +201,7 @@ impl Session {
         if !self.held.contains_key(&lane) {
             self.turns.push_back(lane.clone());
         }
+        self.engine.held.add(&lane);
         self.held.entry(lane).or_default().push_back(Held { delivery, since });
     }
 
@@ -228,6 +231,7 @@ impl Session {
                 self.held.remove(&lane);
                 continue;
             };
+            self.engine.held.take(&lane, 1);
             if queue.is_empty() {
                 self.held.remove(&lane);
             } else {
@@ -303,7 +307,9 @@ impl Session {
             tracing::debug!(%lane, %fault, "the lane's consumer could not be removed");
         }
         self.registered.remove(lane);
-        for held in self.held.remove(lane).unwrap_or_default() {
+        let back = self.held.remove(lane).unwrap_or_default();
+        self.engine.held.take(lane, back.len());
+        for held in back {
             self.settler.give_back(held.delivery.tag);
         }
     }

@@ -44,6 +44,9 @@ async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
         .filter_map(|capability| capability.pattern.exact())
         .filter(|topic| engine.allowed.admits(topic))
         .collect();
+    // A topic is never forgotten but by a store that was wiped; its lane still holds jobs.
+    let before = engine.wanted.borrow().clone().unwrap_or_default();
+    let exact: Vec<Topic> = exact.into_iter().chain(before).collect();
     engine.link.store.know(exact.clone()).await?;
     let known = engine.link.store.topics().await?;
     let wanted: BTreeSet<Topic> = known

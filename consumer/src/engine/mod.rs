@@ -3,15 +3,18 @@
 //! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
-//! thread of its own, [`running`] is the table of attempts, [`reporter`] writes what handlers report,
-//! [`taken_back`] holds what a dead instance left and this one runs itself.
+//! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot, [`reporter`] writes what handlers report,
+//! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
+//! store that lost them.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
 
+pub(crate) mod adopt;
 pub(crate) mod attempt;
 pub(crate) mod beats;
 pub(crate) mod files;
+pub(crate) mod held;
 pub(crate) mod intake;
 pub(crate) mod lanes;
 pub(crate) mod reporter;
@@ -77,6 +80,7 @@ pub(crate) struct Engine {
     // Shared; each safe by itself.
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,
+    pub(crate) held: held::Held,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) metrics: Arc<Metrics>,
     // State that tasks follow.
@@ -94,6 +98,8 @@ pub(crate) struct Engine {
     pub(crate) topics_changed: Notify,
     pub(crate) rescue_now: Notify,
     pub(crate) promote_now: Notify,
+    pub(crate) relay_now: Notify,
+    pub(crate) adopt_now: Notify,
 }
 
 impl Engine {

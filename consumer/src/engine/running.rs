@@ -1,10 +1,11 @@
 //! The table of attempts that this process runs: what beats renew, and what can be cancelled.
 
+use super::adopt::Origin;
 use crate::ctx::Cancelled;
 use longshore_link::signal;
 use longshore_model::id::{Fence, JobId};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Attempts from their claim to their commit.
 #[derive(Debug, Default)]
@@ -24,6 +25,9 @@ struct Table {
 struct Attempt {
     fence: Fence,
     cancel: signal::Sender<Option<Cancelled>>,
+    origin: Arc<Origin>,
+    /// The store has no record of it, or an older one.
+    behind: bool,
 }
 
 impl Running {
@@ -32,12 +36,18 @@ impl Running {
     }
 
     /// Enters an attempt. An older attempt of the same job in this process is cancelled: it is not current any more.
-    pub(crate) fn enter(&self, id: JobId, fence: Fence, cancel: signal::Sender<Option<Cancelled>>) {
+    pub(crate) fn enter(
+        &self,
+        id: JobId,
+        fence: Fence,
+        cancel: signal::Sender<Option<Cancelled>>,
+        origin: Arc<Origin>,
+    ) {
         let Table { attempts, closed } = &mut *self.lock();
         if let Some(reason) = closed {
             set(&cancel, reason.clone());
         }
-        if let Some(older) = attempts.insert(id, Attempt { fence, cancel }) {
+        if let Some(older) = attempts.insert(id, Attempt { fence, cancel, origin, behind: false }) {
             set(&older.cancel, Cancelled::LeaseLost("a newer attempt of the job was started".into()));
         }
         self.count.send_replace(attempts.len());
@@ -55,6 +65,23 @@ impl Running {
     /// What is to be renewed.
     pub(crate) fn fences(&self) -> Vec<(JobId, Fence)> {
         self.lock().attempts.iter().map(|(id, attempt)| (*id, attempt.fence)).collect()
+    }
+
+    /// The store has no record of this attempt, or an older one.
+    pub(crate) fn mark_behind(&self, id: &JobId, fence: Fence) {
+        if let Some(attempt) = self.lock().attempts.get_mut(id)
+            && attempt.fence == fence
+        {
+            attempt.behind = true;
+        }
+    }
+
+    /// The attempts that were marked since the last call.
+    pub(crate) fn take_behind(&self) -> Vec<(JobId, Fence, Arc<Origin>)> {
+        let marked = |(id, attempt): (&JobId, &mut Attempt)| {
+            std::mem::take(&mut attempt.behind).then(|| (*id, attempt.fence, Arc::clone(&attempt.origin)))
+        };
+        self.lock().attempts.iter_mut().filter_map(marked).collect()
     }
 
     /// Whether the job runs here.

@@ -3,8 +3,10 @@
 //! Order matters and is the protocol's: a retry that will wait parks a confirmed copy *before* the
 //! store is told; the commit carries the result, the last report and the follow-up jobs in one step;
 //! follow-ups and immediate re-runs are published and confirmed *before* the delivery is acknowledged;
-//! a commit refused as stale gives the message back instead of acknowledging it.
+//! a commit refused as stale gives the message back instead of acknowledging it; one that finds no record, or an older
+//! one, takes the attempt back into the store first and lands.
 
+use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
 use super::run::Ended;
 use super::{Engine, files};
@@ -56,6 +58,7 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
     let engine = &attempt.engine;
     if let Verdict::Failed { delay_ms, .. } = commit.verdict
         && delay_ms > 0
+        && !attempt.last
         && !park_copy(attempt, delay_ms).boxed().await
         && attempt.settler.is_live()
     {
@@ -73,7 +76,7 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         report,
         follow_ups: commit.follow_ups,
     };
-    let Some(finished) = commit_until_answered(attempt, finish).await else { return };
+    let Some(finished) = land(attempt, finish).await else { return };
     match finished {
         Finished::Known { answer: Answer::Moved { state } | Answer::Already { state }, generation, follow_ups } => {
             engine.metrics.finished(state);
@@ -100,7 +103,8 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
             }
         }
         Finished::Missing => {
-            tracing::warn!(job = %attempt.id, "the store has lost the job; its message goes back");
+            engine.metrics.stale();
+            tracing::warn!(job = %attempt.id, "the store has lost the attempt and does not take it back");
             give_back(attempt).boxed().await;
         }
         Finished::Damaged(detail) => {
@@ -185,9 +189,10 @@ async fn prepare_success(
         Some(dir) => files::collect(engine, &dir).boxed().await?,
         None => Vec::new(),
     };
+    let now_ms = engine.link.world.clock.unix_ms();
     let follow_ups = follow_ups
         .into_iter()
-        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &engine.queues))
+        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &engine.queues, now_ms))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Outcome::fail)?;
     Ok((outputs, follow_ups))
@@ -201,18 +206,46 @@ async fn park_copy(attempt: &Attempt, delay_ms: u64) -> bool {
     publish(&attempt.engine, attempt.settler.as_ref(), message).await
 }
 
-fn copy(attempt: &Attempt, target: Target, generation: Generation) -> Message {
+/// A copy of the attempt's message.
+pub(super) fn copy(attempt: &Attempt, target: Target, generation: Generation) -> Message {
     Message {
         headers: Headers {
             generation,
             fence: attempt.fence,
-            parked: matches!(target, Target::Parked(..)),
+            parked: target.park(),
             reason: None,
             ..attempt.delivery.headers.clone()
         },
         target,
         message_id: attempt.id.to_string(),
         body: attempt.delivery.body.clone(),
+    }
+}
+
+/// Commits, also into a store that lost the job: it is taken back first. `None`: the instance ends first.
+async fn land(attempt: &Attempt, finish: Finish) -> Option<Finished> {
+    let engine = &attempt.engine;
+    loop {
+        let finished = commit_until_answered(attempt, finish.clone()).await?;
+        if finished != Finished::Missing {
+            return Some(finished);
+        }
+        match adopt::offer(engine, attempt.id, attempt.fence, &attempt.origin).boxed().await {
+            Ok(Adopted::Current) => {
+                tracing::warn!(job = %attempt.id, "the store had lost the job; its result is committed all the same");
+            }
+            Ok(Adopted::Ended) => {
+                let answer = Answer::Stale { state: State::Dropped };
+                return Some(Finished::Known { answer, generation: attempt.generation, follow_ups: Vec::new() });
+            }
+            Ok(Adopted::Refused) => return Some(Finished::Missing),
+            Err(fault) => {
+                tracing::warn!(job = %attempt.id, %fault, "a lost job could not be offered to the store; trying again");
+                if !engine.pause(engine.link.world.random.jitter(Duration::from_secs(1))).await {
+                    return None;
+                }
+            }
+        }
     }
 }
 
@@ -275,7 +308,8 @@ async fn publish_again(attempt: &Attempt, generation: Generation) -> bool {
     true
 }
 
-async fn mark(engine: &Engine, published: Vec<(JobId, Generation)>) {
+/// Tells the store that the broker confirmed copies of these generations.
+pub(crate) async fn mark(engine: &Engine, published: Vec<(JobId, Generation)>) {
     if !published.is_empty()
         && let Err(fault) = engine.link.store.published(published).await
     {

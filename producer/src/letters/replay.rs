@@ -223,7 +223,7 @@ fn message(letter: &Readable, accepted: &Accepted) -> Message {
             generation: accepted.generation,
             enqueued: Some(accepted.created),
             fence: letter.headers.fence,
-            parked: !runnable,
+            parked: (!runnable).then_some(Park::Short),
             reason: None,
             trace: letter.headers.trace.clone(),
         },

@@ -32,6 +32,17 @@ pub enum Target {
     Dead,
 }
 
+impl Target {
+    /// Where it rests on its way.
+    #[must_use]
+    pub const fn park(&self) -> Option<Park> {
+        match self {
+            Self::Parked(park, _) => Some(*park),
+            _ => None,
+        }
+    }
+}
+
 /// Where a message was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Letters {
@@ -63,8 +74,8 @@ pub struct Headers {
     pub enqueued: Option<u64>,
     /// Newest fence known when the copy was made.
     pub fence: Fence,
-    /// Whether the copy was parked.
-    pub parked: bool,
+    /// Where the copy rested, if it was parked.
+    pub parked: Option<Park>,
     /// Why it is among the dead or in quarantine.
     pub reason: Option<String>,
     /// Trace context.

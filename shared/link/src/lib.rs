@@ -20,6 +20,7 @@ pub mod connect;
 pub mod embedded;
 pub mod error;
 pub mod letters;
+mod loss;
 pub mod redis;
 pub mod signal;
 pub mod store;

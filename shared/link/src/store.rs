@@ -8,6 +8,7 @@
 //! (this process, on the model's transition function).
 
 use crate::error::{Fault, NotAccepted};
+pub use crate::loss::{Known, Loss, LossKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
@@ -112,6 +113,25 @@ impl Report {
     }
 }
 
+/// A running attempt of which the store has no record, or only an older one (T7b).
+#[derive(Debug, Clone)]
+pub struct Adopt {
+    /// The job as its envelope describes it; `admission.start` is ignored.
+    pub job: NewJob,
+    /// When it was accepted, ms.
+    pub enqueued: u64,
+    /// The claim that started the attempt.
+    pub claim: Claim,
+    /// The attempt's fence.
+    pub fence: Fence,
+    /// Its number, as the claim answered.
+    pub attempt: u32,
+    /// Failures before it.
+    pub failures: u32,
+    /// Crashes before it.
+    pub crashes: u32,
+}
+
 /// The end of an attempt (T8 to T11).
 #[derive(Debug, Clone)]
 pub struct Finish {
@@ -144,7 +164,7 @@ pub enum Finished {
         /// One answer for each follow-up job, when the commit was applied or repeated.
         follow_ups: Vec<Result<Accepted, NotAccepted>>,
     },
-    /// There is no record: the store lost it. The caller must give its message back.
+    /// There is no record, or one that is older than the attempt: the store lost it. [`Store::adopt`], then again.
     Missing,
     /// What the store holds cannot be read.
     Damaged(String),
@@ -178,6 +198,8 @@ pub struct Renew {
     pub beat_ms: u64,
     /// The attempts that run.
     pub running: Vec<(JobId, Fence)>,
+    /// What the last renewal of this process answered.
+    pub known: Option<Known>,
 }
 
 /// What a renewal answers.
@@ -187,6 +209,12 @@ pub struct Renewed {
     pub now: u64,
     /// Attempts that are not current any more.
     pub lost: Vec<(JobId, Fence)>,
+    /// Attempts that the store has no record of, or only an older one: [`Store::adopt`] them.
+    pub behind: Vec<(JobId, Fence)>,
+    /// What the store is now.
+    pub known: Known,
+    /// How its epoch began.
+    pub loss: LossKind,
     /// Running jobs that somebody asked to stop, and who.
     pub stop: Vec<(JobId, String)>,
     /// How many leases of anybody have ended and wait for a rescuer (0 during an amnesty).
@@ -208,6 +236,25 @@ pub struct Moved {
     pub now: u64,
     /// Whether more were ready than one call takes.
     pub more: bool,
+}
+
+/// A lane of which the broker may have lost copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depleted {
+    /// Its topic.
+    pub topic: Topic,
+    /// At most how many copies of queued jobs the broker holds, in the lane and with consumers; `None`: it holds none,
+    /// and has held none for longer than a copy is under way.
+    pub copies: Option<u64>,
+}
+
+/// What a round of republishing did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Republished {
+    /// Jobs that went back into the outbox.
+    pub jobs: u64,
+    /// Where the next round goes on among the queued jobs; 0: at the begin, all were looked at.
+    pub next: u64,
 }
 
 /// A beat: the instance is alive.
@@ -310,15 +357,23 @@ pub trait Store: Send + Sync + Debug {
     /// Accepts jobs (T1, T2): record, indexes and, for runnable ones, the outbox.
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<Result<Accepted, NotAccepted>>, Fault>;
 
-    /// Takes published jobs out of the outbox (T4), if their generation still is the one that was published.
+    /// Takes published jobs out of the outbox (T4), if their generation still is the one that was published, and
+    /// remembers when a copy was last confirmed.
     async fn published(&self, jobs: Vec<(JobId, Generation)>) -> Result<(), Fault>;
 
     /// Claims deliveries (T5). Only this lets a job run.
     async fn claim(&self, owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Result<Vec<Claimed>, Fault>;
 
-    /// Rebuilds and claims an unknown job from its envelope (T6): refused for tombstones and for anything older than
-    /// tombstones live.
+    /// Rebuilds and claims an unknown job from its envelope (T6): refused for tombstones, and for what is older than
+    /// tombstones live, unless it was accepted in a span in which the store may have lost it.
     async fn rebuild(&self, owner: &Owner, lease_ms: u64, job: Rebuild) -> Result<Rebuilt, Fault>;
+
+    /// Takes a running attempt back into a store that lost it (T7b), under its own fence. Answers `Run`, or what stands
+    /// against it: `Stale`, `Ended` or a tombstone.
+    async fn adopt(&self, owner: &Owner, lease_ms: u64, attempt: Adopt) -> Result<Claimed, Fault>;
+
+    /// The spans in which the store may have lost writes, oldest first.
+    async fn losses(&self) -> Result<Vec<Loss>, Fault>;
 
     /// Ends attempts (T8 to T11) with their results, last reports and follow-up jobs: all of one item or nothing.
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault>;
@@ -338,6 +393,18 @@ pub trait Store: Send + Sync + Debug {
     /// Hands out outbox entries whose time has come, at most `limit`, and keeps them from other relays for
     /// `hold_ms`.
     async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault>;
+
+    /// Puts queued jobs whose copies the broker has lost back into the outbox, oldest first: those of the given lanes
+    /// of which no copy was confirmed for `patience_ms`, and of a lane that holds some copies only as many as there
+    /// are more jobs queued than copies and outbox entries. Looks at `limit` queued jobs from number `from` on. The
+    /// copies must have been counted before the call.
+    async fn republish(
+        &self,
+        lanes: &[Depleted],
+        patience_ms: u64,
+        from: u64,
+        limit: usize,
+    ) -> Result<Republished, Fault>;
 
     /// Drops queued and scheduled jobs that were not started in time (T20), and purges history older than its
     /// retention (T19), at most `limit` each. Answers how many went.

@@ -173,6 +173,7 @@ mod tests {
             allowed: Allowed::default(),
             slots: 4,
             running: 0,
+            held: BTreeMap::new(),
             draining: false,
             properties: BTreeMap::new(),
         };

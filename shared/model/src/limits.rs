@@ -64,6 +64,15 @@ pub const TOMBSTONE_BUCKET_MS: u64 = 3_600_000;
 pub const TOMBSTONE_BUCKETS: u64 = 3;
 /// How long a publisher has before the relay publishes in its place, milliseconds.
 pub const OUTBOX_GRACE_MS: u64 = 2_000;
+/// Longer than a copy of a queued job is ever out of its lane while all is well, milliseconds: a consumer holds it for
+/// half a minute before it goes back. A job that was published longer ago and is not in its lane has lost its copy.
+pub const IN_FLIGHT_MS: u64 = 45_000;
+/// Longest rest of a job between two copies made for lost ones, milliseconds.
+pub const REPUBLISH_MS: u64 = 3_600_000;
+/// What a store that restarted or failed over may have forgotten of its last time, milliseconds.
+pub const LOSS_MARGIN_MS: u64 = 5_000;
+/// Spans of loss that are remembered.
+pub const LOSSES: usize = 32;
 
 /// Cuts a text to at most `bytes`, at a character boundary, and says so.
 #[must_use]

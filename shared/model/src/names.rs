@@ -76,6 +76,14 @@ impl Park {
         }
     }
 
+    /// The one for a copy that rested before and still cannot run: longer than last time, and at least so many
+    /// milliseconds if there is one.
+    #[must_use]
+    pub fn after(last: Option<Self>, ms: u64) -> Self {
+        let longer = last.map_or(Self::Short, |last| Self::at_least(last.ms() + 1));
+        longer.max(Self::at_least(ms))
+    }
+
     /// The shortest one that lasts at least so many milliseconds, else the longest.
     #[must_use]
     pub fn at_least(ms: u64) -> Self {
@@ -154,7 +162,7 @@ pub mod headers {
     pub const ENQUEUED: &str = "longshore-enqueued";
     /// The newest fence known when the copy was made.
     pub const FENCE: &str = "longshore-fence";
-    /// Present on a parked copy.
+    /// How long the copy rested, ms; present on a parked copy.
     pub const PARKED: &str = "longshore-parked";
     /// Why a message is in quarantine or among the dead.
     pub const REASON: &str = "longshore-reason";
@@ -242,13 +250,15 @@ pub mod shard_keys {
     pub const COUNTS: &str = "n";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
-    /// hash: `run` the store's run id, `beat` the last renewal by anybody (ms), `gap_from` and `gap_to` the last
+    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `gap_from` and `gap_to` the last
     /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged.
     pub const SHARD: &str = "shard";
     /// zset: incarnations (`instance/incarnation`) that renewed in the last hour; the score is when, ms.
     pub const RENEWED: &str = "renewed";
     /// zset: queued and scheduled jobs that must not start late; the score is their last moment, ms.
     pub const EXPIRY: &str = "exp";
+    /// hash: spans in which the store may have lost writes, JSON by the epoch that began after each.
+    pub const LOSSES: &str = "loss";
     /// channel: ended jobs that one process waits for. `done:<watcher>`
     pub const OUTCOMES: &str = "done:";
 }
@@ -291,6 +301,11 @@ mod tests {
         assert_eq!(Park::at_least(30_000), Park::Short);
         assert_eq!(Park::at_least(30_001), Park::Middle);
         assert_eq!(Park::at_least(3_600_000), Park::Long);
+        assert_eq!(Park::after(None, 10_000), Park::Short);
+        assert_eq!(Park::after(None, 40_000), Park::Middle);
+        assert_eq!(Park::after(Some(Park::Short), 10_000), Park::Middle);
+        assert_eq!(Park::after(Some(Park::Middle), 10_000), Park::Long);
+        assert_eq!(Park::after(Some(Park::Long), 10_000), Park::Long);
     }
 
     #[test]

@@ -236,6 +236,10 @@ pub struct Record {
     pub message: Option<String>,
     /// When the relay may publish it (`queued`, until a publish was confirmed).
     pub outbox: Option<u64>,
+    /// When the broker last confirmed a copy of this generation (`queued`).
+    pub published: Option<u64>,
+    /// How often this generation went back into the outbox because the broker had lost its copies (`queued`).
+    pub republished: u32,
     /// The newest job that was made from this one by a retry of its history.
     pub retried_as: Option<JobId>,
 }
@@ -318,6 +322,8 @@ impl Record {
             cancel: None,
             message: None,
             outbox: due.is_none().then_some(now_ms + limits::OUTBOX_GRACE_MS),
+            published: None,
+            republished: 0,
             retried_as: None,
         }
     }

@@ -28,6 +28,9 @@ pub struct Card {
     pub slots: u32,
     /// Jobs it runs now.
     pub running: u32,
+    /// Deliveries that wait here for a slot, by topic: with what is in the lanes, the broker's copies of queued jobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<Topic, u64>,
     /// It takes no new work and will leave.
     #[serde(default)]
     pub draining: bool,
@@ -152,6 +155,7 @@ mod tests {
             allowed: Allowed::default(),
             slots: 1,
             running: 0,
+            held: BTreeMap::new(),
             draining: false,
             properties: BTreeMap::new(),
         }

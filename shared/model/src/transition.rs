@@ -7,9 +7,11 @@
 //! ```text
 //!   (none) ── admit ──> queued | scheduled
 //!   scheduled, retrying ── Promote ──> queued            (generation + 1, into the outbox)
+//!   any not ended ── Adopt ──> active                    (only where the store lost writes; the attempt's own fence)
 //!   queued ── Claim ──> active                           (fence grows, attempts + 1)
 //!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
 //!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
+//!   queued ── Republish ──> queued                       (the same generation, into the outbox)
 //!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
 //!   any not ended ── Remove ──> dropped    queued, scheduled ── Expire ──> dropped
 //! ```
@@ -44,6 +46,26 @@ pub enum Event {
         /// Length of the lease, ms.
         lease_ms: u64,
     },
+    /// T7b: the store lost what it knew of a running attempt, or knows only an older state of the job; the attempt goes
+    /// on under the fence that it has.
+    Adopt {
+        /// Who runs it.
+        owner: Owner,
+        /// The delivery under which it was claimed.
+        nonce: String,
+        /// The attempt's fence.
+        fence: Fence,
+        /// The generation that was claimed.
+        generation: Generation,
+        /// What the claim answered.
+        attempt: u32,
+        /// What the claim answered.
+        failures: u32,
+        /// What the claim answered.
+        crashes: u32,
+        /// Length of the lease from now, ms.
+        lease_ms: u64,
+    },
     /// T7: the owner is alive.
     Renew {
         /// The attempt's fence.
@@ -71,6 +93,12 @@ pub enum Event {
     Remove,
     /// T20: somebody saw that it was not started in time.
     Expire,
+    /// Somebody saw that the broker holds fewer copies than there are jobs queued: it goes back into the outbox, unless
+    /// a copy of it was confirmed not long ago.
+    Republish {
+        /// How long ago the last confirm must be, ms; longer each time ([`republish_after_ms`]).
+        patience_ms: u64,
+    },
 }
 
 /// How an attempt ended.
@@ -119,6 +147,8 @@ pub enum Answer {
         failures: u32,
         /// Crashes before it.
         crashes: u32,
+        /// Whether one more failure ends the job: its retries are used up.
+        last: bool,
     },
     /// Claim: somebody else runs it.
     Busy {
@@ -132,8 +162,12 @@ pub enum Answer {
         /// Until when, ms from now, where a time is known.
         left_ms: Option<u64>,
     },
-    /// Claim: the copy is older than the record; a newer one is in the broker or in the outbox.
-    Outdated,
+    /// Claim: the copy is older than the record.
+    Outdated {
+        /// Whether the broker confirmed a newer copy. If not, the newer one is only in the outbox, and this one may be
+        /// all that is left of the job when the store is wiped.
+        replaced: bool,
+    },
     /// The job has ended (Claim, Stop, Expire), by this event or before.
     Ended {
         /// How.
@@ -144,7 +178,8 @@ pub enum Answer {
         /// Who asked the attempt to stop, if anybody did.
         cancel: Option<String>,
     },
-    /// The event changed the state (Finish, `LeaseGone`, Promote, Stop, Remove, Expire) or the outbox (Published).
+    /// The event changed the state (Finish, `LeaseGone`, Promote, Stop, Remove, Expire) or the outbox (Published,
+    /// Republish).
     Moved {
         /// The state now.
         state: State,
@@ -154,7 +189,12 @@ pub enum Answer {
         /// The state now.
         state: State,
     },
-    /// Renew, Finish: the fence is not the current one; the attempt was taken away.
+    /// Renew, Finish: the fence is newer than the record: the store lost writes. [`Event::Adopt`] first.
+    Behind {
+        /// The state that the store knows.
+        state: State,
+    },
+    /// Renew, Finish, Adopt: the fence is not the current one; the attempt was taken away.
     Stale {
         /// The state now.
         state: State,
@@ -174,8 +214,9 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
     let now = now_us / 1_000;
     match event {
         Event::Published { generation } => {
-            if record.state == State::Queued && record.generation == *generation && record.outbox.is_some() {
+            if record.state == State::Queued && record.generation == *generation {
                 record.outbox = None;
+                record.published = Some(now);
                 return (Answer::Moved { state: State::Queued }, None);
             }
             (Answer::Nothing, None)
@@ -184,10 +225,13 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             let copy = Copy { owner, nonce, generation: *generation, floor: *floor };
             (claim(record, now_us, &copy, *lease_ms), None)
         }
+        Event::Adopt { .. } => (adopt(record, now, event), None),
         Event::Renew { fence, lease_ms } => {
             if record.state == State::Active && record.fence == *fence {
                 record.lease = Some(now + lease_ms);
                 (Answer::Renewed { cancel: record.cancel.clone() }, None)
+            } else if is_behind(record, *fence) {
+                (Answer::Behind { state: record.state }, None)
             } else {
                 (Answer::Stale { state: record.state }, None)
             }
@@ -232,6 +276,28 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             }
             (Answer::Nothing, None)
         }
+        Event::Republish { patience_ms } => {
+            let rest = republish_after_ms(record.republished, *patience_ms);
+            let lost = record.state == State::Queued
+                && record.outbox.is_none()
+                && record.published.unwrap_or(record.since) + rest <= now;
+            if lost {
+                record.outbox = Some(now);
+                record.republished += 1;
+                return (Answer::Moved { state: State::Queued }, None);
+            }
+            (Answer::Nothing, None)
+        }
+    }
+}
+
+/// How long after the last confirm a queued job may be published again for a lost copy, ms: `patience_ms` at first, then
+/// 1, 2, 4 … 60 minutes, so that a copy that is only out of sight is doubled a few times at most.
+#[must_use]
+pub fn republish_after_ms(republished: u32, patience_ms: u64) -> u64 {
+    match republished {
+        0 => patience_ms,
+        more => (60_000 << (more - 1).min(6)).min(limits::REPUBLISH_MS).max(patience_ms),
     }
 }
 
@@ -248,7 +314,8 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
         return Answer::Ended { state: record.state };
     }
     if copy.generation != Generation(0) && copy.generation < record.generation {
-        return Answer::Outdated;
+        let replaced = record.state != State::Queued || record.outbox.is_none();
+        return Answer::Outdated { replaced };
     }
     match record.state {
         State::Queued if expired(record, now) => {
@@ -278,15 +345,59 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
     record.lease = Some(now + lease_ms);
     record.due = None;
     record.message = None;
-    record.outbox = None;
+    leave_queued(record);
+    run_answer(record)
+}
+
+/// Whether the attempt of this fence began after everything that the record knows. Whoever takes an attempt away makes
+/// the record's fence grow, so only a store that lost writes can be behind.
+const fn is_behind(record: &Record, fence: Fence) -> bool {
+    record.fence.0 < fence.0 && !record.state.is_terminal()
+}
+
+fn adopt(record: &mut Record, now: u64, event: &Event) -> Answer {
+    let Event::Adopt { owner, nonce, fence, generation, attempt, failures, crashes, lease_ms } = event else {
+        return Answer::Nothing;
+    };
+    if record.state.is_terminal() {
+        return Answer::Ended { state: record.state };
+    }
+    if !is_behind(record, *fence) {
+        let again = record.state == State::Active && record.fence == *fence && record.owner.as_ref() == Some(owner);
+        return if again { run_answer(record) } else { Answer::Stale { state: record.state } };
+    }
+    record.state = State::Active;
+    record.reason = None;
+    record.fence = *fence;
+    record.generation = record.generation.max(*generation);
+    record.attempts = record.attempts.max(*attempt);
+    record.failures = record.failures.max(*failures);
+    record.crashes = record.crashes.max(*crashes);
+    record.owner = Some(owner.clone());
+    record.nonce.clone_from(nonce);
+    record.since = now;
+    record.started = Some(now);
+    record.lease = Some(now + lease_ms);
+    record.due = None;
+    record.message = None;
+    leave_queued(record);
     run_answer(record)
 }
 
 fn run_answer(record: &Record) -> Answer {
-    Answer::Run { fence: record.fence, attempt: record.attempts, failures: record.failures, crashes: record.crashes }
+    Answer::Run {
+        fence: record.fence,
+        attempt: record.attempts,
+        failures: record.failures,
+        crashes: record.crashes,
+        last: retry::exhausted(record.failures + 1, record.max_retries),
+    }
 }
 
 fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (Answer, Option<PastAttempt>) {
+    if is_behind(record, fence) {
+        return (Answer::Behind { state: record.state }, None);
+    }
     if record.fence != fence {
         return (Answer::Stale { state: record.state }, None);
     }
@@ -400,7 +511,15 @@ fn enter_queued(record: &mut Record, now: u64, reason: Option<Reason>, outbox_ms
     record.since = now;
     record.due = None;
     record.lease = None;
+    leave_queued(record);
     record.outbox = Some(now + outbox_ms);
+}
+
+/// What only a queued job has goes.
+const fn leave_queued(record: &mut Record) {
+    record.outbox = None;
+    record.published = None;
+    record.republished = 0;
 }
 
 fn wait_until(record: &mut Record, now: u64, state: State, reason: Reason, delay_ms: u64) {
@@ -409,7 +528,7 @@ fn wait_until(record: &mut Record, now: u64, state: State, reason: Reason, delay
     record.since = now;
     record.due = Some(now + delay_ms);
     record.lease = None;
-    record.outbox = None;
+    leave_queued(record);
 }
 
 fn end(record: &mut Record, now: u64, state: State, reason: Option<Reason>) {
@@ -419,7 +538,7 @@ fn end(record: &mut Record, now: u64, state: State, reason: Option<Reason>) {
     record.finished = Some(now);
     record.due = None;
     record.lease = None;
-    record.outbox = None;
+    leave_queued(record);
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use longshore_consumer::Ctx;
 use longshore_link::world::Clock;
+use longshore_model::record::State;
 use longshore_model::{JobId, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,15 @@ use std::time::Duration;
 pub struct History {
     clock: Clock,
     runs: Arc<Mutex<BTreeMap<JobId, Vec<Run>>>>,
+    wiped: Arc<Mutex<Wiped>>,
+}
+
+/// What the store lost.
+#[derive(Debug, Default)]
+struct Wiped {
+    first: Option<Duration>,
+    /// Jobs that may be gone for good: they had ended, waited for their time, or no copy of them had reached the broker.
+    excused: BTreeSet<JobId>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,7 +36,24 @@ impl History {
     /// An empty history.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, runs: Arc::default() }
+        Self { clock, runs: Arc::default(), wiped: Arc::default() }
+    }
+
+    /// The store lost these records; `copies` tells how many copies of a job the broker has.
+    pub fn wipe(&self, lost: &[Record], copies: impl Fn(&JobId) -> usize) {
+        let mut wiped = self.wiped.lock().unwrap();
+        wiped.first.get_or_insert_with(|| self.clock.boot());
+        let gone = |record: &&Record| {
+            let unsent = record.state == State::Queued && record.outbox.is_some() && record.crashes == 0;
+            record.state.is_terminal() || record.state == State::Scheduled || (unsent && copies(&record.id) == 0)
+        };
+        wiped.excused.extend(lost.iter().filter(gone).map(|record| record.id));
+    }
+
+    /// Whether the job may be gone, because the store lost it.
+    #[must_use]
+    pub fn may_be_gone(&self, id: &JobId) -> bool {
+        self.wiped.lock().unwrap().excused.contains(id)
     }
 
     /// Runs that began.
@@ -38,6 +65,7 @@ impl History {
     /// What is wrong with the runs of a job that ended.
     #[must_use]
     pub fn judge(&self, record: &Record) -> Vec<String> {
+        let wiped = self.wiped.lock().unwrap().first;
         let runs = self.runs.lock().unwrap();
         let mut wrong = Vec::new();
         let Some(runs) = runs.get(&record.id) else {
@@ -52,9 +80,15 @@ impl History {
             if pair[1].fence <= pair[0].fence {
                 wrong.push(format!("job {}: a later run has an older fence: {pair:?}", record.id));
             }
-            if pair[0].ended.is_none_or(|ended| ended > pair[1].begun) {
+            // After a wipe a job may run again, also while it runs.
+            if wiped.is_none_or(|wiped| pair[1].begun < wiped)
+                && pair[0].ended.is_none_or(|ended| ended > pair[1].begun)
+            {
                 wrong.push(format!("job {}: two runs at once: {pair:?}", record.id));
             }
+        }
+        if wiped.is_some() {
+            return wrong;
         }
         for run in &runs {
             if record.finished.is_some_and(|finished| run.begun_ms > finished) {

@@ -3,7 +3,7 @@
 //! One thread, virtual time, seeded randomness: a run is a function of its seed. Every call to the
 //! broker or the store takes a random time ([`rough`]), so that calls interleave in ever new ways;
 //! meanwhile a seeded [`nemesis`] kills processes, cuts them off, ends sessions, takes the store or
-//! the broker away and loses answers. At the end every accepted job must have ended, exactly once,
+//! the broker away, loses answers and, in some runs, the copies of a lane or everything in the store. At the end every accepted job must have ended, exactly once,
 //! with no run after its end and no two runs at once ([`history`]), the store's indexes must agree with
 //! its records, and the broker must be empty.
 
@@ -35,16 +35,49 @@ pub struct Plan {
     pub consumers: usize,
     /// Faults that are injected.
     pub faults: usize,
+    /// What the services may lose, beside everything that goes wrong in every run.
+    pub losses: Losses,
+    /// What is left out on purpose.
+    pub without: Without,
     /// What handlers do when their instance cannot prove that it is alive. With `Continue` two runs at once are
     /// allowed by the contract, and the judge must see them.
     pub on_doubt: OnDoubt,
+}
+
+/// What the services lose. Never both in one run: a job that both have lost is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Losses {
+    /// Nothing.
+    None,
+    /// The broker loses every copy of a lane, or the lane itself.
+    Lanes,
+    /// The store loses everything. Jobs that wait for their time are lost with it, and what ran or ended before may run
+    /// again; everything else must end.
+    Store,
+}
+
+/// A rule of the protocol that is left out, to see that the judge sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Without {
+    /// Everything is as it is.
+    Nothing,
+    /// Nobody gives jobs new copies.
+    Reconciler,
+    /// Copies that should be parked are not there.
+    ParkedCopies,
 }
 
 impl Plan {
     /// The usual size for a seed.
     #[must_use]
     pub const fn of(seed: u64) -> Self {
-        Self { seed, jobs: 60, consumers: 3, faults: 14, on_doubt: OnDoubt::Cancel }
+        let losses = match seed % 4 {
+            0 | 2 => Losses::None,
+            1 => Losses::Lanes,
+            _ => Losses::Store,
+        };
+        let without = Without::Nothing;
+        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt: OnDoubt::Cancel }
     }
 }
 
@@ -104,8 +137,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let backend = Embedded::new(&world);
     let history = History::new(world.clock.clone());
     let sending = tokio::task::LocalSet::new();
-    let fleet =
-        Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), on_doubt: plan.on_doubt };
+    let fleet = Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), plan };
     let mut members = Vec::new();
     for number in 0..plan.consumers {
         members.push(fleet.spawn(number).await);
@@ -144,13 +176,14 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let accepted = accepted.lock().unwrap().clone();
     let mut wrong = Vec::new();
     let begun = world.clock.boot();
+    let patience = if plan.without == Without::Nothing { PATIENCE } else { PATIENCE / 12 };
     loop {
         let records = backend.link(world.process()).store.records(accepted.clone()).await.unwrap_or_default();
         let open: Vec<_> = records.iter().flatten().filter(|record| !record.state.is_terminal()).collect();
         if records.len() == accepted.len() && open.is_empty() && backend.messages() == 0 {
             break;
         }
-        if world.clock.boot().saturating_sub(begun) > PATIENCE {
+        if world.clock.boot().saturating_sub(begun) > patience {
             for record in open {
                 wrong.push(format!("job {} never ended: {record:?}", record.id));
             }
@@ -170,6 +203,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
                 *ended.entry(record.state.as_str()).or_default() += 1;
                 wrong.extend(history.judge(record));
             }
+            None if history.may_be_gone(id) => *ended.entry("lost with the store").or_default() += 1,
             None => wrong.push(format!("job {id} was accepted and is gone")),
         }
     }
@@ -192,7 +226,7 @@ pub struct Fleet {
     world: World,
     backend: Embedded,
     history: History,
-    on_doubt: OnDoubt,
+    plan: Plan,
 }
 
 /// One consumer process.
@@ -208,13 +242,17 @@ impl Fleet {
     /// Starts a consumer process.
     async fn spawn(&self, number: usize) -> Member {
         let world = self.world.process();
-        let roughness = Roughness::default();
+        let roughness = Roughness::without(self.plan.without);
         let link: Link = rough::link(self.backend.link(world.clone()), &roughness);
         let mut settings = Settings::default();
         settings.instance.concurrency = 4;
         settings.instance.name = Some(format!("sim-{number}"));
         settings.instance.grace = Duration::from_secs(5);
-        settings.lease.on_doubt = self.on_doubt;
+        settings.lease.on_doubt = self.plan.on_doubt;
+        // A swapped copy rests for ten minutes, which a run has to wait for.
+        if self.plan.seed % 8 == 6 {
+            settings.lease.hold = Duration::from_secs(10);
+        }
         settings.on_unreachable = longshore_model::settings::OnUnreachable::Wait;
         let (history, random) = (self.history.clone(), self.world.random.clone());
         let handle = move |ctx: Ctx| {

@@ -1,7 +1,8 @@
 //! What goes wrong, and when: drawn from the seed.
 
 use super::rough::Roughness;
-use super::{Fleet, Member, Plan};
+use super::{Fleet, Losses, Member, Plan};
+use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ pub async fn torment(
         clock.sleep(Duration::from_millis(random.below(8_000))).await;
         let span = Duration::from_millis(random.below(20_000));
         let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
-        let kind = match random.below(10) {
+        let kinds = if plan.losses == Losses::None { 10 } else { 13 };
+        let kind = match random.below(kinds) {
             0 | 1 => {
                 let number = members[victim].number;
                 members[victim].world.tasks.kill();
@@ -66,6 +68,19 @@ pub async fn torment(
                 fleet.backend.lose_store_answers(u32::try_from(1 + random.below(6)).unwrap_or(1));
                 "store answers lost"
             }
+            10.. if plan.losses == Losses::Store => {
+                let lost = fleet.backend.wipe_store();
+                fleet.history.wipe(&lost, |id| fleet.backend.copies(&id.to_string()));
+                "store wiped"
+            }
+            10 | 11 => {
+                fleet.backend.lose_copies(&lane(random.below(2)));
+                "copies of a lane lost"
+            }
+            12 => {
+                fleet.backend.delete_lane(&lane(random.below(2)));
+                "lane deleted"
+            }
             _ => {
                 fleet.backend.lose_confirms(u32::try_from(1 + random.below(6)).unwrap_or(1));
                 "confirms lost"
@@ -75,4 +90,8 @@ pub async fn torment(
     }
     producer.cut_store(false);
     faults
+}
+
+fn lane(number: u64) -> Topic {
+    Topic::new(if number == 0 { "sim/slow" } else { "sim/quick" }).expect("a topic")
 }

@@ -3,13 +3,14 @@
 //! That is what makes calls of different tasks overtake each other; the times are drawn from the
 //! world's seed.
 
+use super::Without;
 use async_trait::async_trait;
 use longshore_link::broker::{Broker, BrokerStatus, Consumption, Letters, Message};
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::store::{
-    Accepted, Beat, Beaten, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge,
-    Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved,
+    NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -26,9 +27,16 @@ use tokio::sync::broadcast;
 #[derive(Debug, Clone, Default)]
 pub struct Roughness {
     store_cut: Arc<AtomicBool>,
+    without: Option<Without>,
 }
 
 impl Roughness {
+    /// A process in which a rule of the protocol is left out.
+    #[must_use]
+    pub fn without(without: Without) -> Self {
+        Self { without: Some(without), ..Self::default() }
+    }
+
     /// Cuts the process off from the store, or lets it back.
     pub fn cut_store(&self, cut: bool) {
         self.store_cut.store(cut, Ordering::SeqCst);
@@ -96,6 +104,21 @@ macro_rules! rough_store {
                 }
             )*
 
+            async fn republish(
+                &self,
+                lanes: &[Depleted],
+                patience_ms: u64,
+                from: u64,
+                limit: usize,
+            ) -> Result<Republished, Fault> {
+                if self.road.roughness.without == Some(Without::Reconciler) {
+                    return Ok(Republished::default());
+                }
+                self.road.to_store().await?;
+                let answer = self.inner.republish(lanes, patience_ms, from, limit).await;
+                self.road.back(answer).await
+            }
+
             async fn heart(&self) -> Result<Box<dyn Heart>, Fault> {
                 self.road.to_store().await?;
                 let inner = self.inner.heart().await?;
@@ -114,6 +137,8 @@ rough_store! {
     published(jobs: Vec<(JobId, Generation)>) -> ();
     claim(owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Vec<Claimed>;
     rebuild(owner: &Owner, lease_ms: u64, job: Rebuild) -> Rebuilt;
+    adopt(owner: &Owner, lease_ms: u64, attempt: Adopt) -> Claimed;
+    losses() -> Vec<Loss>;
     finish(finishes: Vec<Finish>) -> Vec<Finished>;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
     rescue(limit: usize) -> Moved;
@@ -176,6 +201,11 @@ impl Broker for RoughBroker {
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
         self.road.travel().await;
+        if self.road.roughness.without == Some(Without::ParkedCopies)
+            && messages.iter().all(|message| message.target.park().is_some())
+        {
+            return messages.iter().map(|_| Ok(())).collect();
+        }
         let answers = self.inner.publish(messages).await;
         self.road.travel().await;
         answers

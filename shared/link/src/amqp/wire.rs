@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
 use longshore_model::limits;
-use longshore_model::names::headers;
+use longshore_model::names::{Park, headers};
 
 /// Survives a restart of the broker. Confirmed messages that are not persistent do not.
 const PERSISTENT: u8 = 2;
@@ -65,8 +65,8 @@ fn table(values: &Headers) -> FieldTable {
     if values.fence.0 > 0 {
         set(headers::FENCE, number(values.fence.0));
     }
-    if values.parked {
-        set(headers::PARKED, AMQPValue::Boolean(true));
+    if let Some(park) = values.parked {
+        set(headers::PARKED, number(park.ms()));
     }
     if let Some(reason) = &values.reason {
         set(headers::REASON, text(&limits::cut(reason, REASON_BYTES)));
@@ -90,7 +90,7 @@ pub(super) fn read(properties: &BasicProperties) -> Headers {
         generation: Generation(get(headers::GENERATION).and_then(as_number).unwrap_or(0)),
         enqueued: get(headers::ENQUEUED).and_then(as_number),
         fence: Fence(get(headers::FENCE).and_then(as_number).unwrap_or(0)),
-        parked: matches!(get(headers::PARKED), Some(AMQPValue::Boolean(true))),
+        parked: get(headers::PARKED).and_then(as_number).map(Park::at_least),
         reason: get(headers::REASON).and_then(as_text),
         trace: get(headers::TRACEPARENT)
             .and_then(as_text)
@@ -168,7 +168,7 @@ mod tests {
                 generation: Generation(3),
                 enqueued: Some(1_763_719_000_123),
                 fence: Fence(1_763_719_000_123_456),
-                parked: true,
+                parked: Some(Park::Middle),
                 reason: Some("not an envelope".into()),
                 trace: Some(Trace { traceparent: "00-a-b-01".into(), tracestate: Some("k=v".into()) }),
             },

@@ -12,7 +12,7 @@ const LEASE: u64 = 200;
 
 async fn renew_as(bench: &Bench, owner: Owner, lease_ms: u64, running: Vec<(JobId, Fence)>) -> Renewed {
     let mut heart = bench.a.store.heart().await.unwrap();
-    heart.renew(&Renew { owner, lease_ms, beat_ms: LONG, running }).await.unwrap()
+    heart.renew(&Renew { owner, lease_ms, beat_ms: LONG, running, known: None }).await.unwrap()
 }
 
 fn said(step: u64, property: &str) -> Report {
@@ -122,7 +122,7 @@ async fn silence(bench: &Bench) -> JobId {
 
 /// A renewal of nothing.
 fn quiet(instance: &str, start: u64) -> Renew {
-    Renew { owner: owner(instance, start), lease_ms: LEASE, beat_ms: BEAT, running: Vec::new() }
+    Renew { owner: owner(instance, start), lease_ms: LEASE, beat_ms: BEAT, running: Vec::new(), known: None }
 }
 
 pub async fn a_survivor_of_a_silence_brings_an_amnesty(bench: &Bench) {

@@ -11,7 +11,7 @@ pub async fn t5_a_claim_starts_an_attempt_under_a_new_fence(bench: &Bench) {
     let id = bench.queued().await;
     let claim = Claim { generation: Generation(1), ..bench.claim(id) };
     let claimed = bench.claim_as(&me(), LONG, claim.clone()).await;
-    let Claimed::Known(Answer::Run { fence, attempt: 1, failures: 0, crashes: 0 }) = claimed else {
+    let Claimed::Known(Answer::Run { fence, attempt: 1, failures: 0, crashes: 0, last: false }) = claimed else {
         panic!("{claimed:?}")
     };
     let record = bench.record(id).await;
@@ -61,7 +61,11 @@ pub async fn t5b_an_outdated_copy_is_told_so(bench: &Bench) {
     let (id, fence) = bench.running().await;
     bench.finish(id, fence, super::bench::failed(0)).await;
     let old = Claim { generation: Generation(1), ..bench.claim(id) };
-    assert_eq!(bench.claim_as(&me(), LONG, old).await, Claimed::Known(Answer::Outdated));
+    assert_eq!(bench.claim_as(&me(), LONG, old).await, Claimed::Known(Answer::Outdated { replaced: false }));
+    // Once a newer copy is with the broker, the old one may go.
+    bench.a.store.published(vec![(id, Generation(2))]).await.unwrap();
+    let old = Claim { generation: Generation(1), ..bench.claim(id) };
+    assert_eq!(bench.claim_as(&me(), LONG, old).await, Claimed::Known(Answer::Outdated { replaced: true }));
     let current = Claim { generation: Generation(2), ..bench.claim(id) };
     assert!(matches!(bench.claim_as(&me(), LONG, current).await, Claimed::Known(Answer::Run { attempt: 2, .. })));
 }

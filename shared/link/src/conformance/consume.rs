@@ -24,7 +24,7 @@ pub async fn messages_arrive_in_order_as_they_were_sent(bench: &Bench) {
         generation: Generation(7),
         enqueued: Some(1_767_225_600_123),
         fence: Fence(1_767_225_600_123_456),
-        parked: true,
+        parked: Some(longshore_model::names::Park::Long),
         reason: Some("for a test".into()),
         trace: Some(Trace { traceparent: "00-ab-cd-01".into(), tracestate: Some("v=1".into()) }),
     };

@@ -19,6 +19,7 @@ pub(super) fn card(owner: Owner) -> Card {
         allowed: Default::default(),
         slots: 4,
         running: 1,
+        held: std::collections::BTreeMap::new(),
         draining: false,
         properties: [("zone".to_owned(), "a".to_owned())].into(),
         owner,

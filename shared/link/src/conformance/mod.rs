@@ -22,6 +22,7 @@ pub mod enqueue;
 pub mod find;
 pub mod finish;
 pub mod letters;
+pub mod loss;
 pub mod membership;
 pub mod nudge;
 pub mod park;
@@ -29,6 +30,7 @@ pub mod promote;
 pub mod publish;
 pub mod purge;
 pub mod rebuild;
+pub mod republish;
 pub mod rescue;
 pub mod sequences;
 
@@ -87,7 +89,19 @@ macro_rules! conformance_store {
                 t6_an_unknown_job_is_rebuilt_and_claimed
                 t6_a_known_job_is_claimed_as_it_is
                 t6_a_tombstone_is_not_rebuilt
-                t6_what_is_older_than_tombstones_is_an_orphan
+                t6_what_a_lost_store_may_have_known_is_rebuilt_however_old_it_is
+            }
+            loss {
+                t7b_an_attempt_whose_record_is_gone_is_taken_back_under_its_fence
+                t7b_an_attempt_that_is_ahead_of_its_record_is_taken_back
+                t7b_an_attempt_that_was_taken_away_is_not_taken_back
+                t7b_a_job_that_was_removed_or_ended_is_not_taken_back
+                t7b_repeating_it_answers_the_same
+                a_finish_of_an_attempt_ahead_of_its_record_is_missing
+                a_renewal_tells_what_the_store_does_not_know
+                a_renewal_counts_what_waits
+                a_store_that_knew_less_before_begins_a_new_epoch
+                a_process_tells_what_the_store_had_before
             }
             finish {
                 t8_success_keeps_result_outputs_and_last_report
@@ -126,6 +140,15 @@ macro_rules! conformance_store {
                 t12_a_rescue_takes_the_longest_expired_first
                 t12_a_rescue_is_bounded_and_says_so
                 proof_of_death_ends_the_leases_of_older_incarnations_only
+            }
+            republish {
+                a_job_whose_copies_are_lost_goes_back_into_the_outbox
+                a_copy_that_may_be_under_way_is_not_doubled
+                a_lane_that_holds_as_many_copies_as_jobs_is_left_alone
+                only_as_many_go_back_as_are_missing_oldest_first
+                other_lanes_are_left_alone
+                a_round_is_bounded_and_goes_on_where_it_ended
+                a_job_rests_longer_after_each_time
             }
             promote {
                 t13_a_due_job_becomes_runnable

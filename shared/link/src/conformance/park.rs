@@ -11,7 +11,7 @@ const REST: Duration = Duration::from_millis(Park::Short.ms() + 20_000);
 pub async fn a_parked_copy_returns_after_its_time_and_not_before(bench: &Bench) {
     let mut session = bench.consume(TOPIC, 5).await;
     let mut copy = message(Target::Parked(Park::Short, topic(TOPIC)), "a");
-    copy.headers.parked = true;
+    copy.headers.parked = Some(Park::Short);
     let start = bench.a.world.clock.boot();
     bench.a.broker.publish(vec![copy.clone()]).await.remove(0).unwrap();
     bench.quiet(&mut session).await;

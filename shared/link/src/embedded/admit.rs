@@ -3,10 +3,11 @@
 use super::core::Core;
 use super::table::Entry;
 use crate::error::NotAccepted;
-use crate::store::{Accepted, Claimed, NewJob, Rebuild, Rebuilt};
+use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt};
 use longshore_model::id::{JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::{Admission, Record, Start};
+use longshore_model::transition::Event;
 
 impl Core {
     pub(super) fn enqueue(&mut self, job: &NewJob) -> Result<Accepted, NotAccepted> {
@@ -40,7 +41,8 @@ impl Core {
             Claimed::Unknown => {}
             known => return Rebuilt::Claimed(known),
         }
-        if now.saturating_sub(rebuild.enqueued) > limits::TOMBSTONE_MS {
+        let old = now.saturating_sub(rebuild.enqueued) > limits::TOMBSTONE_MS;
+        if !self.epoch.covers(self.now_us, rebuild.enqueued) && old {
             return Rebuilt::Orphan;
         }
         let admission = Admission { start: Start::Now, ..rebuild.job.admission.clone() };
@@ -48,6 +50,30 @@ impl Core {
         record.created = rebuild.enqueued.min(now);
         self.insert(record, &rebuild.job);
         Rebuilt::Claimed(self.claim(owner, lease_ms, &rebuild.claim))
+    }
+
+    pub(super) fn adopt(&mut self, owner: &Owner, lease_ms: u64, adopt: &Adopt) -> Claimed {
+        let (id, now) = (adopt.claim.id, self.now());
+        if self.table.get(&id).is_none() {
+            if self.table.is_buried(&id, now) {
+                return Claimed::Tombstone;
+            }
+            let admission = Admission { start: Start::Now, ..adopt.job.admission.clone() };
+            let mut record = Record::admit(&admission, now);
+            record.created = adopt.enqueued.min(now);
+            self.insert(record, &adopt.job);
+        }
+        let event = Event::Adopt {
+            owner: owner.clone(),
+            nonce: adopt.claim.nonce.clone(),
+            fence: adopt.fence,
+            generation: adopt.claim.generation,
+            attempt: adopt.attempt,
+            failures: adopt.failures,
+            crashes: adopt.crashes,
+            lease_ms,
+        };
+        self.apply(&id, &event).map_or(Claimed::Unknown, Claimed::Known)
     }
 
     fn insert(&mut self, record: Record, job: &NewJob) {

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::table::Entry;
-use crate::store::{Claim, Claimed, Finish, Finished, Renew, Renewed, Report};
+use crate::store::{Claim, Claimed, Finish, Finished, Known, Renew, Renewed, Report};
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
@@ -38,6 +38,9 @@ impl Core {
         let succeeds = matches!(finish.verdict, Verdict::Succeeded { .. });
         let event = Event::Finish { fence: finish.fence, verdict: finish.verdict.clone() };
         let Some(answer) = self.apply(&finish.id, &event) else { return Finished::Missing };
+        if matches!(answer, Answer::Behind { .. }) {
+            return Finished::Missing;
+        }
         if matches!(answer, Answer::Moved { .. }) {
             let now = self.now();
             if let Some(entry) = self.table.get_mut(&finish.id) {
@@ -73,13 +76,25 @@ impl Core {
         let now = self.now();
         let mine = self.note_renewal(renew, now);
         let amnesty = self.leases.beat(now, renew.lease_ms, 2 * renew.beat_ms, mine);
-        let mut renewed = Renewed { now, amnesty, ..Renewed::default() };
+        let (epoch, tick, loss) = self.epoch.renewed(self.now_us, renew.known);
+        let mut renewed = Renewed { now, amnesty, loss, ..Renewed::default() };
         for (id, fence) in &renew.running {
             match self.apply(id, &Event::Renew { fence: *fence, lease_ms: renew.lease_ms }) {
                 Some(Answer::Renewed { cancel }) => renewed.stop.extend(cancel.map(|by| (*id, by))),
+                Some(Answer::Behind { .. }) => renewed.behind.push((*id, *fence)),
+                None if !self.table.is_buried(id, now) => renewed.behind.push((*id, *fence)),
                 _ => renewed.lost.push((*id, *fence)),
             }
         }
+        let count = |state| self.table.state(state).count() as u64;
+        renewed.known = Known {
+            epoch,
+            tick,
+            scheduled: count(State::Scheduled),
+            retrying: count(State::Retrying),
+            queued: count(State::Queued),
+            active: count(State::Active),
+        };
         if self.leases.is_over(now) {
             let expired = self.table.state(State::Active).take_while(|(lease, _)| *lease <= now).count();
             renewed.expired = u64::try_from(expired).unwrap_or(u64::MAX);

@@ -4,11 +4,13 @@
 //! (never smaller than the one before), and what it brought about for others (nudges) is sent before
 //! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
 
+use super::epoch::Epoch;
 use super::fleet::Fleet;
 use super::outage::Outage;
 use super::table::Table;
 use crate::store::Nudge;
 use longshore_model::id::{Incarnation, InstanceId, JobId};
+use longshore_model::record::Record;
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
 use std::collections::BTreeMap;
@@ -24,6 +26,8 @@ pub(super) struct Core {
     pub(super) fleet: Fleet,
     /// When the leases of jobs may be taken back.
     pub(super) leases: Outage,
+    /// What may be missing.
+    pub(super) epoch: Epoch,
     /// The last renewal of each instance: by which incarnation, and when, ms.
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Known topics, and when each was first seen, ms.
@@ -89,15 +93,18 @@ impl Core {
 
     /// Loses everything, as a store without its disk would: jobs, tombstones, topics and members. Those who listen
     /// hear that they may have missed something.
-    pub(super) fn wipe(&mut self) {
-        self.table = Table::default();
+    pub(super) fn wipe(&mut self) -> Vec<Record> {
+        let lost = std::mem::take(&mut self.table).records();
         self.fleet = Fleet::default();
         self.leases = Outage::default();
         self.renewals.clear();
-        self.declare_restart();
+        self.epoch = Epoch::default();
+        self.leases.restart();
+        self.fleet.outage.restart();
         self.topics.clear();
         self.topics_version += 1;
         self.tell(Nudge::Missed);
+        lost
     }
 
     /// Keeps everything, but nobody can know who beat meanwhile.
@@ -109,6 +116,7 @@ impl Core {
     const fn declare_restart(&mut self) {
         self.leases.restart();
         self.fleet.outage.restart();
+        self.epoch.restart();
     }
 
     /// Nobody needs to listen: a send without receivers is not an error.

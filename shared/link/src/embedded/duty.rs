@@ -2,10 +2,12 @@
 //! (T19, T20); and what people do: stop and remove (T15, T16, J12).
 
 use super::core::Core;
-use crate::store::{Controlled, Moved, Nudge, Outgoing, Retention};
+use crate::store::{Controlled, Depleted, Moved, Nudge, Outgoing, Republished, Retention};
 use longshore_model::id::{Generation, JobId, Owner};
 use longshore_model::record::State;
+use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
+use std::collections::BTreeMap;
 
 impl Core {
     pub(super) fn published(&mut self, id: &JobId, generation: Generation) {
@@ -72,6 +74,31 @@ impl Core {
             self.table.adjust(id, |record| record.outbox = Some(now + hold_ms));
         }
         ids.iter().filter_map(|id| self.outgoing(id)).collect()
+    }
+
+    pub(super) fn republish(&mut self, lanes: &[Depleted], patience_ms: u64, from: u64, limit: usize) -> Republished {
+        let outbox = self.table.outbox().len() as u64;
+        let queued = |topic: &Topic| *self.table.counts().get(&(topic.clone(), State::Queued)).unwrap_or(&0);
+        let allowance =
+            |lane: &Depleted| lane.copies.map_or(u64::MAX, |held| queued(&lane.topic).saturating_sub(held + outbox));
+        let mut allowed: BTreeMap<Topic, u64> =
+            lanes.iter().map(|lane| (lane.topic.clone(), allowance(lane))).collect();
+        let first = usize::try_from(from).unwrap_or(usize::MAX);
+        let looked: Vec<JobId> = self.table.state(State::Queued).skip(first).take(limit).map(|(_, id)| id).collect();
+        let next = if looked.len() < limit { 0 } else { from + looked.len() as u64 };
+        let mut jobs = 0;
+        for id in looked {
+            let Some(entry) = self.table.get(&id) else { continue };
+            let Some(left) = allowed.get_mut(&entry.record.topic).filter(|left| **left > 0) else { continue };
+            if matches!(
+                self.table.apply(&id, self.now_us, &Event::Republish { patience_ms }),
+                Some(Answer::Moved { .. })
+            ) {
+                *left -= 1;
+                jobs += 1;
+            }
+        }
+        Republished { jobs, next }
     }
 
     pub(super) fn purge(&mut self, retention: Retention, limit: usize) -> u64 {

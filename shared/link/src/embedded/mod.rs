@@ -15,6 +15,7 @@ mod attempt;
 mod broker;
 mod core;
 mod duty;
+mod epoch;
 mod find;
 mod fleet;
 mod outage;
@@ -36,6 +37,7 @@ use crate::connect::Link;
 use crate::error::Service;
 use crate::world::{Clock, World};
 use longshore_model::names::{BrokerNames, Namespace};
+use longshore_model::record::Record;
 use longshore_model::topic::Topic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -101,9 +103,9 @@ impl Embedded {
         self.backend.blobs.clone().keeping(self.backend.clone())
     }
 
-    /// The store loses everything it held.
-    pub fn wipe_store(&self) {
-        self.operate(Core::wipe);
+    /// The store loses everything it held. Answers the records that it had.
+    pub fn wipe_store(&self) -> Vec<Record> {
+        self.operate(Core::wipe)
     }
 
     /// The store restarts and has lost nothing.
@@ -157,6 +159,17 @@ impl Embedded {
         self.backend.exchange().evict(topic, "delivery_limit", &queue);
     }
 
+    /// The broker loses every copy of a lane: waiting, parked, and with consumers, who do not notice.
+    pub fn lose_copies(&self, topic: &Topic) {
+        self.backend.exchange().lose(topic);
+    }
+
+    /// How many copies of a message the broker has, wherever they are.
+    #[must_use]
+    pub fn copies(&self, message_id: &str) -> usize {
+        self.backend.exchange().copies(message_id)
+    }
+
     /// What lies in one of the places for people, oldest first.
     #[must_use]
     pub fn letters(&self, place: Letters) -> Vec<Message> {
@@ -179,7 +192,7 @@ impl Embedded {
         self.backend.core().table.check()
     }
 
-    fn operate(&self, operation: impl FnOnce(&mut Core)) {
-        self.backend.core().operate(self.backend.clock.unix_us(), operation);
+    fn operate<A>(&self, operation: impl FnOnce(&mut Core) -> A) -> A {
+        self.backend.core().operate(self.backend.clock.unix_us(), operation)
     }
 }

@@ -8,8 +8,8 @@ use super::core::Core;
 use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Beat, Beaten, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge,
-    Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved,
+    NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Retention, Store,
 };
 use async_trait::async_trait;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -77,6 +77,14 @@ impl Store for EmbeddedStore {
         self.call(|core| core.rebuild(owner, lease_ms, &job)).await
     }
 
+    async fn adopt(&self, owner: &Owner, lease_ms: u64, attempt: Adopt) -> Result<Claimed, Fault> {
+        self.call(|core| core.adopt(owner, lease_ms, &attempt)).await
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, Fault> {
+        self.call(|core| core.epoch.losses()).await
+    }
+
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
         self.each(finishes, Core::finish).await
     }
@@ -99,6 +107,16 @@ impl Store for EmbeddedStore {
 
     async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault> {
         self.call(|core| core.outbox(limit, hold_ms)).await
+    }
+
+    async fn republish(
+        &self,
+        lanes: &[Depleted],
+        patience_ms: u64,
+        from: u64,
+        limit: usize,
+    ) -> Result<Republished, Fault> {
+        self.call(|core| core.republish(lanes, patience_ms, from, limit)).await
     }
 
     async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {

@@ -140,6 +140,11 @@ impl Table {
         self.tombstones.range(oldest..).any(|(_, ids)| ids.contains(id))
     }
 
+    /// Every record, by id.
+    pub(super) fn records(self) -> Vec<Record> {
+        self.jobs.into_values().map(|entry| entry.record).collect()
+    }
+
     /// Jobs in one state, by [`score`].
     pub(super) fn state(&self, state: State) -> impl DoubleEndedIterator<Item = (u64, JobId)> {
         self.states.get(&state).into_iter().flatten().copied()

@@ -277,7 +277,7 @@ async fn a_restarted_store_declares_nobody_dead_until_all_could_renew() {
     link.world.clock.sleep(Duration::from_secs(1)).await;
     embedded.restart_store();
     assert!(link.store.rescue(10).await.unwrap().runnable.is_empty(), "nobody has renewed yet");
-    let renew = Renew { owner: owner("b", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new() };
+    let renew = Renew { owner: owner("b", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new(), known: None };
     let mut heart = link.store.heart().await.unwrap();
     let renewed = heart.renew(&renew).await.unwrap();
     assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + 10_000, 0));
@@ -330,6 +330,7 @@ async fn a_beat_makes_a_member() {
         allowed: Default::default(),
         slots: 1,
         running: 0,
+        held: std::collections::BTreeMap::new(),
         draining: false,
         properties: std::collections::BTreeMap::new(),
     };
@@ -342,4 +343,47 @@ async fn a_beat_makes_a_member() {
     link.world.clock.sleep(Duration::from_secs(11)).await;
     let view = link.store.view().await.unwrap();
     assert_eq!((view.number, view.instances.len(), view.coordinator), (2, 0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t6_what_is_older_than_tombstones_is_an_orphan_unless_it_may_have_been_lost() {
+    let (embedded, link) = bench();
+    let renew = Renew { owner: owner("a", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new(), known: None };
+    let mut heart = link.store.heart().await.unwrap();
+    heart.renew(&renew).await.unwrap();
+    link.world.clock.sleep(Duration::from_secs(60)).await;
+    let enqueued = link.store.ping().await.unwrap();
+    let rebuild = || {
+        let job = job(&link);
+        let claim = crate::store::Claim {
+            id: job.admission.id,
+            nonce: "n".into(),
+            generation: longshore_model::Generation::default(),
+            floor: longshore_model::Fence::default(),
+        };
+        crate::store::Rebuild { job, enqueued, claim }
+    };
+    link.world.clock.sleep(Duration::from_millis(longshore_model::limits::TOMBSTONE_MS + 1)).await;
+    let me = owner("a", 1);
+    let rebuilt = link.store.rebuild(&me, 10_000, rebuild()).await.unwrap();
+    assert_eq!(rebuilt, crate::store::Rebuilt::Orphan, "an intact store would still know it");
+    embedded.wipe_store();
+    let rebuilt = link.store.rebuild(&me, 10_000, rebuild()).await.unwrap();
+    assert!(matches!(rebuilt, crate::store::Rebuilt::Claimed(_)), "{rebuilt:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_store_may_have_lost_its_last_seconds_only() {
+    let (embedded, link) = bench();
+    let mut heart = link.store.heart().await.unwrap();
+    let mut renew = Renew { owner: owner("a", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new(), known: None };
+    renew.known = Some(heart.renew(&renew).await.unwrap().known);
+    link.world.clock.sleep(Duration::from_secs(60)).await;
+    let last = heart.renew(&renew).await.unwrap();
+    embedded.restart_store();
+    link.world.clock.sleep(Duration::from_secs(3)).await;
+    let renewed = heart.renew(&renew).await.unwrap();
+    assert_eq!(renewed.loss, crate::store::LossKind::Restarted);
+    let loss = link.store.losses().await.unwrap().pop().unwrap();
+    assert_eq!((loss.from, loss.to), (last.now - longshore_model::limits::LOSS_MARGIN_MS, renewed.now));
 }

@@ -3,6 +3,7 @@
 use super::args::PROPERTY;
 use super::reply::Items;
 use crate::error::Fault;
+use crate::store::{Known, Loss};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{PastAttempt, Reason, Record, State};
 use longshore_model::snapshot::{LogLine, Snapshot};
@@ -83,6 +84,8 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
         cancel: fields.said("cn"),
         message: fields.said("me"),
         outbox: if state == State::Queued { fields.parsed("ob")? } else { None },
+        published: if state == State::Queued { fields.parsed("pb")? } else { None },
+        republished: if state == State::Queued { fields.parsed("hi")?.unwrap_or(0) } else { 0 },
         retried_as: fields.parsed("ra")?,
     })
 }
@@ -131,4 +134,30 @@ pub(super) fn found(id: JobId, items: &mut Items) -> Result<Option<Result<Record
 /// JSON lines; one that cannot be read is left out.
 fn lines<T: DeserializeOwned>(items: Items) -> Result<Vec<T>, Fault> {
     Ok(items.texts()?.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Reads a span of loss; one that cannot be read is reported, and is none.
+pub(super) fn loss(epoch: u64, text: &str) -> Option<Loss> {
+    let read = || {
+        let value: serde_json::Value = serde_json::from_str(text).ok()?;
+        let before = value.get("before").and_then(|before| {
+            let number = |name: &str| before.get(name)?.as_u64();
+            Some(Known {
+                epoch: number("epoch")?,
+                tick: number("tick")?,
+                scheduled: number("scheduled")?,
+                retrying: number("retrying")?,
+                queued: number("queued")?,
+                active: number("active")?,
+            })
+        });
+        let number = |name: &str| value.get(name)?.as_u64();
+        let kind = value.get("kind")?.as_str()?.parse().ok()?;
+        Some(Loss { epoch, kind, from: number("from")?, to: number("to")?, before })
+    };
+    let loss = read();
+    if loss.is_none() {
+        tracing::warn!(epoch, "what the store says of a loss cannot be read");
+    }
+    loss
 }

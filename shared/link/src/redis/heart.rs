@@ -4,7 +4,7 @@ use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
 use crate::error::{Fault, Service};
-use crate::store::{Beat, Beaten, Heart, Renew, Renewed};
+use crate::store::{Beat, Beaten, Heart, Known, Renew, Renewed};
 use async_trait::async_trait;
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
@@ -29,6 +29,9 @@ impl RedisHeart {
         let script = &self.server.scripts.renew;
         let mut cmd = self.server.call(script);
         cmd.arg(renew.owner.to_string()).arg(renew.beat_ms.saturating_mul(2)).arg(renew.lease_ms);
+        let known = renew.known.unwrap_or_default();
+        cmd.arg(known.epoch).arg(known.tick);
+        cmd.arg(known.scheduled).arg(known.retrying).arg(known.queued).arg(known.active);
         cmd.arg(running.len());
         for (id, fence) in running {
             cmd.arg(id.to_string()).arg(fence.0);
@@ -41,7 +44,17 @@ impl RedisHeart {
         };
         let lost = answer.items()?.numbers()?.into_iter().map(at).collect::<Result<_, _>>()?;
         let stop = answer.items()?.each(|mut asked| Ok((at(asked.number()?)?.0, asked.text()?)))?;
-        Ok(Renewed { now, lost, stop, expired, amnesty })
+        let behind = answer.items()?.numbers()?.into_iter().map(at).collect::<Result<_, _>>()?;
+        let mut store = answer.items()?;
+        let known = Known {
+            epoch: store.number()?,
+            tick: store.number()?,
+            scheduled: store.number()?,
+            retrying: store.number()?,
+            queued: store.number()?,
+            active: store.number()?,
+        };
+        Ok(Renewed { now, lost, behind, stop, expired, amnesty, known, loss: store.parsed()? })
     }
 }
 
@@ -75,7 +88,9 @@ impl Heart for RedisHeart {
         loop {
             let part = self.renew_some(renew, parts.next().unwrap_or_default()).await?;
             all.lost.extend(part.lost);
+            all.behind.extend(part.behind);
             all.stop.extend(part.stop);
+            (all.known, all.loss) = (part.known, part.loss);
             (all.now, all.expired, all.amnesty) = (part.now, part.expired, part.amnesty);
             if parts.len() == 0 {
                 return Ok(all);

@@ -26,8 +26,8 @@ pub use hashes::hashes;
 
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Claim, Claimed, Controlled, Counts, Finish, Finished, Heart, Moved, NewJob, Nudge, Outgoing, Page, Query,
-    Rebuild, Rebuilt, Report, Retention, Store,
+    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved, NewJob, Nudge,
+    Outgoing, Page, Query, Rebuild, Rebuilt, Report, Republished, Retention, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -179,15 +179,31 @@ impl Store for RedisStore {
     }
 
     async fn rebuild(&self, owner: &Owner, lease_ms: u64, job: Rebuild) -> Result<Rebuilt, Fault> {
+        let script = &self.server.scripts.rebuild;
+        let mut cmd = self.server.call(script);
+        cmd.arg(job.enqueued);
+        args::claim_terms(&mut cmd, &job.claim, lease_ms);
+        args::owner(&mut cmd, owner);
+        args::job(&mut cmd, &job.job);
+        reply::rebuilt(Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?)
+    }
+
+    async fn adopt(&self, owner: &Owner, lease_ms: u64, attempt: Adopt) -> Result<Claimed, Fault> {
         let value = self
-            .script(&self.server.scripts.rebuild, Repeat::Safe, |cmd| {
-                cmd.arg(job.enqueued);
-                args::claim_terms(cmd, &job.claim, lease_ms);
+            .script(&self.server.scripts.adopt, Repeat::Safe, |cmd| {
+                cmd.arg(attempt.enqueued).arg(attempt.fence.0);
+                cmd.arg(attempt.attempt).arg(attempt.failures).arg(attempt.crashes);
+                args::claim_terms(cmd, &attempt.claim, lease_ms);
                 args::owner(cmd, owner);
-                args::job(cmd, &job.job);
+                args::job(cmd, &attempt.job);
             })
             .await?;
-        reply::rebuilt(Items::of(value)?)
+        reply::claimed(Items::of(value)?)
+    }
+
+    async fn losses(&self) -> Result<Vec<Loss>, Fault> {
+        let kept: BTreeMap<u64, String> = self.command("HGETALL", shard_keys::LOSSES).await?;
+        Ok(kept.into_iter().filter_map(|(epoch, text)| codec::loss(epoch, &text)).collect())
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
@@ -245,6 +261,26 @@ impl Store for RedisStore {
             })
             .await?;
         reply::outgoing(Items::of(value)?)
+    }
+
+    async fn republish(
+        &self,
+        lanes: &[Depleted],
+        patience_ms: u64,
+        from: u64,
+        limit: usize,
+    ) -> Result<Republished, Fault> {
+        let value = self
+            .script(&self.server.scripts.republish, Repeat::Safe, |cmd| {
+                cmd.arg(patience_ms).arg(from).arg(limit).arg(lanes.len());
+                for lane in lanes {
+                    let copies = lane.copies.map_or(-1, |copies| i64::try_from(copies).unwrap_or(i64::MAX));
+                    cmd.arg(lane.topic.as_str()).arg(copies);
+                }
+            })
+            .await?;
+        let mut answer = Items::of(value)?;
+        Ok(Republished { jobs: answer.number()?, next: answer.number()? })
     }
 
     async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {

@@ -68,6 +68,7 @@ fn constants() -> String {
         ("tombstones", shard_keys::TOMBSTONES),
         ("counts", shard_keys::COUNTS),
         ("topics", shard_keys::TOPICS),
+        ("losses", shard_keys::LOSSES),
         ("shard", shard_keys::SHARD),
         ("renewed", shard_keys::RENEWED),
         ("outcomes", shard_keys::OUTCOMES),
@@ -87,6 +88,9 @@ fn constants() -> String {
         ("tombstone_bucket_ms", limits::TOMBSTONE_BUCKET_MS),
         ("tombstone_buckets", limits::TOMBSTONE_BUCKETS),
         ("outbox_grace_ms", limits::OUTBOX_GRACE_MS),
+        ("republish_ms", limits::REPUBLISH_MS),
+        ("loss_margin_ms", limits::LOSS_MARGIN_MS),
+        ("losses", limits::LOSSES as u64),
         ("shelve_ms", SHELVE_MS),
     ];
     let mut text = String::from("local K = {");
@@ -104,6 +108,7 @@ fn constants() -> String {
 const COMMON: &str = include_str!("lua/common.lua");
 const JOB: &str = include_str!("lua/job.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
+const LOSS: &str = include_str!("lua/loss.lua");
 const FLEET: &str = include_str!("lua/fleet.lua");
 
 /// What ends jobs, or keeps running ones alive, must work when the server's memory is full.
@@ -139,6 +144,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    adopt: ALLOW_OOM, [COMMON, JOB, ADMIT];
     ahead: READ_ONLY, [COMMON, JOB];
     beat: ALLOW_OOM, [COMMON, FLEET];
     bury: ALLOW_OOM, [COMMON, JOB];
@@ -153,10 +159,11 @@ scripts! {
     promote: ALLOW_OOM, [COMMON, JOB];
     published: ALLOW_OOM, [COMMON, JOB];
     purge: ALLOW_OOM, [COMMON, JOB];
-    rebuild: "", [COMMON, JOB, ADMIT];
+    rebuild: "", [COMMON, JOB, ADMIT, LOSS];
     remove: ALLOW_OOM, [COMMON, JOB];
-    renew: ALLOW_OOM, [COMMON, JOB];
+    renew: ALLOW_OOM, [COMMON, JOB, LOSS];
     report: "", [COMMON, JOB];
+    republish: ALLOW_OOM, [COMMON, JOB];
     rescue: ALLOW_OOM, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB];
     view: ALLOW_OOM, [COMMON, FLEET];

@@ -216,6 +216,12 @@ pub const KEYS: &[Key] = &[
         },
     ),
     key(
+        "lease.hold",
+        "a job that runs longer keeps running under its lease alone: its message is swapped for a parked copy; at most a \
+         third of the broker's consumer_timeout",
+        Slot::Span { at: |s| &mut s.lease.hold, from: ms(1_000), to: HOUR },
+    ),
+    key(
         "send.deadline",
         "every send has its answer after this time: accepted, refused or unknown",
         Slot::Span { at: |s| &mut s.send.deadline, from: ms(100), to: HOUR },

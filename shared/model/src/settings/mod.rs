@@ -120,6 +120,8 @@ pub struct LeaseSettings {
     pub doubt: Duration,
     /// What happens to running handlers then.
     pub on_doubt: OnDoubt,
+    /// How long a running job keeps its message unacknowledged.
+    pub hold: Duration,
 }
 
 /// Sending jobs.
@@ -226,6 +228,7 @@ impl Default for Settings {
                 length: Duration::from_secs(10),
                 doubt: Duration::from_secs(7),
                 on_doubt: OnDoubt::Cancel,
+                hold: Duration::from_secs(300),
             },
             send: SendSettings {
                 deadline: Duration::from_secs(10),

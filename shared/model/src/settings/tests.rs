@@ -207,6 +207,7 @@ fn every_value_can_be_set() {
         ("lease.length", "12s"),
         ("lease.doubt", "8s"),
         ("lease.on_doubt", "continue"),
+        ("lease.hold", "6s"),
         ("send.deadline", "6s"),
         ("send.without_store", "broker"),
         ("send.spool", "/s"),

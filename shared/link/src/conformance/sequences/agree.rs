@@ -6,7 +6,7 @@ use longshore_model::transition::Answer;
 /// Compares a record with the model's two, which differ in times and fences only.
 pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<(), String> {
     type Time = fn(&Record) -> Option<u64>;
-    let times: [(&str, Time); 10] = [
+    let times: [(&str, Time); 11] = [
         ("created", |record| Some(record.created)),
         ("since", |record| Some(record.since)),
         ("due", |record| record.due),
@@ -15,6 +15,7 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
         ("lease", |record| record.lease),
         ("expires", |record| record.expires),
         ("outbox", |record| record.outbox),
+        ("published", |record| record.published),
         ("fence", |record| Some(record.fence.0)),
         ("generation", |record| Some(record.generation.0)),
     ];
@@ -30,6 +31,7 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
         lease: None,
         expires: None,
         outbox: None,
+        published: None,
         fence: early.fence,
         ..record.clone()
     };
@@ -44,10 +46,10 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
 pub(super) fn answers(early: &Answer, late: &Answer, actual: &Answer) -> Result<(), String> {
     let same = match (early, late, actual) {
         (
-            Answer::Run { fence: from, attempt, failures, crashes },
+            Answer::Run { fence: from, attempt, failures, crashes, last },
             Answer::Run { fence: to, .. },
-            Answer::Run { fence, attempt: a, failures: f, crashes: c },
-        ) => (from..=to).contains(&fence) && (attempt, failures, crashes) == (a, f, c),
+            Answer::Run { fence, attempt: a, failures: f, crashes: c, last: l },
+        ) => (from..=to).contains(&fence) && (attempt, failures, crashes, last) == (a, f, c, l),
         (
             Answer::Busy { lease_left_ms: most },
             Answer::Busy { lease_left_ms: least },

@@ -51,6 +51,13 @@ pub enum Step {
         delivery: u8,
         lease: Span,
     },
+    /// Offer an attempt that the store may have lost: with the fence that it knows, or with a newer one.
+    Adopt {
+        job: usize,
+        owner: usize,
+        ahead: bool,
+        lease: Span,
+    },
     /// Renew every active job of an owner, or one with a stale fence.
     Renew {
         owner: usize,
@@ -72,6 +79,11 @@ pub enum Step {
     Rescue,
     Promote,
     Outbox,
+    /// The broker lost the copies of one topic, some or all.
+    Republish {
+        topic: usize,
+        copies: Option<u64>,
+    },
     Purge,
     /// Another incarnation of an owner's instance proves its death.
     Bury {
@@ -152,11 +164,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (job(), owner(), 0..3_u8, lease())
             .prop_map(|(job, owner, delivery, lease)| Step::Rebuild { job, owner, delivery, lease }),
         2 => (owner(), stale(), lease()).prop_map(|(owner, stale, lease)| Step::Renew { owner, stale, lease }),
+        2 => (job(), owner(), any::<bool>(), lease())
+            .prop_map(|(job, owner, ahead, lease)| Step::Adopt { job, owner, ahead, lease }),
         6 => (job(), stale(), end).prop_map(|(job, stale, verdict)| Step::Finish { job, stale, verdict }),
         2 => (job(), stale()).prop_map(|(job, stale)| Step::Published { job, stale }),
         4 => Just(Step::Rescue),
         3 => Just(Step::Promote),
         1 => Just(Step::Outbox),
+        3 => (0..TOPICS.len(), prop::option::of(0..2_u64))
+            .prop_map(|(topic, copies)| Step::Republish { topic, copies }),
         1 => Just(Step::Purge),
         1 => owner().prop_map(|owner| Step::Bury { owner }),
         2 => job().prop_map(|job| Step::Stop { job }),

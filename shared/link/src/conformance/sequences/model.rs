@@ -1,11 +1,12 @@
 //! What the model expects of each step.
 
 use super::agree;
-use super::{Copied, End, JOBS, LONG, OWNERS, Span, Step};
+use super::{Copied, End, JOBS, LONG, OWNERS, SHORT, Span, Step};
 use crate::connect::Link;
 use crate::error::NotAccepted;
 use crate::store::{
-    Claim, Claimed, Controlled, Finish, Finished, NewJob, Outgoing, Rebuild, Rebuilt, Renew, Report, Retention,
+    Adopt, Claim, Claimed, Controlled, Depleted, Finish, Finished, NewJob, Outgoing, Rebuild, Rebuilt, Renew, Report,
+    Retention,
 };
 use crate::world::World;
 use bytes::Bytes;
@@ -158,12 +159,49 @@ impl Model {
                 }
                 self.claimed(link, &mut after, at, &who, lease_ms, &claim, &claimed).await?;
             }
+            Step::Adopt { job, owner: number, ahead, lease } => {
+                let new = self.job(*job, Span::None, Span::None, 2);
+                let (claim, who) = (self.claim(*job, 9, Copied::Current), owner(*number, 1));
+                let (id, lease_ms, enqueued) = (claim.id, lease.ms().unwrap_or(LONG), early / 1_000 - 5);
+                let fence = Fence(self.fence(&id, false).0 + if *ahead { 1_000 } else { 0 });
+                let adopt = Adopt {
+                    job: new.clone(),
+                    enqueued,
+                    claim: claim.clone(),
+                    fence,
+                    attempt: 2,
+                    failures: 1,
+                    crashes: 0,
+                };
+                let adopted = store.adopt(&who, lease_ms, adopt).await.map_err(said)?;
+                let at = late!();
+                if !self.records.contains_key(&id) && !self.buried.contains(&id) {
+                    let mut record = Record::admit(&new.admission, at.early / 1_000);
+                    (record.created, record.since) = (enqueued, 0);
+                    self.records.insert(id, record);
+                }
+                let event = Event::Adopt {
+                    owner: who,
+                    nonce: claim.nonce.clone(),
+                    fence,
+                    generation: claim.generation,
+                    attempt: 2,
+                    failures: 1,
+                    crashes: 0,
+                    lease_ms,
+                };
+                match adopted {
+                    Claimed::Known(answer) => self.answered(link, &mut after, at, id, &event, &answer).await?,
+                    Claimed::Tombstone => ensure(self.buried.contains(&id), || "it is not buried".into())?,
+                    other => return Err(format!("{other:?}")),
+                }
+            }
             Step::Renew { owner: number, stale, lease } => {
                 let (who, lease_ms) = (owner(*number, 1), lease.ms().unwrap_or(LONG));
                 let mine = self.records.values().filter(|record| record.owner.as_ref() == Some(&who));
                 let running: Vec<_> = mine.map(|record| (record.id, self.fence(&record.id, *stale))).collect();
                 let mut heart = store.heart().await.map_err(said)?;
-                let renew = Renew { owner: who, lease_ms, beat_ms: LONG, running: running.clone() };
+                let renew = Renew { owner: who, lease_ms, beat_ms: LONG, running: running.clone(), known: None };
                 let renewed = heart.renew(&renew).await.map_err(said)?;
                 let at = late!();
                 let (mut lost, mut stop) = (Vec::new(), Vec::new());
@@ -261,6 +299,27 @@ impl Model {
                     after.insert(*id, actual);
                 }
                 outgoing(&after, &ids, &taken)?;
+            }
+            Step::Republish { topic, copies } => {
+                let topic = Topic::new(TOPICS[*topic]).unwrap();
+                let queued = |record: &&Record| record.state == State::Queued && record.topic == topic;
+                let outbox = self.records.values().filter(|record| record.outbox.is_some()).count() as u64;
+                let count = self.records.values().filter(queued).count() as u64;
+                let mut allowed = copies.map_or(u64::MAX, |copies| count.saturating_sub(copies + outbox));
+                let lanes = [Depleted { topic: topic.clone(), copies: *copies }];
+                let done = store.republish(&lanes, SHORT, 0, 100).await.map_err(said)?;
+                let at = late!();
+                let mut oldest: Vec<&Record> = self.records.values().filter(queued).collect();
+                oldest.sort_by_key(|record| (record.since, record.id));
+                let mut jobs = 0;
+                for id in oldest.into_iter().map(|record| record.id).collect::<Vec<_>>() {
+                    if allowed > 0 {
+                        let answer = self.apply(link, &mut after, at, id, &Event::Republish { patience_ms: SHORT });
+                        let moved = u64::from(matches!(answer.await?, Answer::Moved { .. }));
+                        (allowed, jobs) = (allowed - moved, jobs + moved);
+                    }
+                }
+                ensure((done.jobs, done.next) == (jobs, 0), || format!("{done:?}, expected {jobs} jobs"))?;
             }
             Step::Purge => {
                 // What expires in this very operation is not to go in it as well: not even a millisecond old.

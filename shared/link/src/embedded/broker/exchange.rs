@@ -352,6 +352,29 @@ impl Exchange {
         }
     }
 
+    /// Forgets every copy of a lane. What a session holds is not given back any more, and its settling does nothing.
+    pub(in crate::embedded) fn lose(&mut self, topic: &Topic) {
+        let life = self.number();
+        if let Some(lane) = self.lanes.get_mut(topic) {
+            lane.ready.clear();
+            lane.life = life;
+        }
+        self.parked.retain(|_, message| !matches!(&message.target, Target::Parked(_, lane) if lane == topic));
+    }
+
+    pub(in crate::embedded) fn copies(&self, id: &str) -> usize {
+        let ready = self.lanes.values().flat_map(|lane| lane.ready.values().map(|stored| &stored.message));
+        let held = self
+            .sessions
+            .values()
+            .flat_map(|session| session.held.values())
+            .filter(|held| self.lanes.get(&held.lane).is_some_and(|lane| lane.life == held.life));
+        let all = ready.chain(held.map(|held| &held.stored)).chain(self.parked.values());
+        let letters = self.piles.values().flat_map(Pile::all);
+        let of_job = |message: &&Message| message.message_id == id;
+        all.filter(of_job).count() + letters.filter(|message| message.message_id == id).count()
+    }
+
     pub(in crate::embedded) fn letters(&self, place: Letters) -> Vec<Message> {
         self.piles.get(&place).map(Pile::all).unwrap_or_default()
     }

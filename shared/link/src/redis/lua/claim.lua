@@ -3,8 +3,9 @@
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; owners (count; each: instance, incarnation); count; per claim: id, nonce, generation, floor,
 --       lease ms, position of its owner
--- Answers, per claim: {run, fence, attempt, failures, crashes} | {busy, lease left ms} |
---   {waiting, state, left ms or -1} | {outdated} | {ended, state} | {unknown} | {tombstone} | {damaged, detail}
+-- Answers, per claim: {run, fence, attempt, failures, crashes, last} | {busy, lease left ms} |
+--   {waiting, state, left ms or -1} | {outdated, replaced} | {ended, state} | {unknown} | {tombstone} |
+--   {damaged, detail}
 local answers, owners = {}, {}
 for i = 1, number() do
   owners[i] = {arg(), arg()}

@@ -7,7 +7,7 @@
 --       outputs (JSON, or empty), report (progress, properties, log: counts first), count of follow-up jobs, these as
 --       in admit.lua
 -- Answers, per item: {moved | already, state, generation, {follow-up answers}} | {stale, state, generation} |
---   {missing} | {damaged, detail}
+--   {missing} (or older than the attempt) | {damaged, detail}
 local function decide(r, item)
   local verdict, said, stopping = item.verdict, item.message ~= '' and item.message, r.cn
   if verdict == 'succeeded' then
@@ -70,7 +70,7 @@ for i = 1, number() do
   local r, damage = read(item.id)
   if damage then
     answers[i] = {'damaged', damage}
-  elseif not r then
+  elseif not r or r.fe < item.fence and not TERMINAL[r.st] then
     answers[i] = {'missing'}
   elseif r.fe ~= item.fence then
     answers[i] = {'stale', r.st, r.ge}

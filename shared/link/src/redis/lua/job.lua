@@ -10,7 +10,7 @@
 --   sa started          ex expires            ra retried_as         wa watchers, space between
 --   du due (while scheduled or retrying)
 --   le lease (while active)
---   ob outbox (while queued)
+--   ob outbox, pb when a copy was last confirmed, hi how often it was republished (while queued)
 --   cn cancel, me message: `+` and the text
 --   dx true when progress, properties or log lines are kept, which the next claim clears
 --
@@ -26,6 +26,7 @@ local KINDS = {
   ra = 'string', wa = 'string', cn = 'string', me = 'string', dx = 'boolean',
   ge = 'number', fe = 'number', at = 'number', fa = 'number', cr = 'number', mr = 'number', mc = 'number',
   ct = 'number', si = 'number', sa = 'number', ex = 'number', du = 'number', le = 'number', ob = 'number',
+  pb = 'number', hi = 'number',
 }
 local NEEDED = {'tp', 'qu', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'ct', 'si'}
 local unpack_record, pack_record, pcall = cmsgpack.unpack, cmsgpack.pack, pcall
@@ -43,7 +44,7 @@ NEEDS.scheduled, NEEDS.retrying, NEEDS.active = 'du', 'du', 'le'
 local function sound(packed)
   local r = unpack_record(packed)
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
-    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + #r.tp + #r.qu
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + #r.tp + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
   end
@@ -257,7 +258,7 @@ end
 -- The steps of the state machine, as in transition.rs.
 local function finish_with(r, state, reason)
   put(r, 'st', state)
-  r.re, r.si, r.du, r.le, r.ob = reason or nil, now, nil, nil, nil
+  r.re, r.si, r.du, r.le, r.ob, r.pb, r.hi = reason or nil, now, nil, nil, nil, nil, nil
 end
 
 local function enter_queued(r, reason, outbox_ms)
@@ -265,7 +266,7 @@ local function enter_queued(r, reason, outbox_ms)
   put(r, 're', reason)
   put(r, 'ge', r.ge + 1)
   put(r, 'si', now)
-  r.du, r.le = nil, nil
+  r.du, r.le, r.pb, r.hi = nil, nil, nil, nil
   put(r, 'ob', now + outbox_ms)
 end
 
@@ -297,17 +298,22 @@ local function expired(r)
   return r.ex and r.ex <= now
 end
 
+-- The answer of a claim that runs.
+local function run(r)
+  return {'run', r.fe, r.at, r.fa, r.cr, r.mr >= 0 and r.fa + 1 > r.mr and 1 or 0}
+end
+
 local function claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
   local state = r.st
   if TERMINAL[state] then
     return {'ended', state}
   end
   if generation ~= 0 and generation < r.ge then
-    return {'outdated'}
+    return {'outdated', state == 'queued' and r.ob and 0 or 1}
   end
   if state == 'active' then
     if r.oi == instance and r.oc == incarnation and (r.no or '') == nonce then
-      return {'run', r.fe, r.at, r.fa, r.cr}
+      return run(r)
     end
     return {'busy', math.max(r.le - now, 0)}
   end
@@ -321,7 +327,7 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
   end
   local fence = math.max(r.fe + 1, floor + 1, now_us)
   put(r, 'fe', fence)
-  r.st, r.re, r.me, r.ob = 'active', nil, nil, nil
+  r.st, r.re, r.me, r.ob, r.pb, r.hi = 'active', nil, nil, nil, nil, nil
   r.ge, r.at, r.si, r.sa, r.le = math.max(r.ge, generation), r.at + 1, now, now, now + lease_ms
   r.oi, r.oc, r.no = instance, incarnation, nonce ~= '' and nonce or nil
   if r.dx then
@@ -333,7 +339,7 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
     end
   end
   save(r)
-  return {'run', fence, r.at, r.fa, r.cr}
+  return run(r)
 end
 
 -- What an attempt reports: progress, properties, log. Read from the arguments apart from being written, so that a

@@ -1,9 +1,9 @@
 -- rebuild (T6): makes a job from the envelope of a delivery that the store does not know, and claims it. A job that
 -- is known by now is only claimed. Refused where a tombstone tells that it ended, and where it is so old that its
--- tombstone may be gone.
+-- tombstone may be gone, unless it was accepted in a span in which the store may have lost it.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; enqueued ms; nonce, generation, floor, lease ms, instance, incarnation; the job: see
---       read_job in admit.lua (its start is ignored)
+--       read_job in admit.lua (its start is ignored); at the end the run id of the server
 -- Answers as claim, or {orphan}
 local enqueued, nonce, generation, floor, lease_ms = number(), arg(), number(), number(), number()
 local instance, incarnation = arg(), arg()
@@ -16,7 +16,7 @@ if not r then
   if entombed(job.id) then
     return {'tombstone'}
   end
-  if now - enqueued > L.tombstone_ms then
+  if not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms then
     return {'orphan'}
   end
   job.start = 'now'

@@ -26,7 +26,8 @@ fn cell(before: &Record, after: &Record, answer: &Answer) -> String {
         Answer::Run { .. } => "run",
         Answer::Busy { .. } => "busy",
         Answer::Waiting { .. } => "wait",
-        Answer::Outdated => "old",
+        Answer::Outdated { .. } => "old",
+        Answer::Behind { .. } => "behind",
         Answer::Ended { .. } => "ended",
         Answer::Renewed { .. } => "renewed",
         Answer::Moved { state } => {
@@ -39,7 +40,7 @@ fn cell(before: &Record, after: &Record, answer: &Answer) -> String {
         Answer::Purge => "purge",
         Answer::Nothing => ".",
     };
-    if matches!(word, "busy" | "wait" | "old" | "already" | "stale" | "purge" | ".") {
+    if matches!(word, "busy" | "wait" | "old" | "already" | "stale" | "behind" | "purge" | ".") {
         assert_eq!(before, after, "a refused event changes nothing");
     }
     if before.state == after.state { word.to_owned() } else { format!("{word}>{}", after.state) }
@@ -78,6 +79,19 @@ fn s01_every_event_in_every_state() {
     let published = |generation| Event::Published { generation: Generation(generation) };
     let renew = |fence| Event::Renew { fence: Fence(fence), lease_ms: LEASE };
     let stop = Event::Stop { by: "me".into() };
+    let adopt = |fence| Event::Adopt {
+        owner: owner("i1"),
+        nonce: "n7".into(),
+        fence: Fence(fence),
+        generation: Generation(3),
+        attempt: 2,
+        failures: 1,
+        crashes: 0,
+        lease_ms: LEASE,
+    };
+    let republish = Event::Republish { patience_ms: 45_000 };
+    let sent = |record: &mut Record| (record.outbox, record.published) = (None, Some(NOW));
+    let again = |record: &mut Record| (record.outbox, record.published, record.republished) = (None, Some(NOW), 1);
     //                                                       scheduled blocked  queued        active   retrying terminal
     check("published",        0, as_it_is, &published(3),      ".        .        moved         .        .        .");
     check("published before", 0, as_it_is, &published(2),      ".        .        .             .        .        .");
@@ -89,6 +103,10 @@ fn s01_every_event_in_every_state() {
     check("too late",         0, expired,  &claim("n2", 3),    "wait     wait     ended>dropped busy     wait     ended");
     check("renew",            0, as_it_is, &renew(7),          "stale    stale    stale         renewed  stale    stale");
     check("renew stale",      0, as_it_is, &renew(6),          "stale    stale    stale         stale    stale    stale");
+    check("renew newer",      0, as_it_is, &renew(8),          "behind   behind   behind        behind   behind   stale");
+    check("adopt",            0, as_it_is, &adopt(8),          "run>active run>active run>active run     run>active ended");
+    check("adopt current",    0, as_it_is, &adopt(7),          "stale    stale    stale         run      stale    ended");
+    check("adopt stale",      0, as_it_is, &adopt(6),          "stale    stale    stale         stale    stale    ended");
     check("lease gone",   LEASE, as_it_is, &Event::LeaseGone,  ".        .        .             >queued  .        .");
     check("lease alive",  9_999, as_it_is, &Event::LeaseGone,  ".        .        .             .        .        .");
     check("due",          1_000, as_it_is, &Event::Promote,    ">queued  .        .             .        >queued  .");
@@ -96,6 +114,11 @@ fn s01_every_event_in_every_state() {
     check("stop",             0, as_it_is, &stop,              ">stopped >stopped >stopped      asked    >stopped ended");
     check("remove",           0, as_it_is, &Event::Remove,     ">dropped >dropped >dropped      >dropped >dropped purge");
     check("expire",           0, expired,  &Event::Expire,     ">dropped .        >dropped      .        .        .");
+    check("lost copy",       45_000, sent, &republish,         ".        .        moved         .        .        .");
+    check("copy under way",  44_999, sent, &republish,         ".        .        .             .        .        .");
+    check("lost again",      60_000, again, &republish,        ".        .        moved         .        .        .");
+    check("resting",         59_999, again, &republish,        ".        .        .             .        .        .");
+    check("in the outbox",   99_999, as_it_is, &republish,     ".        .        .             .        .        .");
     check("no expiry",        0, as_it_is, &Event::Expire,     ".        .        .             .        .        .");
 }
 

@@ -40,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (age(), verdict()).prop_map(|(age, verdict)| Step::Finish { age, verdict }),
         2 => Just(Step::Again),
         4 => Just(Step::Other(Event::LeaseGone)),
+        2 => Just(Step::Other(Event::Republish { patience_ms: 5_000 })),
         6 => Just(Step::Other(Event::Promote)),
         1 => Just(Step::Other(Event::Stop { by: "ann".into() })),
         1 => Just(Step::Other(Event::Remove)),
@@ -70,6 +71,8 @@ fn check_shape(record: &Record) {
     assert_eq!(due.is_some(), state.waits_for_time(), "due in {state}");
     assert_eq!(finished.is_some(), state.is_terminal(), "finished in {state}");
     assert!(outbox.is_none() || *state == State::Queued, "outbox in {state}");
+    assert!(record.published.is_none() || *state == State::Queued, "published in {state}");
+    assert!(record.republished == 0 || *state == State::Queued, "republished in {state}");
     assert!(*crashes <= record.max_crashes, "{crashes} crashes");
     if let Some(most) = crate::retry::executions(record.max_retries) {
         assert!(u64::from(*failures) <= most, "S02: {failures} failures");
@@ -90,7 +93,8 @@ fn check_step(before: &Record, after: &Record, event: &Event, answer: &Answer, p
     }
     let entered = before.state != State::Queued && after.state == State::Queued;
     assert_eq!(after.generation.0, before.generation.0 + u64::from(entered), "a generation is an entry into queued");
-    assert_eq!(entered, before.outbox.is_none() && after.outbox.is_some(), "and into the outbox");
+    let again = matches!((event, answer), (Event::Republish { .. }, Answer::Moved { .. }));
+    assert_eq!(entered || again, before.outbox.is_none() && after.outbox.is_some(), "and into the outbox");
     assert_eq!(past.is_some(), left_active && after.state != State::Succeeded, "the attempt is remembered");
     let charged = after.failures - before.failures + after.crashes - before.crashes;
     assert!(charged <= u32::from(left_active), "an attempt is charged once, and only when it ends");

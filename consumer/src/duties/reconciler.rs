@@ -1,0 +1,137 @@
+//! Reconciler: gives queued jobs new copies whose copies the broker has lost.
+//!
+//! A broker that was wiped, a lane that was purged or deleted, or one that died right after it was declared, leaves
+//! jobs that the store calls queued and nobody will ever deliver. Compares, topic by topic, how many jobs are queued
+//! with how many copies the broker can hold: those in the lane and those that wait in a consumer for a slot. Only
+//! where there are surely fewer copies than jobs does it act, and then on no more jobs than copies are missing,
+//! oldest first: lanes are first in, first out, so that what was lost from a deep lane becomes the oldest. A job whose
+//! copy was confirmed less than [`IN_FLIGHT_MS`] ago is left alone, so that a copy under way is not doubled; and what
+//! was doubled in vain rests longer each time. Everything is guarded in the store, and a copy too many is refused by
+//! its claim.
+
+use super::pace;
+use crate::engine::{Engine, Phase};
+use longshore_link::Fault;
+use longshore_link::store::Depleted;
+use longshore_model::limits::IN_FLIGHT_MS;
+use longshore_model::record::State;
+use longshore_model::topic::Topic;
+use longshore_model::topology::View;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two rounds of the coordinator.
+const PACE: Duration = Duration::from_secs(5);
+/// A lane that was empty in every round for so long is drained: no copy was on its way through it.
+const DRAINED: Duration = Duration::from_secs(8);
+/// Lanes whose depth is asked for in one round; the next round goes on with the others.
+const LANES: usize = 100;
+/// Queued jobs that one call looks at.
+const LOOK: usize = 1_000;
+/// Calls that one round makes to look through the queued jobs; the next round goes on where it ended.
+const CALLS: usize = 50;
+/// What an instance may have taken from a lane since its last beat, as a multiple of its slots.
+const PREFETCH: u64 = 3;
+
+/// Reconciles until the instance has stopped.
+pub(crate) async fn run(engine: Arc<Engine>) {
+    let mut state = Reconciler::default();
+    loop {
+        tokio::select! {
+            biased;
+            () = engine.until(Phase::Stopped) => return,
+            () = engine.link.world.clock.sleep(pace(&engine, PACE)) => {}
+        }
+        if let Err(fault) = state.round(&engine).await {
+            tracing::debug!(%fault, "broker and store could not be compared; trying again");
+            state.empty.clear();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reconciler {
+    /// Since when every look at a lane found it empty, and nobody with a delivery of it.
+    empty: BTreeMap<Topic, Duration>,
+    /// The last topic whose lane was looked at.
+    last: Option<Topic>,
+    /// Number of the queued job where the next round goes on.
+    from: u64,
+}
+
+impl Reconciler {
+    async fn round(&mut self, engine: &Engine) -> Result<(), Fault> {
+        let link = &engine.link;
+        let queued: BTreeMap<Topic, u64> = link
+            .store
+            .counts()
+            .await?
+            .into_iter()
+            .filter_map(|(topic, states)| states.get(&State::Queued).map(|count| (topic, *count)))
+            .collect();
+        self.empty.retain(|topic, _| queued.contains_key(topic));
+        // What consumers hold is counted before and after the lanes are: what moved meanwhile is counted twice rather
+        // than not at all.
+        let before = if queued.is_empty() { return Ok(()) } else { link.store.view().await? };
+        let mut depths = BTreeMap::new();
+        for topic in self.turn(&queued) {
+            depths.insert(topic.clone(), link.broker.depth(topic).await?.unwrap_or(0));
+        }
+        self.last = depths.keys().next_back().cloned();
+        let after = link.store.view().await?;
+        let now = link.world.clock.boot();
+        let mut lanes = Vec::new();
+        for (topic, depth) in depths {
+            let held = held(&before, &topic) + held(&after, &topic);
+            if depth + held > 0 {
+                self.empty.remove(&topic);
+                let reach: u64 = after.instances.iter().map(|card| PREFETCH * u64::from(card.slots)).sum();
+                let copies = depth + held + reach;
+                if queued.get(&topic).is_some_and(|jobs| *jobs > copies) {
+                    lanes.push(Depleted { topic, copies: Some(copies) });
+                }
+                continue;
+            }
+            let since = *self.empty.entry(topic.clone()).or_insert(now);
+            if now.saturating_sub(since) >= DRAINED {
+                lanes.push(Depleted { topic, copies: None });
+            }
+        }
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        self.republish(engine, lanes).await
+    }
+
+    /// The topics whose turn it is.
+    fn turn<'t>(&self, queued: &'t BTreeMap<Topic, u64>) -> Vec<&'t Topic> {
+        let later = queued.keys().filter(|topic| self.last.as_ref().is_none_or(|last| *topic > last));
+        let earlier = queued.keys().filter(|topic| self.last.as_ref().is_some_and(|last| *topic <= last));
+        later.chain(earlier).take(LANES).collect()
+    }
+
+    async fn republish(&mut self, engine: &Engine, mut lanes: Vec<Depleted>) -> Result<(), Fault> {
+        for _ in 0..CALLS {
+            let done = engine.link.store.republish(&lanes, IN_FLIGHT_MS, self.from, LOOK).await?;
+            self.from = done.next;
+            if done.jobs > 0 {
+                tracing::warn!(jobs = done.jobs, "the broker had lost the copies of queued jobs; they get new ones");
+                engine.metrics.reconciled(done.jobs);
+                engine.relay_now.notify_one();
+                // The relay may have published them by the next call.
+                for copies in lanes.iter_mut().filter_map(|lane| lane.copies.as_mut()) {
+                    *copies += done.jobs;
+                }
+            }
+            if self.from == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn held(view: &View, topic: &Topic) -> u64 {
+    view.instances.iter().filter_map(|card| card.held.get(topic)).sum()
+}

@@ -1,0 +1,63 @@
+-- What the store may have lost. An epoch begins with the first renewal or rebuild that finds the store empty, on
+-- another server process, or behind what the caller had known; the span that ended with it is remembered, since what
+-- was accepted in it may be missing.
+--
+-- Keys (see names.rs): K.shard hash: epoch, tick, run, beat; K.losses hash: epoch -> JSON {kind, from, to, before}.
+
+local function begin_epoch(before, seen, kind, from)
+  local epoch = math.max(now_us, before + 1, seen + 1)
+  call('HSET', P .. K.shard, 'epoch', digits(epoch))
+  call('HSET', P .. K.losses, digits(epoch),
+    '{"kind":"' .. kind .. '","from":' .. digits(from) .. ',"to":' .. digits(now) .. '}')
+  local epochs = call('HKEYS', P .. K.losses)
+  if #epochs > L.losses then
+    table.sort(epochs)
+    call('HDEL', P .. K.losses, epochs[1])
+  end
+  return epoch
+end
+
+-- A renewal by a process that had known `seen` (epoch, tick, counts; zeros: nothing), before `amnesty` learns of the
+-- server's run id. Answers epoch and tick now, and how the epoch began.
+local function renewed(run, seen)
+  local known = call('HMGET', P .. K.shard, 'epoch', 'tick', 'run', 'beat')
+  local epoch, tick = tonumber(known[1] or nil) or 0, tonumber(known[2] or nil) or 0
+  local margin = math.max((tonumber(known[4] or nil) or 0) - L.loss_margin_ms, 0)
+  if epoch == 0 then
+    epoch = begin_epoch(epoch, seen.epoch, 'wiped', 0)
+  elseif seen.epoch == epoch and seen.tick > tick then
+    epoch = begin_epoch(epoch, seen.epoch, 'rolled_back', margin)
+  elseif run ~= '' and known[3] and known[3] ~= run then
+    epoch = begin_epoch(epoch, seen.epoch, 'restarted', margin)
+  end
+  tick = math.max(now_us, tick + 1, seen.tick + 1)
+  call('HSET', P .. K.shard, 'tick', digits(tick))
+  local kept = call('HGET', P .. K.losses, digits(epoch))
+  local loss = kept and cjson.decode(kept) or {kind = 'wiped'}
+  if kept and seen.epoch > 0 and seen.epoch ~= epoch
+    and (not loss.before or loss.before.scheduled < seen.scheduled) then
+    loss.before = seen
+    call('HSET', P .. K.losses, digits(epoch), '{"kind":"' .. loss.kind .. '","from":' .. digits(loss.from)
+      .. ',"to":' .. digits(loss.to) .. ',"before":{"epoch":' .. digits(seen.epoch) .. ',"tick":' .. digits(seen.tick)
+      .. ',"scheduled":' .. digits(seen.scheduled) .. ',"retrying":' .. digits(seen.retrying)
+      .. ',"queued":' .. digits(seen.queued) .. ',"active":' .. digits(seen.active) .. '}}')
+  end
+  return epoch, tick, loss.kind
+end
+
+-- Whether a job that was accepted then may have been lost.
+local function may_be_lost(run, accepted)
+  local known = call('HMGET', P .. K.shard, 'epoch', 'run', 'beat')
+  if not known[1] then
+    begin_epoch(0, 0, 'wiped', 0)
+  elseif run ~= '' and known[2] and known[2] ~= run and accepted + L.loss_margin_ms >= (tonumber(known[3] or nil) or 0) then
+    return true
+  end
+  for _, kept in ipairs(call('HVALS', P .. K.losses)) do
+    local loss = cjson.decode(kept)
+    if loss.from <= accepted and accepted <= loss.to then
+      return true
+    end
+  end
+  return false
+end

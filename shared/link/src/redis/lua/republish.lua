@@ -1,0 +1,39 @@
+-- republish: puts queued jobs back into the outbox whose copies the broker has lost, oldest first: those of the given
+-- lanes of which no copy was confirmed for a while, longer each time; of a lane that holds some copies only as many as
+-- there are more jobs queued than copies and outbox entries. Repeating it does no more than a relay's second publish.
+-- KEYS  [1] prefix of the shard
+-- ARGV  [1] nudge channel; patience ms; number of the first queued job to look at, how many; count of lanes, per lane:
+--       topic, most copies that the broker holds (-1: surely none)
+-- Answers {jobs put back, number of the next job to look at (0: all were looked at)}
+local patience, from, limit = number(), number(), number()
+local outbox, allowed = call('ZCARD', P .. K.outbox), {}
+for i = 1, number() do
+  local topic, copies = arg(), number()
+  if copies < 0 then
+    allowed[topic] = math.huge
+  else
+    allowed[topic] = (tonumber(call('HGET', P .. K.counts, 'queued ' .. topic) or nil) or 0) - copies - outbox
+  end
+end
+
+local function rest(times)
+  if times == 0 then
+    return patience
+  end
+  return math.max(patience, math.min(60000 * 2 ^ math.min(times - 1, 6), L.republish_ms))
+end
+
+local ids, jobs = call('ZRANGE', P .. K.state .. 'queued', from, from + limit - 1), 0
+for _, id in ipairs(ids) do
+  local r = read(id)
+  if r and r.st == 'queued' and not r.ob and (allowed[r.tp] or 0) > 0
+    and (r.pb or r.si) + rest(r.hi or 0) <= now then
+    allowed[r.tp] = allowed[r.tp] - 1
+    put(r, 'ob', now)
+    put(r, 'hi', (r.hi or 0) + 1)
+    save(r)
+    jobs = jobs + 1
+  end
+end
+flush()
+return {jobs, #ids < limit and 0 or from + #ids}
