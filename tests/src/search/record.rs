@@ -159,6 +159,9 @@ fn slim(record: &Record) -> Slim {
         cancel,
         message: _,
         outbox,
+        // Read by `Republish` alone: the model's reconciler has no clock to be patient by.
+        published: _,
+        republished: _,
         retried_as: _,
     } = record;
     let small = |number: u64| u8::try_from(number).expect("budgets keep counters small");

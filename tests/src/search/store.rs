@@ -176,9 +176,8 @@ impl Model {
                 record.holder = Some(holder);
             }
         }
-        let unpublished = system.job(job).record.is_some_and(|record| record.outbox);
         match self.change(system, job, &event) {
-            Some(Answer::Outdated) if unpublished => Claimed::Unpublished,
+            Some(Answer::Outdated { replaced: false }) => Claimed::Unpublished,
             Some(answer) => Claimed::Known(answer),
             None => Claimed::Unknown,
         }
