@@ -4,12 +4,12 @@
 //! them again. A commit that finds no record does the same before it is offered once more. What the store answers
 //! against it (the job ended, was removed, or a newer attempt began) ends the attempt as a lost lease does.
 
-use super::attempt::newly;
+use super::attempt::{claim_of, newly};
 use super::{Engine, Phase};
 use crate::ctx::Cancelled;
 use longshore_link::Fault;
-use longshore_link::broker::Headers;
-use longshore_link::store::{Adopt, Claim, Claimed};
+use longshore_link::broker::Delivery;
+use longshore_link::store::{Adopt, Claimed};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, JobId};
 use longshore_model::transition::Answer;
@@ -19,9 +19,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) envelope: Arc<Envelope>,
-    pub(crate) body: bytes::Bytes,
-    pub(crate) headers: Headers,
-    pub(crate) nonce: String,
+    pub(crate) delivery: Delivery,
     pub(crate) attempt: u32,
     pub(crate) failures: u32,
     pub(crate) crashes: u32,
@@ -64,15 +62,11 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 
 /// Offers one attempt.
 pub(crate) async fn offer(engine: &Engine, id: JobId, fence: Fence, origin: &Origin) -> Result<Adopted, Fault> {
+    let headers = &origin.delivery.headers;
     let adopt = Adopt {
-        job: newly(engine, &origin.envelope, &origin.body),
-        enqueued: origin.headers.enqueued.unwrap_or_else(|| id.created_ms()),
-        claim: Claim {
-            id,
-            nonce: origin.nonce.clone(),
-            generation: origin.headers.generation,
-            floor: origin.headers.fence,
-        },
+        job: newly(engine, &origin.envelope, &origin.delivery),
+        enqueued: headers.enqueued.unwrap_or_else(|| id.created_ms()),
+        claim: claim_of(&origin.delivery, &origin.envelope),
         fence,
         attempt: origin.attempt,
         failures: origin.failures,

@@ -8,7 +8,7 @@ use super::adopt::Origin;
 use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
-use super::taken_back::NoMessage;
+use super::taken_back::{self, NoMessage};
 use super::{Engine, files, reporter};
 use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
@@ -18,7 +18,6 @@ use longshore_link::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::names::Park;
-use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::transition::Answer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +27,10 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) delivery: Delivery,
     pub(crate) settler: Arc<dyn Settler>,
     pub(crate) registration: Arc<Registration>,
     pub(crate) id: JobId,
     pub(crate) fence: Fence,
-    pub(crate) generation: Generation,
-    pub(crate) failures: u32,
     /// Whether a failure ends the job.
     pub(crate) last: bool,
     pub(crate) origin: Arc<Origin>,
@@ -116,21 +112,8 @@ async fn run(
     };
     match answer {
         Answer::Run { fence, attempt, failures, crashes, last } => {
-            engine.metrics.claimed();
-            let mut attempt_of = Attempt {
-                origin: origin(&delivery, &envelope, (attempt, failures, crashes)),
-                generation: delivery.headers.generation,
-                engine,
-                delivery,
-                settler,
-                registration,
-                id,
-                fence,
-                failures,
-                last,
-            };
-            tracing::debug!(job = %id, attempt, failures, crashes, "attempt started");
-            attempt_of.run(envelope, attempt, slot).await;
+            let origin = Origin { envelope, delivery, attempt, failures, crashes };
+            Attempt::start(engine, settler, registration, origin, fence, last).run(slot).await;
         }
         Answer::Busy { lease_left_ms } => {
             engine.metrics.parked();
@@ -166,34 +149,8 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
     }
     let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None).await;
     let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, crashes, last })) = claimed else { return };
-    engine.metrics.claimed();
-    tracing::debug!(job = %envelope.id, attempt, "attempt started after the job was taken back");
-    let mut attempt_of = Attempt {
-        origin: origin(&delivery, &envelope, (attempt, failures, crashes)),
-        generation: delivery.headers.generation,
-        id: envelope.id,
-        settler: Arc::new(NoMessage),
-        engine,
-        delivery,
-        registration,
-        fence,
-        failures,
-        last,
-    };
-    attempt_of.run(envelope, attempt, slot).await;
-}
-
-fn origin(delivery: &Delivery, envelope: &Arc<Envelope>, counts: (u32, u32, u32)) -> Arc<Origin> {
-    let (attempt, failures, crashes) = counts;
-    Arc::new(Origin {
-        envelope: Arc::clone(envelope),
-        body: delivery.body.clone(),
-        headers: delivery.headers.clone(),
-        nonce: delivery.nonce.clone(),
-        attempt,
-        failures,
-        crashes,
-    })
+    let origin = Origin { envelope, delivery, attempt, failures, crashes };
+    Attempt::start(engine, Arc::new(NoMessage), registration, origin, fence, last).run(slot).await;
 }
 
 fn read(delivery: &Delivery) -> Result<Envelope, String> {
@@ -253,7 +210,7 @@ enum Verdict {
     Dead(String),
 }
 
-fn claim_of(delivery: &Delivery, envelope: &Envelope) -> Claim {
+pub(crate) fn claim_of(delivery: &Delivery, envelope: &Envelope) -> Claim {
     Claim {
         id: envelope.id,
         nonce: delivery.nonce.clone(),
@@ -294,7 +251,7 @@ async fn claim(
         let claimed = match claimed? {
             Claimed::Unknown => {
                 let rebuild = Rebuild {
-                    job: newly(engine, &envelope, &delivery.body),
+                    job: newly(engine, &envelope, delivery),
                     enqueued: delivery.headers.enqueued.unwrap_or_else(|| envelope.id.created_ms()),
                     claim: claim.clone(),
                 };
@@ -325,28 +282,49 @@ async fn claim(
     }
 }
 
-/// The job that an envelope describes: what the store needs to accept it from a message alone.
-pub(crate) fn newly(engine: &Engine, envelope: &Envelope, body: &bytes::Bytes) -> NewJob {
-    let resolved = engine.queues.resolve(&envelope.topic);
+/// The job that a message describes: what the store needs to accept it from the message alone.
+pub(crate) fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
     NewJob {
-        admission: Admission {
-            id: envelope.id,
-            topic: envelope.topic.clone(),
-            queue: envelope.queue.clone().unwrap_or(resolved.name),
-            start: Start::Now,
-            max_retries: envelope.retries.unwrap_or(resolved.config.retries),
-            max_crashes: longshore_model::limits::CRASHES,
-            expires: envelope.expires_ms.map(Expiry::At),
-        },
-        envelope: body.clone(),
+        admission: envelope.admission(&engine.queues),
+        envelope: delivery.body.clone(),
         labels: envelope.labels.clone(),
         retry_of: envelope.retry_of,
     }
 }
 
 impl Attempt {
-    async fn run(&mut self, envelope: Arc<Envelope>, attempt: u32, slot: Slot) {
+    fn start(
+        engine: Arc<Engine>,
+        settler: Arc<dyn Settler>,
+        registration: Arc<Registration>,
+        origin: Origin,
+        fence: Fence,
+        last: bool,
+    ) -> Self {
+        engine.metrics.claimed();
+        let Origin { attempt, failures, crashes, .. } = origin;
+        tracing::debug!(job = %origin.envelope.id, attempt, failures, crashes, "attempt started");
+        let id = origin.envelope.id;
+        Self { engine, settler, registration, id, fence, last, origin: Arc::new(origin) }
+    }
+
+    /// The message that it came with.
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.origin.delivery
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.delivery().headers.generation
+    }
+
+    /// The message is not needed any more.
+    pub(crate) fn ack(&self) {
+        self.settler.ack(self.delivery().tag);
+    }
+
+    async fn run(&mut self, slot: Slot) {
         let engine = Arc::clone(&self.engine);
+        let envelope = Arc::clone(&self.origin.envelope);
         let timeout = envelope
             .timeout_ms
             .map(Duration::from_millis)
@@ -360,8 +338,8 @@ impl Attempt {
         let info = JobInfo {
             id: self.id,
             topic,
-            attempt,
-            retry: self.failures,
+            attempt: self.origin.attempt,
+            retry: self.origin.failures,
             fence: self.fence,
             envelope,
             input_dir: input_dir.clone(),
@@ -421,6 +399,7 @@ impl Attempt {
         engine.running.leave(id, fence);
         files::clean(input_dir, output_dir).await;
     }
+
     /// The broker closes the channel of a delivery that is unacknowledged for too long, with every innocent one on it.
     /// So a job that runs for long swaps its delivery for a parked copy, confirmed before the acknowledgement, and goes
     /// on under its lease alone. Answers whether it did.
@@ -428,14 +407,13 @@ impl Attempt {
         let engine = &self.engine;
         let holding = async {
             engine.link.world.clock.sleep(engine.lease.hold).await;
-            let target = Target::Parked(Park::Long, self.delivery.lane.clone());
+            let target = Target::Parked(Park::Long, self.delivery().lane.clone());
+            let copy = settle::copy(self, target, self.generation());
             // A copy of a job that was taken back is in its lane already.
-            if self.delivery.tag.session == 0
-                || !publish(engine, self.settler.as_ref(), settle::copy(self, target, self.generation)).await
-            {
+            if taken_back::is(self.delivery()) || !publish(engine, self.settler.as_ref(), copy).boxed().await {
                 return false;
             }
-            self.settler.ack(self.delivery.tag);
+            self.ack();
             engine.metrics.swapped();
             tracing::debug!(job = %self.id, "a long run holds its message no more");
             true

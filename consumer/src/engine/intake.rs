@@ -207,7 +207,7 @@ impl Session {
 
     /// Starts attempts while there are deliveries and slots.
     fn hand_out(&mut self) {
-        if self.engine.phase() != Phase::Working || *self.engine.trust.borrow() != Trust::Sure {
+        if self.engine.phase() != Phase::Working || !self.engine.is_sure() {
             return;
         }
         self.hand_out_taken_back();

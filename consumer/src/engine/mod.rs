@@ -201,14 +201,9 @@ impl Engine {
 /// The message of a job that the store handed out, straight into its lane.
 fn lane_message(job: Outgoing) -> Message {
     Message {
+        headers: Headers::from(&job),
         target: Target::Lane(job.topic),
         message_id: job.id.to_string(),
-        headers: Headers {
-            generation: job.generation,
-            enqueued: Some(job.created),
-            fence: job.fence,
-            ..Headers::default()
-        },
         body: job.envelope,
     }
 }

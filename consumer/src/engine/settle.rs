@@ -90,14 +90,14 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
             if state == State::Queued && !publish_again(attempt, generation).boxed().await {
                 return;
             }
-            attempt.settler.ack(attempt.delivery.tag);
+            attempt.ack();
         }
         Finished::Known { answer, .. } => {
             engine.metrics.stale();
             let ended = matches!(answer, Answer::Stale { state } | Answer::Ended { state } if state.is_terminal());
             tracing::warn!(job = %attempt.id, ?answer, "the attempt's result was refused: it is not the current one");
             if ended {
-                attempt.settler.ack(attempt.delivery.tag);
+                attempt.ack();
             } else {
                 give_back(attempt).boxed().await;
             }
@@ -110,7 +110,7 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         Finished::Damaged(detail) => {
             tracing::error!(job = %attempt.id, detail, "the store holds a damaged record");
             let why = format!("the store holds a damaged record of it: {detail}");
-            divert(engine, &attempt.delivery, attempt.settler.as_ref(), Target::Dead, Some(why)).boxed().await;
+            divert(engine, attempt.delivery(), attempt.settler.as_ref(), Target::Dead, Some(why)).boxed().await;
         }
     }
 }
@@ -165,7 +165,7 @@ fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> 
         }
     };
     let engine = &attempt.engine;
-    let queue = engine.queues.resolve(&attempt.delivery.lane);
+    let queue = engine.queues.resolve(&attempt.delivery().lane);
     let delay = Delay {
         result: asked,
         job: job_delay,
@@ -173,7 +173,7 @@ fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> 
         queue: queue.config.retry_delay,
         backoff: queue.config.backoff,
     };
-    let span = delay.after(attempt.failures + 1, engine.link.world.random.next());
+    let span = delay.after(attempt.origin.failures + 1, engine.link.world.random.next());
     Verdict::Failed { delay_ms: ms(span), error: cut(error) }
 }
 
@@ -202,7 +202,7 @@ async fn prepare_success(
 /// the delivery's session is over, the broker still has the original. Answers whether a copy is there.
 async fn park_copy(attempt: &Attempt, delay_ms: u64) -> bool {
     let message =
-        copy(attempt, Target::Parked(Park::at_least(delay_ms), attempt.delivery.lane.clone()), attempt.generation);
+        copy(attempt, Target::Parked(Park::at_least(delay_ms), attempt.delivery().lane.clone()), attempt.generation());
     publish(&attempt.engine, attempt.settler.as_ref(), message).await
 }
 
@@ -214,11 +214,11 @@ pub(super) fn copy(attempt: &Attempt, target: Target, generation: Generation) ->
             fence: attempt.fence,
             parked: target.park(),
             reason: None,
-            ..attempt.delivery.headers.clone()
+            ..attempt.delivery().headers.clone()
         },
         target,
         message_id: attempt.id.to_string(),
-        body: attempt.delivery.body.clone(),
+        body: attempt.delivery().body.clone(),
     }
 }
 
@@ -236,7 +236,7 @@ async fn land(attempt: &Attempt, finish: Finish) -> Option<Finished> {
             }
             Ok(Adopted::Ended) => {
                 let answer = Answer::Stale { state: State::Dropped };
-                return Some(Finished::Known { answer, generation: attempt.generation, follow_ups: Vec::new() });
+                return Some(Finished::Known { answer, generation: attempt.generation(), follow_ups: Vec::new() });
             }
             Ok(Adopted::Refused) => return Some(Finished::Missing),
             Err(fault) => {
@@ -300,7 +300,7 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
 
 /// The job is runnable again at once: its new copy goes into the lane before the old one is acknowledged.
 async fn publish_again(attempt: &Attempt, generation: Generation) -> bool {
-    let message = copy(attempt, Target::Lane(attempt.delivery.lane.clone()), generation);
+    let message = copy(attempt, Target::Lane(attempt.delivery().lane.clone()), generation);
     if !publish(&attempt.engine, attempt.settler.as_ref(), message).await {
         return false;
     }
@@ -319,6 +319,6 @@ pub(crate) async fn mark(engine: &Engine, published: Vec<(JobId, Generation)>) {
 
 /// The result counts for nothing, but the message may be the job's only copy in the broker: it goes back.
 async fn give_back(attempt: &Attempt) {
-    let park = Target::Parked(Park::Short, attempt.delivery.lane.clone());
-    divert(&attempt.engine, &attempt.delivery, attempt.settler.as_ref(), park, None).await;
+    let park = Target::Parked(Park::Short, attempt.delivery().lane.clone());
+    divert(&attempt.engine, attempt.delivery(), attempt.settler.as_ref(), park, None).await;
 }

@@ -10,6 +10,9 @@ use longshore_link::store::Outgoing;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// No session has it.
+const NO_TAG: Tag = Tag { session: 0, channel: 0, number: 0 };
+
 /// The jobs, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct TakenBack {
@@ -48,18 +51,18 @@ impl Engine {
     }
 }
 
+/// Whether a delivery is one of a job that was taken back, so that no message belongs to it.
+pub(crate) fn is(delivery: &Delivery) -> bool {
+    delivery.tag == NO_TAG
+}
+
 fn delivery(job: Outgoing, nonce: u64) -> Delivery {
     Delivery {
+        headers: Headers::from(&job),
         lane: job.topic,
-        tag: Tag { session: 0, channel: 0, number: 0 },
+        tag: NO_TAG,
         nonce: format!("{nonce:016x}-again"),
         message_id: Some(job.id.to_string()),
-        headers: Headers {
-            generation: job.generation,
-            enqueued: Some(job.created),
-            fence: job.fence,
-            ..Headers::default()
-        },
         body: job.envelope,
         redelivered: false,
     }

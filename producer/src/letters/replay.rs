@@ -16,7 +16,6 @@ use longshore_link::letters::{Letter, Reading};
 use longshore_link::store::{Accepted, NewJob};
 use longshore_model::envelope::Envelope;
 use longshore_model::names::Park;
-use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::{JobId, State, limits};
 
 /// What became of a letter that was to be replayed.
@@ -143,16 +142,7 @@ impl Letterbox {
 /// The job that a letter describes.
 fn read(inner: &Inner, letter: Letter, index: usize) -> Result<Readable, String> {
     let envelope = Envelope::decode(&letter.body).map_err(|error| error.to_string())?;
-    let queue = inner.options.queues.resolve(&envelope.topic);
-    let admission = Admission {
-        id: envelope.id,
-        topic: envelope.topic,
-        queue: envelope.queue.unwrap_or(queue.name),
-        start: Start::Now,
-        max_retries: envelope.retries.unwrap_or(queue.config.retries),
-        max_crashes: limits::CRASHES,
-        expires: envelope.expires_ms.map(Expiry::At),
-    };
+    let admission = envelope.admission(&inner.options.queues);
     let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, retry_of: None };
     // A mended letter gets the id of its job, whatever it had.
     let message_id = envelope.id.to_string();

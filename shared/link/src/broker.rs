@@ -8,6 +8,7 @@
 
 use crate::error::{Fault, Service};
 use crate::letters::Reading;
+use crate::store::Outgoing;
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::Trace;
@@ -80,6 +81,12 @@ pub struct Headers {
     pub reason: Option<String>,
     /// Trace context.
     pub trace: Option<Trace>,
+}
+
+impl From<&Outgoing> for Headers {
+    fn from(job: &Outgoing) -> Self {
+        Self { generation: job.generation, enqueued: Some(job.created), fence: job.fence, ..Self::default() }
+    }
 }
 
 /// A message to publish.

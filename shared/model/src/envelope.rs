@@ -7,6 +7,8 @@
 
 use crate::id::JobId;
 use crate::limits;
+use crate::queue::Queues;
+use crate::record::{Admission, Expiry, Start};
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -153,6 +155,22 @@ pub enum BadEnvelope {
 }
 
 impl Envelope {
+    /// How a job is accepted of which only the message is known: runnable at once, its queue's options where it has none
+    /// of its own.
+    #[must_use]
+    pub fn admission(&self, queues: &Queues) -> Admission {
+        let queue = queues.resolve(&self.topic);
+        Admission {
+            id: self.id,
+            topic: self.topic.clone(),
+            queue: self.queue.clone().unwrap_or(queue.name),
+            start: Start::Now,
+            max_retries: self.retries.unwrap_or(queue.config.retries),
+            max_crashes: limits::CRASHES,
+            expires: self.expires_ms.map(Expiry::At),
+        }
+    }
+
     /// Reads and checks an envelope.
     ///
     /// # Errors

@@ -333,13 +333,18 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
             return Answer::Waiting { state, left_ms: record.due.map(|due| due.saturating_sub(now)) };
         }
     }
-    record.state = State::Active;
-    record.reason = None;
     record.generation = record.generation.max(copy.generation);
     record.fence = Fence((record.fence.0 + 1).max(copy.floor.0 + 1).max(now_us));
     record.attempts += 1;
-    record.owner = Some(copy.owner.clone());
-    record.nonce = copy.nonce.to_owned();
+    run(record, copy.owner, copy.nonce, now, lease_ms)
+}
+
+/// The current attempt runs under a lease of this owner.
+fn run(record: &mut Record, owner: &Owner, nonce: &str, now: u64, lease_ms: u64) -> Answer {
+    record.state = State::Active;
+    record.reason = None;
+    record.owner = Some(owner.clone());
+    nonce.clone_into(&mut record.nonce);
     record.since = now;
     record.started = Some(now);
     record.lease = Some(now + lease_ms);
@@ -366,22 +371,12 @@ fn adopt(record: &mut Record, now: u64, event: &Event) -> Answer {
         let again = record.state == State::Active && record.fence == *fence && record.owner.as_ref() == Some(owner);
         return if again { run_answer(record) } else { Answer::Stale { state: record.state } };
     }
-    record.state = State::Active;
-    record.reason = None;
     record.fence = *fence;
     record.generation = record.generation.max(*generation);
     record.attempts = record.attempts.max(*attempt);
     record.failures = record.failures.max(*failures);
     record.crashes = record.crashes.max(*crashes);
-    record.owner = Some(owner.clone());
-    record.nonce.clone_from(nonce);
-    record.since = now;
-    record.started = Some(now);
-    record.lease = Some(now + lease_ms);
-    record.due = None;
-    record.message = None;
-    leave_queued(record);
-    run_answer(record)
+    run(record, owner, nonce, now, *lease_ms)
 }
 
 fn run_answer(record: &Record) -> Answer {

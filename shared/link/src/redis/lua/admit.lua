@@ -107,3 +107,23 @@ local function admit(job)
   end
   return create(job, now)
 end
+
+-- The record of a job of which a message or an attempt is at hand, made from that where the store knows nothing of it.
+-- `refused()`: what stands against making it, if anything. Answers the record, or nil and what to answer.
+local function from_message(job, enqueued, refused)
+  local r, damage = read(job.id)
+  if damage then
+    return nil, {'damaged', damage}
+  end
+  if r then
+    return r
+  end
+  local against = entombed(job.id) and {'tombstone'} or refused and refused()
+  if against then
+    return nil, against
+  end
+  job.start = 'now'
+  create(job, math.min(enqueued, now))
+  flush()
+  return read(job.id)
+end

@@ -7,19 +7,9 @@
 --   {damaged, detail}
 local enqueued, fence, attempt, failures, crashes = number(), number(), number(), number(), number()
 local nonce, generation, _, lease_ms, instance, incarnation = arg(), number(), number(), number(), arg(), arg()
-local job = read_job()
-local r, damage = read(job.id)
-if damage then
-  return {'damaged', damage}
-end
+local r, against = from_message(read_job(), enqueued)
 if not r then
-  if entombed(job.id) then
-    return {'tombstone'}
-  end
-  job.start = 'now'
-  create(job, math.min(enqueued, now))
-  flush()
-  r = read(job.id)
+  return against
 end
 if TERMINAL[r.st] then
   return {'ended', r.st}
@@ -30,25 +20,12 @@ if r.fe >= fence then
   end
   return run(r)
 end
-local lease = now + lease_ms
 if r.st == 'active' then
-  index(K.state .. 'active', lease, job.id)
+  index(K.state .. 'active', now + lease_ms, r.id)
 end
-put(r, 'st', 'active')
-put(r, 're', false)
-put(r, 'fe', fence)
-put(r, 'ge', math.max(r.ge, generation))
-put(r, 'at', math.max(r.at, attempt))
-put(r, 'fa', math.max(r.fa, failures))
-put(r, 'cr', math.max(r.cr, crashes))
-put(r, 'oi', instance)
-put(r, 'oc', incarnation)
-put(r, 'no', nonce ~= '' and nonce)
-put(r, 'si', now)
-put(r, 'sa', now)
-put(r, 'le', lease)
-put(r, 'me', false)
-r.du, r.ob, r.pb, r.hi = nil, nil, nil, nil
+r.fe, r.ge, r.at = fence, math.max(r.ge, generation), math.max(r.at, attempt)
+r.fa, r.cr = math.max(r.fa, failures), math.max(r.cr, crashes)
+lease_to(r, instance, incarnation, nonce, lease_ms)
 save(r)
 flush()
 return run(r)

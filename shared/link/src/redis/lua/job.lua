@@ -303,6 +303,14 @@ local function run(r)
   return {'run', r.fe, r.at, r.fa, r.cr, r.mr >= 0 and r.fa + 1 > r.mr and 1 or 0}
 end
 
+-- Puts the current attempt under a lease.
+local function lease_to(r, instance, incarnation, nonce, lease_ms)
+  r.st, r.re, r.me, r.du, r.ob, r.pb, r.hi = 'active', nil, nil, nil, nil, nil, nil
+  r.si, r.sa, r.le = now, now, now + lease_ms
+  r.oi, r.oc, r.no = instance, incarnation, nonce ~= '' and nonce or nil
+  r.changed = true
+end
+
 local function claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
   local state = r.st
   if TERMINAL[state] then
@@ -325,11 +333,8 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
     save(r)
     return {'ended', 'dropped'}
   end
-  local fence = math.max(r.fe + 1, floor + 1, now_us)
-  put(r, 'fe', fence)
-  r.st, r.re, r.me, r.ob, r.pb, r.hi = 'active', nil, nil, nil, nil, nil
-  r.ge, r.at, r.si, r.sa, r.le = math.max(r.ge, generation), r.at + 1, now, now, now + lease_ms
-  r.oi, r.oc, r.no = instance, incarnation, nonce ~= '' and nonce or nil
+  r.fe, r.ge, r.at = math.max(r.fe + 1, floor + 1, now_us), math.max(r.ge, generation), r.at + 1
+  lease_to(r, instance, incarnation, nonce, lease_ms)
   if r.dx then
     put(r, 'dx', false)
     local labels = try('HGET', P .. K.detail .. r.id, 'lb')

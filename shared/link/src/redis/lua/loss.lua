@@ -4,11 +4,24 @@
 --
 -- Keys (see names.rs): K.shard hash: epoch, tick, run, beat; K.losses hash: epoch -> JSON {kind, from, to, before}.
 
+-- Written by hand: an encoder would write large numbers with an exponent.
+local function keep_loss(epoch, loss)
+  local before, told = loss.before, ''
+  if before then
+    local counts = {}
+    for i, name in ipairs({'epoch', 'tick', 'scheduled', 'retrying', 'queued', 'active'}) do
+      counts[i] = '"' .. name .. '":' .. digits(before[name])
+    end
+    told = ',"before":{' .. table.concat(counts, ',') .. '}'
+  end
+  call('HSET', P .. K.losses, digits(epoch), '{"kind":"' .. loss.kind .. '","from":' .. digits(loss.from)
+    .. ',"to":' .. digits(loss.to) .. told .. '}')
+end
+
 local function begin_epoch(before, seen, kind, from)
   local epoch = math.max(now_us, before + 1, seen + 1)
   call('HSET', P .. K.shard, 'epoch', digits(epoch))
-  call('HSET', P .. K.losses, digits(epoch),
-    '{"kind":"' .. kind .. '","from":' .. digits(from) .. ',"to":' .. digits(now) .. '}')
+  keep_loss(epoch, {kind = kind, from = from, to = now})
   local epochs = call('HKEYS', P .. K.losses)
   if #epochs > L.losses then
     table.sort(epochs)
@@ -37,10 +50,7 @@ local function renewed(run, seen)
   if kept and seen.epoch > 0 and seen.epoch ~= epoch
     and (not loss.before or loss.before.scheduled < seen.scheduled) then
     loss.before = seen
-    call('HSET', P .. K.losses, digits(epoch), '{"kind":"' .. loss.kind .. '","from":' .. digits(loss.from)
-      .. ',"to":' .. digits(loss.to) .. ',"before":{"epoch":' .. digits(seen.epoch) .. ',"tick":' .. digits(seen.tick)
-      .. ',"scheduled":' .. digits(seen.scheduled) .. ',"retrying":' .. digits(seen.retrying)
-      .. ',"queued":' .. digits(seen.queued) .. ',"active":' .. digits(seen.active) .. '}}')
+    keep_loss(epoch, loss)
   end
   return epoch, tick, loss.kind
 end

@@ -7,22 +7,11 @@
 -- Answers as claim, or {orphan}
 local enqueued, nonce, generation, floor, lease_ms = number(), arg(), number(), number(), number()
 local instance, incarnation = arg(), arg()
-local job = read_job()
-local r, damage = read(job.id)
-if damage then
-  return {'damaged', damage}
-end
+local r, against = from_message(read_job(), enqueued, function()
+  return not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms and {'orphan'}
+end)
 if not r then
-  if entombed(job.id) then
-    return {'tombstone'}
-  end
-  if not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms then
-    return {'orphan'}
-  end
-  job.start = 'now'
-  create(job, math.min(enqueued, now))
-  flush()
-  r = read(job.id)
+  return against
 end
 local answer = claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
 flush()
