@@ -23,7 +23,9 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             Ok(outgoing) => {
                 let count = outgoing.len();
                 let published = engine.publish_outgoing(outgoing).await;
-                tracing::info!(count, published, "the relay published jobs from the outbox");
+                if published > 0 {
+                    tracing::info!(count, published, "the relay published jobs from the outbox");
+                }
                 if published == count { Duration::ZERO } else { PACE }
             }
             Err(fault) => {

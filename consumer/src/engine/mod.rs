@@ -175,18 +175,28 @@ impl Engine {
         let topics: BTreeSet<Topic> = outgoing.iter().map(|job| job.topic.clone()).collect();
         let topics: Vec<Topic> = topics.into_iter().collect();
         if let Err(fault) = self.link.broker.declare(&topics).await {
-            tracing::warn!(%fault, "lanes could not be declared; publishing all the same");
+            tracing::debug!(%fault, "lanes could not be declared; publishing all the same");
         }
         let messages = outgoing.into_iter().map(lane_message).collect();
         let answers = self.link.broker.publish(messages).await;
-        let mut confirmed = Vec::with_capacity(generations.len());
+        let asked = generations.len();
+        let mut confirmed = Vec::with_capacity(asked);
+        let mut why = None;
         for (job, answer) in generations.into_iter().zip(answers) {
             match answer {
                 Ok(()) => confirmed.push(job),
-                Err(fault) => tracing::warn!(job = %job.0, %fault, "publish not confirmed; the outbox keeps the job"),
+                Err(fault) => {
+                    tracing::debug!(job = %job.0, %fault, "publish not confirmed");
+                    why.get_or_insert(fault);
+                }
             }
         }
         let count = confirmed.len();
+        if let Some(fault) = why {
+            // One line for all of them: while the broker is away this comes again with every round.
+            let unconfirmed = asked - count;
+            tracing::warn!(unconfirmed, asked, %fault, "publishes not confirmed; the outbox keeps their jobs");
+        }
         if count > 0
             && let Err(fault) = self.link.store.published(confirmed).await
         {
