@@ -71,7 +71,8 @@ async fn one_broken_record_does_not_fail_its_neighbours() {
         ids.push(enqueue(&*store, job("a")).await);
     }
     let record = |id: &JobId| Server::key(&format!("j:{id}"));
-    let _: String = server.command(&["SET", &record(&ids[0]), "nonsense"]).await;
+    // Read as packed: true, and the first of nine letters.
+    let _: String = server.command(&["SET", &record(&ids[0]), "é"]).await;
     server.damage(&record(&ids[1]), "fe", "'nan'").await;
     server.damage(&record(&ids[2]), "st", "nil").await;
     let _: i64 = server.command(&["DEL", &record(&ids[3])]).await;

@@ -67,31 +67,48 @@ impl Server {
         cmd.query_async(&mut self.0.connection().await).await.unwrap()
     }
 
-    /// The fields of the packed record under a key.
+    /// The fields of the packed record under a key that hold something.
     pub(crate) async fn record(&self, key: &str) -> BTreeMap<String, String> {
-        const READ: &str = "local fields = {}
-            for name, value in pairs(cmsgpack.unpack(redis.call('GET', KEYS[1]))) do
-              fields[#fields + 1] = name
-              fields[#fields + 1] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
+        const READ: &str = "local function fields(...)
+              local found = {}
+              for i = 1, select('#', ...) do
+                local value = select(i, ...)
+                if value ~= nil then
+                  found[#found + 1] = ARGV[i]
+                  found[#found + 1] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
+                end
+              end
+              return found
             end
-            return fields";
-        self.command(&["EVAL", READ, "1", key]).await
+            return fields(cmsgpack.unpack(redis.call('GET', KEYS[1])))";
+        let mut words = vec!["EVAL", READ, "1", key];
+        words.extend(fields());
+        self.command(&words).await
     }
 
     /// Changes a field of the packed record under a key to what Lua makes of an expression.
     pub(crate) async fn damage(&self, key: &str, field: &str, expression: &str) {
+        let place = fields().iter().position(|name| *name == field).unwrap() + 1;
         let script = format!(
-            "local record = cmsgpack.unpack(redis.call('GET', KEYS[1]))
-            record[ARGV[1]] = {expression}
-            return redis.call('SET', KEYS[1], cmsgpack.pack(record))"
+            "local record = {{cmsgpack.unpack(redis.call('GET', KEYS[1]))}}
+            record[{place}] = {expression}
+            return redis.call('SET', KEYS[1], cmsgpack.pack(unpack(record, 1, {})))",
+            fields().len()
         );
-        self.command::<String>(&["EVAL", &script, "1", key, field]).await;
+        self.command::<String>(&["EVAL", &script, "1", key]).await;
     }
 
     /// The key of the only shard with this suffix.
     pub(crate) fn key(suffix: &str) -> String {
         format!("{}{suffix}", StoreNames::new(Namespace::default()).shard(None))
     }
+}
+
+/// The fields of a record, in the order of the script that packs them.
+fn fields() -> Vec<&'static str> {
+    const JOB: &str = include_str!("../../../shared/link/src/redis/lua/job.lua");
+    let (_, names) = JOB.split_once("local function named(").unwrap();
+    names.split_once(", ...)").unwrap().0.split(',').map(str::trim).collect()
 }
 
 pub(crate) async fn redis_store(url: &str) -> Result<Arc<dyn Store>, Fault> {

@@ -123,7 +123,7 @@ impl AmqpConsumption {
         }
         let channel = self.call("open a channel", self.session.channel()).await?;
         let number = self.count();
-        self.settler.open(number, channel.clone(), &self.world.tasks);
+        self.settler.open(number, channel.clone(), &self.world);
         self.pipes.push(Pipe { number, channel: channel.clone() });
         Ok((number, channel))
     }
@@ -155,6 +155,7 @@ impl AmqpConsumption {
             // It may be gone since it was declared.
             self.session.known.forget(lane);
         })?;
+        self.settler.allow(pipe, prefetch);
         self.lanes.insert(lane.clone(), Registered { consumer, pipe, prefetch });
         self.streams.push(LaneStream { lane: lane.clone(), consumer, pipe, stream: Some(stream) });
         Ok(())

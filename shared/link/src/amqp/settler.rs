@@ -1,20 +1,28 @@
 //! Acknowledges deliveries: never waits, and sends one `multiple` acknowledgement for a run of them.
 //!
-//! One book and one task for each channel. Whatever was settled while the last writes were under way goes in
-//! the next ones; there are no timers. A delivery number is good only on its own channel, so each book holds
-//! its channel, which also keeps it open while deliveries of it are out. What is settled after the session's end is
-//! dropped and counted: the broker delivers it again, and the store knows that it is done.
+//! One book and one task for each channel. Nobody waits for an acknowledgement, and each frame costs the broker an entry
+//! in the log of a quorum queue; so they rest until there are enough for a run, or for [`REST`]. Enough is a small part
+//! of what the lanes may have out, so that resting holds up no delivery. A delivery number is good only on its own
+//! channel, so each book holds its channel, which also keeps it open while deliveries of it are out. What is settled
+//! after the session's end is dropped and counted: the broker delivers it again, and the store knows that it is done.
 
 use super::session::Session;
 use crate::broker::{Settler, Tag};
-use crate::world::Tasks;
+use crate::world::{Clock, World};
 use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long an acknowledgement may rest.
+const REST: Duration = Duration::from_millis(5);
+
+/// Enough to be written at once: this part of what a lane may have out.
+const PART: u16 = 6;
 
 /// Settles the deliveries of one session.
 #[derive(Debug)]
@@ -31,11 +39,25 @@ impl AmqpSettler {
     }
 
     /// Opens the book of a channel and starts its task.
-    pub(super) fn open(&self, number: u32, channel: Channel, tasks: &Tasks) {
-        let book = Arc::new(Book { inbox: Mutex::default(), wake: Notify::new(), at_rest: AtomicBool::new(true) });
+    pub(super) fn open(&self, number: u32, channel: Channel, world: &World) {
+        let book = Arc::new(Book {
+            inbox: Mutex::default(),
+            wake: Notify::new(),
+            at_rest: AtomicBool::new(true),
+            enough: AtomicUsize::new(usize::MAX),
+        });
         let mut books = self.books.write().unwrap_or_else(PoisonError::into_inner);
         books.insert(number, Arc::clone(&book));
-        drop(tasks.spawn(keep(book, channel, Arc::clone(&self.session), Arc::clone(&self.late))));
+        let (session, late, clock) = (Arc::clone(&self.session), Arc::clone(&self.late), world.clock.clone());
+        drop(world.tasks.spawn(keep(book, channel, session, late, clock)));
+    }
+
+    /// A lane of this channel may have so many deliveries out.
+    pub(super) fn allow(&self, number: u32, prefetch: u16) {
+        let books = self.books.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(book) = books.get(&number) {
+            book.enough.fetch_min(usize::from(prefetch / PART).max(1), Ordering::Relaxed);
+        }
     }
 
     /// Forgets a channel that is gone.
@@ -59,8 +81,12 @@ impl AmqpSettler {
                 let mut inbox = book.inbox.lock().unwrap_or_else(PoisonError::into_inner);
                 inbox.push((tag.number, verdict));
                 book.at_rest.store(false, Ordering::Release);
+                // Others wait for what is given back.
+                let wake = inbox.len() == 1 || book.is_enough(inbox.len()) || verdict == Verdict::Back;
                 drop(inbox);
-                book.wake.notify_one();
+                if wake {
+                    book.wake.notify_one();
+                }
             }
             _ => {
                 let late = self.late.fetch_add(1, Ordering::Relaxed) + 1;
@@ -96,12 +122,36 @@ struct Book {
     inbox: Mutex<Vec<(u64, Verdict)>>,
     wake: Notify,
     at_rest: AtomicBool,
+    enough: AtomicUsize,
+}
+
+impl Book {
+    fn is_enough(&self, settled: usize) -> bool {
+        settled >= self.enough.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was settled may rest.
+    fn may_rest(&self) -> bool {
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        !inbox.is_empty() && !self.is_enough(inbox.len()) && inbox.iter().all(|(_, verdict)| *verdict == Verdict::Done)
+    }
+
+    /// Waits until there is enough to write, or something that must not wait, or for [`REST`].
+    async fn rest(&self, clock: &Clock) {
+        let enough = async {
+            while self.may_rest() {
+                self.wake.notified().await;
+            }
+        };
+        let _ = clock.timeout(REST, enough).await;
+    }
 }
 
 /// Writes what is in the book until its channel or session ends.
-async fn keep(book: Arc<Book>, channel: Channel, session: Arc<Session>, late: Arc<AtomicU64>) {
+async fn keep(book: Arc<Book>, channel: Channel, session: Arc<Session>, late: Arc<AtomicU64>, clock: Clock) {
     let mut ledger = Ledger::default();
     loop {
+        book.rest(&clock).await;
         let batch = {
             let mut inbox = book.inbox.lock().unwrap_or_else(PoisonError::into_inner);
             if inbox.is_empty() {

@@ -1,12 +1,12 @@
 //! The scripts: one Lua file per operation, put together with what they share, sent by hash and loaded on demand.
 //!
-//! Names of keys and limits come from the model, as a generated block in front of the Lua files, so
-//! that no script spells one.
+//! Names of keys and limits come from the model and are written into the texts, so that no script
+//! spells one.
 
 use longshore_model::limits;
 use longshore_model::names::{meta_keys, shard_keys};
 use redis::Cmd;
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
 /// How long an index entry whose record is damaged stays out of the way of others, ms.
 const SHELVE_MS: u64 = 60_000;
@@ -22,9 +22,9 @@ pub(super) struct Script {
 impl Script {
     fn new(name: &'static str, flags: &str, parts: &[&str]) -> Self {
         // The `#!lua` line makes the server check the rules of scripts (memory, writes) before it runs anything.
-        let mut text = format!("#!lua{flags}\n{}", constants());
+        let mut text = format!("#!lua{flags}\n");
         for part in parts {
-            text.push_str(part);
+            text.push_str(&with_constants(part));
         }
         Self { name, script: redis::Script::new(&text), text }
     }
@@ -49,8 +49,36 @@ impl Script {
     }
 }
 
-/// The keys and limits that the Lua files use, as two Lua tables.
-fn constants() -> String {
+/// The text with what it calls `K.name` (what follows the prefix of a key) and `L.name` (a limit) written out: as tables
+/// they would be made anew by every call.
+fn with_constants(text: &str) -> String {
+    let constants = constants();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['K', 'L']) {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let name = from[1..].strip_prefix('.').map(|name| {
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+            &name[..end]
+        });
+        let inside = before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+        match name.filter(|_| !inside).and_then(|name| constants.get(&(from.as_bytes()[0], name))) {
+            Some(value) => {
+                out.push_str(value);
+                rest = &from[2 + name.map_or(0, str::len)..];
+            }
+            None => {
+                out.push_str(&from[..1]);
+                rest = &from[1..];
+            }
+        }
+    }
+    out + rest
+}
+
+/// The keys and limits that the Lua files use, by table and name, as Lua writes them.
+fn constants() -> BTreeMap<(u8, &'static str), String> {
     let keys = [
         ("job", shard_keys::JOB),
         ("envelope", shard_keys::ENVELOPE),
@@ -93,16 +121,8 @@ fn constants() -> String {
         ("losses", limits::LOSSES as u64),
         ("shelve_ms", SHELVE_MS),
     ];
-    let mut text = String::from("local K = {");
-    for (name, suffix) in keys {
-        let _ = write!(text, "{name} = '{suffix}', ");
-    }
-    text.push_str("}\nlocal L = {");
-    for (name, limit) in limits {
-        let _ = write!(text, "{name} = {limit}, ");
-    }
-    text.push_str("}\n");
-    text
+    let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
+    keys.into_iter().chain(limits.map(|(name, limit)| ((b'L', name), limit.to_string()))).collect()
 }
 
 const COMMON: &str = include_str!("lua/common.lua");
@@ -180,8 +200,23 @@ mod tests {
             let own = script.text.rsplit_once("-- KEYS  [1]").map(|(_, own)| own);
             let own = own.unwrap_or_else(|| panic!("{} has no header", script.name));
             assert!(own.contains("-- ARGV  [1] nudge channel") && own.contains("-- Answers"), "{}", script.name);
-            assert!(!script.text.contains("P .. '"), "{} spells a key", script.name);
+            let code = script.text.lines().map(|line| line.split("--").next().unwrap_or_default());
+            let mut words =
+                code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_')));
+            let unknown = words.find(|word| word.starts_with("K.") || word.starts_with("L."));
+            assert_eq!(unknown, None, "{}", script.name);
         }
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/redis/lua")).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("P .. '"), "{} spells a key", path.display());
+        }
+    }
+
+    #[test]
+    fn constants_are_written_out_where_they_are_meant() {
+        let text = with_constants("KK.job .. K.job .. k.job .. K.nothing .. (L.topics) K L .. x.L.log");
+        assert_eq!(text, "KK.job .. 'j:' .. k.job .. K.nothing .. (1000) K L .. x.L.log");
     }
 
     #[test]

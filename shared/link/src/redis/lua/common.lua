@@ -1,8 +1,8 @@
 -- What every script shares: its arguments, the server's clock, and the outage amnesty.
 --
--- Rust puts this file behind the `#!lua` line and a generated block that defines
---   K      what follows the prefix of this slot (names.rs)
---   L      limits (limits.rs)
+-- Rust puts this file behind the `#!lua` line, and writes out what stands for constants:
+--   K.…    what follows the prefix of this slot (names.rs)
+--   L.…    limits (limits.rs)
 -- KEYS[1]  the prefix of every key of the slot
 -- ARGV[1]  the channel of the fleet's nudges; a script's own arguments follow and are read in order
 local call, try, tonumber, math, string = redis.call, redis.pcall, tonumber, math, string

@@ -1,7 +1,8 @@
 -- The hot record of a job, its indexes, and the steps that all transitions are made of.
 --
--- The string at K.job .. id is a table, packed with cmsgpack: one read and one write take a fraction of what a hash of
--- so many fields takes. A field that holds nothing is not in it; fields that are not listed are kept as they are:
+-- The string at K.job .. id is the record's fields in a fixed order, packed with cmsgpack: one read and one write take a
+-- fraction of what a hash of so many fields takes, and a record without names in it half of what one with them takes. A
+-- field that holds nothing is nil. New fields go to the end: what a newer program put there is kept as it is.
 --   st state            tp topic              qu queue              re reason
 --   ge generation       fe fence              at attempts           fa failures
 --   cr crashes          mr max_retries        mc max_crashes        no nonce
@@ -14,35 +15,42 @@
 --   cn cancel, me message: `+` and the text
 --   dx true when progress, properties or log lines are kept, which the next claim clears
 --
--- A script reads a record (`read`), changes it (`put` and the steps below) and stores it (`save`); indexes and
--- counters are collected over the whole call and written by `flush`, which every script calls last.
+-- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
+-- (`save`); indexes and counters are collected over the whole call and written by `flush`, which every script calls
+-- last.
 local TERMINAL = {succeeded = true, error = true, given_up = true, stopped = true, dropped = true}
-local KNOWN = {
-  scheduled = true, blocked = true, queued = true, active = true, retrying = true,
-  succeeded = true, error = true, given_up = true, stopped = true, dropped = true,
+-- The field that a record needs in its state.
+local NEEDS = {
+  scheduled = 'du', blocked = 'st', queued = 'st', active = 'le', retrying = 'du',
+  succeeded = 'st', error = 'st', given_up = 'st', stopped = 'st', dropped = 'st',
 }
-local KINDS = {
-  st = 'string', tp = 'string', qu = 'string', re = 'string', oi = 'string', oc = 'string', no = 'string',
-  ra = 'string', wa = 'string', cn = 'string', me = 'string', dx = 'boolean',
-  ge = 'number', fe = 'number', at = 'number', fa = 'number', cr = 'number', mr = 'number', mc = 'number',
-  ct = 'number', si = 'number', sa = 'number', ex = 'number', du = 'number', le = 'number', ob = 'number',
-  pb = 'number', hi = 'number',
-}
-local NEEDED = {'tp', 'qu', 'ge', 'fe', 'at', 'fa', 'cr', 'mr', 'mc', 'ct', 'si'}
-local unpack_record, pack_record, pcall = cmsgpack.unpack, cmsgpack.pack, pcall
+local unpack_fields, pack_fields, pcall, select = cmsgpack.unpack, cmsgpack.pack, pcall, select
 local JOB = P .. K.job
 
--- The field that a record needs in its state.
-local NEEDS = {}
-for state in pairs(KNOWN) do
-  NEEDS[state] = 'st'
+-- The record of fields in their order; `more` are those of a newer program.
+local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
+  cn, me, dx, ...)
+  local r = {
+    st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
+    oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, ra = ra, wa = wa, du = du, le = le, ob = ob, pb = pb, hi = hi,
+    cn = cn, me = me, dx = dx,
+  }
+  if select('#', ...) > 0 then
+    r.more = {n = select('#', ...), ...}
+  end
+  return r
 end
-NEEDS.scheduled, NEEDS.retrying, NEEDS.active = 'du', 'du', 'le'
+
+local function packed(r)
+  local more = r.more or {n = 0}
+  return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
+    r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, unpack(more, 1, more.n))
+end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
 -- missing or of another kind does not.
-local function sound(packed)
-  local r = unpack_record(packed)
+local function sound(text)
+  local r = named(unpack_fields(text))
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
     + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + #r.tp + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
@@ -52,25 +60,31 @@ local function sound(packed)
 end
 
 -- What is wrong with a record.
-local function damage_of(packed)
-  if type(packed) ~= 'string' then
+local function damage_of(text)
+  if type(text) ~= 'string' then
     return 'its record is not a string'
   end
-  local whole, r = pcall(unpack_record, packed)
-  if not whole or type(r) ~= 'table' then
+  local whole, r = pcall(function() return named(unpack_fields(text)) end)
+  if not whole then
     return 'its record cannot be unpacked'
   end
-  if not KNOWN[r.st] then
+  if not NEEDS[r.st] then
     return r.st and 'its record has an unknown state' or 'its record has no state'
   end
-  for _, name in ipairs(NEEDED) do
+  for name in string.gmatch('tp qu ge fe at fa cr mr mc ct si', '%S+') do
     if not r[name] then
       return 'its record has no field ' .. name
     end
   end
-  for name, kind in pairs(KINDS) do
-    if r[name] ~= nil and type(r[name]) ~= kind then
-      return 'field ' .. name .. ' of its record is not a ' .. kind
+  for kind, names in pairs({
+    string = 'st tp qu re no oi oc ra wa cn me',
+    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi',
+    boolean = 'dx',
+  }) do
+    for name in string.gmatch(names, '%S+') do
+      if r[name] ~= nil and type(r[name]) ~= kind then
+        return 'field ' .. name .. ' of its record is not a ' .. kind
+      end
     end
   end
   return 'its record does not say what it waits for'
@@ -79,13 +93,13 @@ end
 -- Reads and checks a record. Answers it; or nil for an unknown id; or nil and what is wrong with it.
 -- Beside the fields it carries `id`, and what the indexes say of it: `was` (state) and `out` (outbox).
 local function read(id)
-  local packed = try('GET', JOB .. id)
-  if not packed then
+  local text = try('GET', JOB .. id)
+  if not text then
     return nil
   end
-  local whole, r = pcall(sound, packed)
+  local whole, r = pcall(sound, text)
   if not whole then
-    return nil, damage_of(packed)
+    return nil, damage_of(text)
   end
   r.id, r.was, r.out = id, r.st, r.ob
   return r
@@ -102,12 +116,6 @@ end
 -- Indexes and counters, collected by key; the counters by topic, then by state.
 local additions, removals, tally, earliest = {}, {}, {}, nil
 
--- The index of each state.
-local INDEX = {}
-for state in pairs(KNOWN) do
-  INDEX[state] = K.state .. state
-end
-
 local function write_index(key)
   if removals[key] then
     call('ZREM', P .. key, unpack(removals[key]))
@@ -119,15 +127,20 @@ local function write_index(key)
   end
 end
 
+local written, in_digits
 local function index(key, score, id)
+  -- One score is that of many: digits are dear.
+  if score ~= written then
+    written, in_digits = score, digits(score)
+  end
   local members = additions[key]
   if not members then
-    members = {}
-    additions[key] = members
+    additions[key] = {in_digits, id}
+    return
   end
-  members[#members + 1] = score
-  members[#members + 1] = id
-  if #members >= 1000 then
+  local n = #members
+  members[n + 1], members[n + 2] = in_digits, id
+  if n >= 998 then
     write_index(key)
   end
 end
@@ -135,11 +148,12 @@ end
 local function unindex(key, id)
   local members = removals[key]
   if not members then
-    members = {}
-    removals[key] = members
+    removals[key] = {id}
+    return
   end
-  members[#members + 1] = id
-  if #members >= 1000 then
+  local n = #members + 1
+  members[n] = id
+  if n >= 1000 then
     write_index(key)
   end
 end
@@ -194,10 +208,8 @@ end
 
 -- Writes the record.
 local function store(r)
-  local id, was, out = r.id, r.was, r.out
-  r.id, r.was, r.out, r.changed = nil, nil, nil, nil
-  call('SET', JOB .. id, pack_record(r))
-  r.id, r.was, r.out = id, was, out
+  call('SET', JOB .. r.id, packed(r))
+  r.changed = nil
 end
 
 -- Writes what changed. A record is complete and checked by now, so that nothing here can fail halfway.
@@ -215,8 +227,8 @@ local function save(r)
       score = r.du
       earliest = math.min(earliest or score, score)
     end
-    unindex(INDEX[was], r.id)
-    index(INDEX[state], score, r.id)
+    unindex(K.state .. was, r.id)
+    index(K.state .. state, score, r.id)
     count(was, r.tp, -1)
     count(state, r.tp, 1)
     if r.ex and expirable(was) ~= expirable(state) then

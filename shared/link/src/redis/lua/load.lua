@@ -4,14 +4,17 @@
 -- Answers {now, {per job: {} when there is none, {damaged, detail}, or {ok, record (names and values by turns), envelope, result, detail, log,
 --   attempts}, the last five with `all` only}}
 local whole, answers = arg() == 'all', {}
+-- Not of the record.
+local BESIDE = {id = true, was = true, out = true}
 for i = 1, number() do
   local id = arg()
   local r, damage = read(id)
   local record = {}
   for name, value in pairs(r or record) do
-    if KINDS[name] == 'string' then
+    local kind = not BESIDE[name] and type(value)
+    if kind == 'string' then
       record[#record + 1], record[#record + 2] = name, value
-    elseif KINDS[name] == 'number' then
+    elseif kind == 'number' then
       record[#record + 1], record[#record + 2] = name, digits(value)
     end
   end
