@@ -1,8 +1,14 @@
 //! Tables: drawn to fit on a terminal; else one line a row, cells parted by tabs, for `cut` and `awk`.
+//!
+//! Only sentences are broken over lines: an id or a time in pieces can neither be read nor copied. What does not fit
+//! then is left to the terminal.
 
 use super::style::{Screen, Tone};
 use super::text::clean;
-use comfy_table::{Attribute, Color, ContentArrangement, presets};
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Width, presets};
+
+/// The least width of a column of sentences.
+const SENTENCE: usize = 16;
 
 /// One cell.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +70,16 @@ impl Table {
     }
 
     fn draw(&self, screen: Screen) -> String {
+        let mut table = self.drawn(screen);
+        // A terminal that does not say how wide it is.
+        if table.width() == Some(0) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
+    }
+
+    fn drawn(&self, screen: Screen) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         if screen.colors {
@@ -75,8 +91,20 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(Cell::drawn));
         }
-        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        lines.join("\n")
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_constraint(self.constraint(index));
+        }
+        table
+    }
+
+    /// A column of single words keeps its width.
+    fn constraint(&self, column: usize) -> ColumnConstraint {
+        let cells = || self.rows.iter().filter_map(|row| row.get(column));
+        if !cells().any(|cell| cell.text.contains(' ')) {
+            return ColumnConstraint::ContentWidth;
+        }
+        let widest = cells().map(|cell| cell.text.chars().count()).max().unwrap_or_default();
+        ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(widest.min(SENTENCE)).unwrap_or(u16::MAX)))
     }
 
     fn lines(&self) -> String {
@@ -103,6 +131,22 @@ mod tests {
     fn without_a_terminal_rows_are_lines_and_cells_are_parted_by_tabs() {
         let screen = Screen { terminal: false, colors: true };
         assert_eq!(table().show(screen), "NAME\tSTATE\na\\tb\tfine");
+    }
+
+    #[test]
+    fn words_stay_whole_and_sentences_are_broken() {
+        let mut table = Table::new(&["JOB", "MESSAGE"]);
+        let id = "01a1ff3b-dd9d-7240-bdda-0daf7999b393";
+        table.row([id.into(), "a message of several words that has to go on in the next line".into()]);
+        for width in [20, 60] {
+            let mut drawn = table.drawn(Screen { terminal: true, colors: false });
+            drawn.set_width(width);
+            let text = drawn.to_string();
+            assert!(text.contains(id) && !text.contains("of several words that has to"), "{text}");
+        }
+        let mut drawn = table.drawn(Screen { terminal: true, colors: false });
+        drawn.set_width(200);
+        assert_eq!(drawn.lines().count(), 2);
     }
 
     #[test]
