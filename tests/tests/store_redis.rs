@@ -93,7 +93,7 @@ async fn one_broken_record_does_not_fail_its_neighbours() {
     let finished = store.finish(vec![finish(ids[1], Fence(1), succeeded())]).await.unwrap();
     assert!(matches!(finished[0], Finished::Damaged(_)), "{finished:?}");
     assert!(store.records(ids.clone()).await.unwrap()[..6].iter().all(Option::is_none));
-    assert_eq!(store.rescue(10).await.unwrap().ended, 0);
+    assert_eq!(store.rescue(10, LONG).await.unwrap().ended, 0);
     // The damaged ones are still in the outbox's index, out of the way of the others.
     eventually("the relay gets past them", async || {
         store.outbox(10, LONG).await.unwrap().iter().any(|out| !ids.contains(&out.id))
@@ -267,15 +267,15 @@ async fn a_restart_of_the_server_brings_an_amnesty() {
     server.kill();
     server.resume().await;
     // Nobody has beaten since.
-    assert_eq!(store.rescue(10).await.unwrap().runnable.len(), 0);
+    assert_eq!(store.rescue(10, LONG).await.unwrap().runnable.len(), 0);
     assert_eq!(store.view().await.unwrap().instances.len(), 2);
     let renewed = heart.renew(&renew("me", Vec::new())).await.unwrap();
     assert!(renewed.amnesty > renewed.now && renewed.expired == 0, "{renewed:?}");
     let beaten = heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
     assert_eq!((beaten.view, beaten.coordinator), (2, true), "nobody was dropped");
-    assert_eq!(store.rescue(10).await.unwrap().runnable.len(), 0);
+    assert_eq!(store.rescue(10, LONG).await.unwrap().runnable.len(), 0);
     eventually("the amnesty ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().expired == 1).await;
-    assert_eq!(store.rescue(10).await.unwrap().runnable[0].id, id);
+    assert_eq!(store.rescue(10, LONG).await.unwrap().runnable[0].id, id);
     eventually("the other one is dropped", async || {
         heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
         store.view().await.unwrap().instances.len() == 1

@@ -18,7 +18,7 @@ const LIMIT: usize = longshore_model::limits::BATCH;
 /// Rescues until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
     loop {
-        let more = match engine.link.store.rescue(LIMIT).await {
+        let more = match engine.link.store.rescue(LIMIT, longshore_model::span::ms(engine.lease.beat)).await {
             Ok(moved) => {
                 let (runnable, ended) = (moved.runnable.len(), moved.ended);
                 if runnable > 0 || ended > 0 {

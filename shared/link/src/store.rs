@@ -381,8 +381,10 @@ pub trait Store: Send + Sync + Debug {
     /// Writes what attempts report while they run; `false` for an attempt that is not current.
     async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault>;
 
-    /// Takes expired leases back (T12), at most `limit`, none during an amnesty.
-    async fn rescue(&self, limit: usize) -> Result<Moved, Fault>;
+    /// Takes expired leases back (T12), at most `limit`: none during an amnesty, and none while nobody has renewed for
+    /// two beats of `beat_ms`. Then it may be the store, or all of the machine, that stood still, and whoever renews
+    /// first finds that out.
+    async fn rescue(&self, limit: usize, beat_ms: u64) -> Result<Moved, Fault>;
 
     /// Ends the leases of incarnations that are proven dead: those of `instance` other than `alive`. Answers how many.
     async fn bury(&self, owner: &Owner) -> Result<u64, Fault>;

@@ -141,7 +141,7 @@ rough_store! {
     losses() -> Vec<Loss>;
     finish(finishes: Vec<Finish>) -> Vec<Finished>;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
-    rescue(limit: usize) -> Moved;
+    rescue(limit: usize, beat_ms: u64) -> Moved;
     bury(owner: &Owner) -> u64;
     promote(limit: usize) -> Moved;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;

@@ -69,7 +69,7 @@ pub async fn t7_a_renewal_keeps_the_lease(bench: &Bench) {
     assert!(renewed.lost.is_empty() && renewed.stop.is_empty());
     assert_eq!(bench.record(id).await.lease, Some(renewed.now + LONG));
     bench.sleep(150).await;
-    assert!(bench.b.store.rescue(10).await.unwrap().runnable.is_empty());
+    assert!(bench.b.store.rescue(10, LONG).await.unwrap().runnable.is_empty());
     assert_eq!(bench.record(id).await.fence, fence);
 }
 
@@ -105,7 +105,7 @@ pub async fn t7_a_renewal_tells_of_expired_leases(bench: &Bench) {
     bench.running().await;
     bench.sleep(10).await;
     assert_eq!(renew_as(bench, me(), LONG, Vec::new()).await.expired, 2);
-    bench.a.store.rescue(10).await.unwrap();
+    bench.a.store.rescue(10, LONG).await.unwrap();
     assert_eq!(renew_as(bench, me(), LONG, Vec::new()).await.expired, 0);
 }
 
@@ -130,12 +130,12 @@ pub async fn a_survivor_of_a_silence_brings_an_amnesty(bench: &Bench) {
     // The incarnation proves it, not the heart: that one may have to be opened anew after an outage.
     let renewed = bench.a.store.heart().await.unwrap().renew(&quiet("survivor", 1)).await.unwrap();
     assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + LEASE, 0), "nobody is declared dead");
-    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable, []);
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, []);
     assert_eq!(bench.state(id).await, State::Active);
     let mut rescued = Vec::new();
     bench
         .eventually("the amnesty ends and the job is rescued", async || {
-            rescued = bench.b.store.rescue(10).await.unwrap().runnable;
+            rescued = bench.b.store.rescue(10, LONG).await.unwrap().runnable;
             !rescued.is_empty()
         })
         .await;
@@ -155,5 +155,24 @@ pub async fn a_newcomer_after_a_silence_brings_none(bench: &Bench) {
     let id = silence(bench).await;
     let renewed = bench.a.store.heart().await.unwrap().renew(&quiet("survivor", 2)).await.unwrap();
     assert_eq!((renewed.amnesty, renewed.expired), (0, 1), "a fleet of one that restarts is not an outage");
-    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable[0].id, id);
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable[0].id, id);
+}
+
+pub async fn nobody_is_taken_back_before_anybody_renewed(bench: &Bench) {
+    let id = bench.queued().await;
+    bench.run_for(&owner("other", 1), id, 1).await;
+    bench.sleep(10).await;
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, []);
+    assert_eq!(bench.state(id).await, State::Active);
+    assert_eq!(bench.rescue(10).await.runnable[0].id, id);
+}
+
+pub async fn a_rescue_after_a_standstill_waits_for_a_renewal(bench: &Bench) {
+    let id = silence(bench).await;
+    assert_eq!(bench.b.store.rescue(10, BEAT).await.unwrap().runnable, [], "whoever renews first may know better");
+    assert_eq!(bench.state(id).await, State::Active);
+    let renewed = bench.a.store.heart().await.unwrap().renew(&quiet("survivor", 1)).await.unwrap();
+    assert!(renewed.amnesty > renewed.now, "all stood still: {renewed:?}");
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, []);
+    assert_eq!(bench.state(id).await, State::Active);
 }

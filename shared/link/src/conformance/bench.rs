@@ -2,7 +2,7 @@
 
 use crate::broker::{Consumption, Delivery, Headers, Intake, Letters, Message, Target};
 use crate::connect::Link;
-use crate::store::{Accepted, Claim, Claimed, Controlled, Finish, Finished, NewJob, Query, Report};
+use crate::store::{Accepted, Claim, Claimed, Controlled, Finish, Finished, Moved, NewJob, Query, Renew, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
@@ -141,6 +141,13 @@ impl Bench {
             Claimed::Known(Answer::Run { fence, .. }) => fence,
             other => panic!("{id} should run: {other:?}"),
         }
+    }
+
+    /// Takes back what has expired, as an instance does that renews.
+    pub(super) async fn rescue(&self, limit: usize) -> Moved {
+        let renew = Renew { owner: owner("alive", 1), lease_ms: LONG, beat_ms: LONG, running: Vec::new(), known: None };
+        self.b.store.heart().await.unwrap().renew(&renew).await.unwrap();
+        self.b.store.rescue(limit, LONG).await.unwrap()
     }
 
     /// Claims under a long lease and answers the fence.

@@ -166,7 +166,7 @@ pub async fn counts_agree_with_listings(bench: &Bench) {
     let expired = bench.queued().await;
     bench.run_for(&me(), expired, 1).await;
     bench.sleep(10).await;
-    bench.a.store.rescue(10).await.unwrap();
+    bench.rescue(10).await;
     bench.running().await;
     let counts = bench.a.store.counts().await.unwrap();
     let one: BTreeMap<State, u64> =

@@ -145,7 +145,7 @@ pub async fn a_finish_after_a_rescue_is_stale_and_changes_nothing(bench: &Bench)
     let id = bench.queued().await;
     let fence = bench.run_for(&me(), id, 1).await;
     bench.sleep(10).await;
-    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable.len(), 1);
+    assert_eq!(bench.rescue(10).await.runnable.len(), 1);
     let late = Finish {
         result: Some("1".into()),
         report: Report { log: vec![("info".into(), "late".into())], ..Report::default() },

@@ -130,6 +130,8 @@ macro_rules! conformance_store {
                 a_survivor_of_a_silence_brings_an_amnesty
                 a_newcomer_does_not_hide_a_silence_from_a_survivor
                 a_newcomer_after_a_silence_brings_none
+                nobody_is_taken_back_before_anybody_renewed
+                a_rescue_after_a_standstill_waits_for_a_renewal
             }
             rescue {
                 t12_an_expired_lease_is_taken_back

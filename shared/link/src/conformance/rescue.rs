@@ -18,7 +18,7 @@ pub async fn t12_an_expired_lease_is_taken_back(bench: &Bench) {
     let id = bench.accept(job.clone()).await;
     let fence = bench.run_for(&owner("dead", 1), id, 1).await;
     bench.sleep(10).await;
-    let moved = bench.b.store.rescue(10).await.unwrap();
+    let moved = bench.rescue(10).await;
     assert_eq!((moved.runnable.len(), moved.ended, moved.more), (1, 0, false));
     let record = bench.record(id).await;
     let outgoing = &moved.runnable[0];
@@ -33,7 +33,7 @@ pub async fn t12_an_expired_lease_is_taken_back(bench: &Bench) {
 
 pub async fn t12_a_living_lease_is_left_alone(bench: &Bench) {
     let (id, fence) = bench.running().await;
-    let moved = bench.b.store.rescue(10).await.unwrap();
+    let moved = bench.rescue(10).await;
     assert_eq!((moved.runnable.len(), moved.ended), (0, 0));
     assert_eq!((bench.state(id).await, bench.record(id).await.fence), (State::Active, fence));
 }
@@ -42,7 +42,7 @@ pub async fn t12_a_process_killer_is_given_up(bench: &Bench) {
     let id = bench.queued().await;
     for crash in 1..=3 {
         die(bench, id).await;
-        let moved = bench.b.store.rescue(10).await.unwrap();
+        let moved = bench.rescue(10).await;
         assert_eq!(bench.record(id).await.crashes, crash);
         assert_eq!(moved.ended, u64::from(crash == 3));
     }
@@ -58,11 +58,11 @@ pub async fn t12_a_process_killer_is_given_up(bench: &Bench) {
 pub async fn t12_only_the_first_crash_is_published_at_once(bench: &Bench) {
     let id = bench.queued().await;
     die(bench, id).await;
-    assert_eq!(bench.b.store.rescue(10).await.unwrap().runnable.len(), 1);
+    assert_eq!(bench.rescue(10).await.runnable.len(), 1);
     let record = bench.record(id).await;
     assert_eq!(record.outbox, Some(record.since + limits::OUTBOX_GRACE_MS), "the relay is the net");
     die(bench, id).await;
-    assert!(bench.b.store.rescue(10).await.unwrap().runnable.is_empty(), "the relay publishes it after a rest");
+    assert!(bench.rescue(10).await.runnable.is_empty(), "the relay publishes it after a rest");
     let record = bench.record(id).await;
     assert_eq!((record.state, record.outbox), (State::Queued, Some(record.since + crash_backoff_ms(2))));
     let mut sent = Vec::new();
@@ -80,7 +80,7 @@ pub async fn t12_a_job_that_was_to_stop_stops(bench: &Bench) {
     bench.run_for(&owner("dead", 1), id, 1).await;
     bench.stop(id).await;
     bench.sleep(10).await;
-    let moved = bench.b.store.rescue(10).await.unwrap();
+    let moved = bench.rescue(10).await;
     assert_eq!((moved.runnable.len(), moved.ended), (0, 1));
     assert_eq!(bench.record(id).await.reason, Some(Reason::StopRequested));
 }
@@ -90,7 +90,7 @@ pub async fn t12_a_rescue_takes_the_longest_expired_first(bench: &Bench) {
     bench.run_for(&me(), late, 40).await;
     bench.run_for(&me(), early, 1).await;
     bench.sleep(80).await;
-    let moved = bench.b.store.rescue(10).await.unwrap();
+    let moved = bench.rescue(10).await;
     assert_eq!(moved.runnable.iter().map(|out| out.id).collect::<Vec<_>>(), [early, late]);
 }
 
@@ -100,9 +100,9 @@ pub async fn t12_a_rescue_is_bounded_and_says_so(bench: &Bench) {
         bench.run_for(&me(), id, 1).await;
     }
     bench.sleep(10).await;
-    let first = bench.b.store.rescue(2).await.unwrap();
+    let first = bench.rescue(2).await;
     assert_eq!((first.runnable.len(), first.more), (2, true));
-    let second = bench.b.store.rescue(2).await.unwrap();
+    let second = bench.rescue(2).await;
     assert_eq!((second.runnable.len(), second.more), (1, false));
 }
 
@@ -113,7 +113,7 @@ pub async fn proof_of_death_ends_the_leases_of_older_incarnations_only(bench: &B
     bench.run_for(&owner("two", 1), other, LONG).await;
     assert_eq!(bench.a.store.bury(&owner("one", 2)).await.unwrap(), 1);
     bench.sleep(2).await;
-    let moved = bench.b.store.rescue(10).await.unwrap();
+    let moved = bench.rescue(10).await;
     assert_eq!(moved.runnable.iter().map(|out| out.id).collect::<Vec<_>>(), [old]);
     assert_eq!((bench.state(new).await, bench.state(other).await), (State::Active, State::Active));
     let claim = Claim { generation: moved.runnable[0].generation, ..bench.claim(old) };

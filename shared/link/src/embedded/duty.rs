@@ -15,10 +15,10 @@ impl Core {
         let _ = self.apply(id, &Event::Published { generation });
     }
 
-    pub(super) fn rescue(&mut self, limit: usize) -> Moved {
+    pub(super) fn rescue(&mut self, limit: usize, beat_ms: u64) -> Moved {
         let now = self.now();
         let mut moved = Moved { now, ..Moved::default() };
-        if !self.leases.is_over(now) {
+        if !self.leases.is_over(now) || self.leases.is_quiet(now, beat_ms.saturating_mul(2)) {
             return moved;
         }
         for id in self.table.ready(State::Active, now, limit) {

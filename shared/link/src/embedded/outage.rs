@@ -45,6 +45,11 @@ impl Outage {
         self.restarted = true;
     }
 
+    /// Whether nobody has beaten for so long that all may have stood still; whoever beats next finds out.
+    pub(super) fn is_quiet(&self, now: u64, gap_ms: u64) -> bool {
+        self.last.is_none_or(|last| now - last > gap_ms)
+    }
+
     /// Whether the dead may be declared dead now.
     pub(super) const fn is_over(&self, now: u64) -> bool {
         !self.restarted && self.until <= now

@@ -93,8 +93,8 @@ impl Store for EmbeddedStore {
         self.each(reports, |core, (id, fence, report)| core.report(id, *fence, report)).await
     }
 
-    async fn rescue(&self, limit: usize) -> Result<Moved, Fault> {
-        self.call(|core| core.rescue(limit)).await
+    async fn rescue(&self, limit: usize, beat_ms: u64) -> Result<Moved, Fault> {
+        self.call(|core| core.rescue(limit, beat_ms)).await
     }
 
     async fn bury(&self, owner: &Owner) -> Result<u64, Fault> {

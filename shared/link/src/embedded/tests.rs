@@ -276,14 +276,14 @@ async fn a_restarted_store_declares_nobody_dead_until_all_could_renew() {
     link.store.claim(&me, 10, vec![claim]).await.unwrap();
     link.world.clock.sleep(Duration::from_secs(1)).await;
     embedded.restart_store();
-    assert!(link.store.rescue(10).await.unwrap().runnable.is_empty(), "nobody has renewed yet");
+    assert!(link.store.rescue(10, 2_000).await.unwrap().runnable.is_empty(), "nobody has renewed yet");
     let renew = Renew { owner: owner("b", 1), lease_ms: 10_000, beat_ms: 2_000, running: Vec::new(), known: None };
     let mut heart = link.store.heart().await.unwrap();
     let renewed = heart.renew(&renew).await.unwrap();
     assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + 10_000, 0));
-    assert!(link.store.rescue(10).await.unwrap().runnable.is_empty());
+    assert!(link.store.rescue(10, 2_000).await.unwrap().runnable.is_empty());
     link.world.clock.sleep(Duration::from_secs(10)).await;
-    assert_eq!(link.store.rescue(10).await.unwrap().runnable.len(), 1);
+    assert_eq!(link.store.rescue(10, 2_000).await.unwrap().runnable.len(), 1);
     embedded.check().unwrap();
 }
 

@@ -214,10 +214,10 @@ impl Store for RedisStore {
         self.batches.report(reports).await
     }
 
-    async fn rescue(&self, limit: usize) -> Result<Moved, Fault> {
+    async fn rescue(&self, limit: usize, beat_ms: u64) -> Result<Moved, Fault> {
         let script = &self.server.scripts.rescue;
         let mut cmd = self.server.call(script);
-        cmd.arg(limit.min(limits::BATCH)).arg(limits::BATCH_BYTES);
+        cmd.arg(limit.min(limits::BATCH)).arg(limits::BATCH_BYTES).arg(beat_ms.saturating_mul(2));
         let value = self.server.connection.run_knowing_server(script, &cmd).await?;
         let mut answer = Items::of(value)?;
         Ok(Moved {

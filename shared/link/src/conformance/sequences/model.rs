@@ -255,7 +255,10 @@ impl Model {
                 }
             }
             Step::Rescue => {
-                let moved = store.rescue(100).await.map_err(said)?;
+                let alive = owner(0, 0);
+                let renew = Renew { owner: alive, lease_ms: LONG, beat_ms: LONG, running: Vec::new(), known: None };
+                store.heart().await.map_err(said)?.renew(&renew).await.map_err(said)?;
+                let moved = store.rescue(100, LONG).await.map_err(said)?;
                 let at = late!();
                 let (mut runnable, mut ended) = (BTreeSet::new(), 0);
                 for id in self.records.keys().copied().collect::<Vec<_>>() {

@@ -1,12 +1,15 @@
 -- rescue (T12): takes attempts whose lease ended away from their owners, oldest first, and requeues or ends their
--- jobs. Does nothing during an amnesty, nor between a restart of the server and the first beat after it. What may be
+-- jobs. Does nothing during an amnesty, nor between a restart of the server and the first beat after it, nor while the
+-- last beat of anybody is two beats old: whoever beats first finds out whether all of them stood still. What may be
 -- published at once is handed out; the outbox is the net for it and the way for the rest.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; limit; most bytes to hand out; run id of the server
+-- ARGV  [1] nudge channel; limit; most bytes to hand out; two beats, ms; run id of the server
 -- Answers {now, {outgoing...}, ended, more}; outgoing = {id, topic, generation, fence, created, envelope}
-local limit, most, run = number(), number(), ARGV[#ARGV]
-local known = call('HMGET', P .. K.shard, 'run', 'amnesty')
-if (run ~= '' and known[1] and known[1] ~= run) or (tonumber(known[2] or nil) or 0) > now then
+local limit, most, gap, run = number(), number(), number(), ARGV[#ARGV]
+local known = call('HMGET', P .. K.shard, 'run', 'amnesty', 'beat')
+local restarted = run ~= '' and known[1] and known[1] ~= run
+local quiet = now - (tonumber(known[3] or nil) or -math.huge) > gap
+if restarted or quiet or (tonumber(known[2] or nil) or 0) > now then
   return {now, {}, 0, 0}
 end
 local SAID = 'its process went away without a verdict'
