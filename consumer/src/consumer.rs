@@ -6,6 +6,7 @@
 use crate::Ctx;
 use crate::duties;
 use crate::engine::files::WorkDir;
+use crate::engine::isolation::{self, Isolation};
 use crate::engine::taken_back::TakenBack;
 use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
@@ -305,6 +306,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             running: running::Running::default(),
             held: crate::engine::held::Held::default(),
             taken_back: TakenBack::default(),
+            isolation: Isolation::default(),
             metrics: Arc::new(Metrics::default()),
             busy: signal::Sender::new(0),
             phase: signal::Sender::new(Phase::Working),
@@ -342,6 +344,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(lanes::follow_nudges(Arc::clone(&engine))));
         drop(world.tasks.spawn(lanes::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
+        drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(adopt::run(Arc::clone(&engine))));
         duties::start(&engine, self.retention);
         tracing::info!(instance = %engine.owner.instance, name = engine.name, slots = engine.slots, "consumer started");

@@ -42,7 +42,7 @@ async fn succeed(producer: &Producer, id: longshore_producer::JobId) {
     let store = &producer.link().store;
     let owner = Owner { instance: InstanceId("i".into()), incarnation: Incarnation("1".into()) };
     let generation = store.records(vec![id]).await.unwrap().remove(0).unwrap().generation;
-    let claim = Claim { id, nonce: id.to_string(), generation, floor: Fence(0) };
+    let claim = Claim { id, nonce: id.to_string(), generation, floor: Fence(0), alone: false };
     let claimed = store.claim(&owner, 60_000, vec![claim]).await.unwrap().remove(0);
     let Claimed::Known(Answer::Run { fence, .. }) = claimed else { panic!("{claimed:?}") };
     let verdict = Verdict::Succeeded { message: None };

@@ -13,6 +13,15 @@ fn twenty_seeds_keep_every_promise() {
 }
 
 #[test]
+fn a_job_that_takes_down_its_processes_is_given_up_after_three_and_nobody_else_is() {
+    for seed in 0..10 {
+        let plan = Plan { faults: 0, losses: Losses::None, poison: true, ..Plan::of(seed) };
+        let summary = run(plan).unwrap_or_else(|broken| panic!("{broken}"));
+        assert_eq!(summary.accepted, plan.jobs, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_seed_repeats_itself() {
     let once = run(Plan::of(3)).unwrap_or_else(|broken| panic!("{broken}"));
     let twice = run(Plan::of(3)).unwrap_or_else(|broken| panic!("{broken}"));

@@ -93,6 +93,7 @@ async fn one_broken_record_does_not_fail_its_neighbours() {
     let finished = store.finish(vec![finish(ids[1], Fence(1), succeeded())]).await.unwrap();
     assert!(matches!(finished[0], Finished::Damaged(_)), "{finished:?}");
     assert!(store.records(ids.clone()).await.unwrap()[..6].iter().all(Option::is_none));
+    store.heart().await.unwrap().renew(&renew("me", Vec::new())).await.unwrap();
     assert_eq!(store.rescue(10, LONG).await.unwrap().ended, 0);
     // The damaged ones are still in the outbox's index, out of the way of the others.
     eventually("the relay gets past them", async || {

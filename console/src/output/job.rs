@@ -3,6 +3,7 @@
 use super::style::{Screen, Tone};
 use super::text::clean;
 use super::{Answer, one_line};
+use longshore_model::snapshot::{CrashView, ProgressView};
 use longshore_producer::{FileRef, JobView, State};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -85,6 +86,7 @@ impl Page {
             let (number, instance, started) = (attempt.number, &attempt.instance, moment(&attempt.started));
             let text = format!("{number} on {instance} {started}{ended}, {}{error}", attempt.outcome);
             self.line("attempt", &text, Tone::Plain);
+            self.maybe("", attempt.crash.as_ref().map(crash_line).as_deref());
         }
         for line in &job.log {
             self.line("log", &format!("{} {} {}", moment(&line.at), line.level, line.text), Tone::Faint);
@@ -138,12 +140,31 @@ fn state_line(job: &JobView) -> String {
     format!("{}{reason}{attempts}{crashes}", job.state)
 }
 
+/// What is known of the end of an attempt's process, in one line.
+pub(crate) fn crash_line(crash: &CrashView) -> String {
+    let CrashView { incarnation, alone, beside, neighbours, progress } = crash;
+    let company = match (alone, beside) {
+        (true, _) => "it ran alone".to_owned(),
+        (false, 0) => "others may have run beside it".to_owned(),
+        (false, beside) => {
+            let some: Vec<String> = neighbours.iter().map(ToString::to_string).collect();
+            let more = if neighbours.len() < *beside as usize { " …" } else { "" };
+            format!("{beside} beside it: {}{more}", some.join(" "))
+        }
+    };
+    let at = progress.as_ref().map(|progress| format!(", last at {}", steps(progress))).unwrap_or_default();
+    format!("process {incarnation} went away, {company}{at}")
+}
+
 fn progress(job: &JobView) -> Option<String> {
-    let progress = job.progress.as_ref()?;
+    job.progress.as_ref().map(steps)
+}
+
+fn steps(progress: &ProgressView) -> String {
     let steps = match progress.steps {
         0 => progress.step.to_string(),
         steps => format!("{}/{steps}", progress.step),
     };
     let eta = progress.eta.as_deref().map(|at| format!(", to end at {}", moment(at))).unwrap_or_default();
-    Some(format!("{steps} {}{eta}", progress.text.as_deref().unwrap_or_default()))
+    format!("{steps} {}{eta}", progress.text.as_deref().unwrap_or_default())
 }

@@ -11,7 +11,7 @@ mod style;
 mod table;
 mod text;
 
-pub(crate) use job::{Detail, moment, state_tone, wait_line};
+pub(crate) use job::{Detail, crash_line, moment, state_tone, wait_line};
 pub(crate) use json::one_line;
 pub(crate) use progress::Progress;
 pub(crate) use style::{Screen, Tone};

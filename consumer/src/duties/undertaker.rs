@@ -154,7 +154,8 @@ async fn fate(engine: &Engine, envelope: &Envelope, record: Option<Record>) -> R
 async fn buried_or_unknown(engine: &Engine, envelope: &Envelope) -> Result<Fate, Fault> {
     let (id, store) = (envelope.id, &engine.link.store);
     let nonce = format!("{:016x}-dead", engine.link.world.random.next());
-    let claim = Claim { id, nonce, generation: Generation::default(), floor: longshore_model::Fence::default() };
+    let (generation, floor) = (Generation::default(), longshore_model::Fence::default());
+    let claim = Claim { id, nonce, generation, floor, alone: false };
     match store.claim(&engine.owner, engine.lease_ms(), vec![claim]).await?.pop() {
         Some(Claimed::Unknown) | None => Ok(Fate::ForPeople("the store does not know its job".into())),
         Some(Claimed::Damaged(detail)) => Ok(Fate::ForPeople(format!("the store holds a damaged record: {detail}"))),

@@ -66,7 +66,7 @@ pub(crate) async fn offer(engine: &Engine, id: JobId, fence: Fence, origin: &Ori
     let adopt = Adopt {
         job: newly(engine, &origin.envelope, &origin.delivery),
         enqueued: headers.enqueued.unwrap_or_else(|| id.created_ms()),
-        claim: claim_of(&origin.delivery, &origin.envelope),
+        claim: claim_of(&origin.delivery, &origin.envelope, false),
         fence,
         attempt: origin.attempt,
         failures: origin.failures,

@@ -9,7 +9,7 @@ use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
 use super::taken_back::{self, NoMessage};
-use super::{Engine, files, reporter};
+use super::{Engine, files, isolation, reporter};
 use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
 use futures_util::FutureExt;
@@ -42,6 +42,8 @@ pub(crate) struct Taken {
     pub(crate) delivery: Delivery,
     pub(crate) registration: Arc<Registration>,
     pub(crate) slot: Slot,
+    /// Whether the instance runs nothing beside it.
+    pub(crate) alone: bool,
 }
 
 /// Takes deliveries from their arrival to their settlement. What got its slots at once is claimed in one call; from
@@ -53,7 +55,7 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
         .zip(&read)
         .filter_map(|(taken, envelope)| {
             let envelope = envelope.as_ref().ok().filter(|envelope| taken.registration.can_read(envelope))?;
-            Some(claim_of(&taken.delivery, envelope))
+            Some(claim_of(&taken.delivery, envelope, taken.alone))
         })
         .collect();
     let mut answers = Vec::new().into_iter();
@@ -85,7 +87,7 @@ async fn run(
     envelope: Result<Arc<Envelope>, String>,
     first: Option<Claimed>,
 ) {
-    let Taken { delivery, registration, slot } = taken;
+    let Taken { delivery, registration, slot, alone } = taken;
     let envelope = match envelope {
         Ok(envelope) => envelope,
         Err(why) => {
@@ -101,7 +103,7 @@ async fn run(
         return settle::mark(&engine, vec![(envelope.id, delivery.headers.generation)]).boxed().await;
     }
     let id = envelope.id;
-    let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope), first).await {
+    let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope), first, alone).await {
         Some(Verdict::Answer(answer)) => answer,
         Some(Verdict::Done) => return settler.ack(delivery.tag),
         Some(Verdict::Dead(why)) => {
@@ -114,6 +116,10 @@ async fn run(
         Answer::Run { fence, attempt, failures, crashes, last } => {
             let origin = Origin { envelope, delivery, attempt, failures, crashes };
             Attempt::start(engine, settler, registration, origin, fence, last).run(slot).await;
+        }
+        Answer::Elsewhere { crashes } => {
+            drop(slot);
+            isolation::set_aside(&engine, delivery, settler, crashes).boxed().await;
         }
         Answer::Busy { lease_left_ms } => {
             engine.metrics.parked();
@@ -147,7 +153,7 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
     if !registration.can_read(&envelope) {
         return;
     }
-    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None).await;
+    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None, false).await;
     let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, crashes, last })) = claimed else { return };
     let origin = Origin { envelope, delivery, attempt, failures, crashes };
     Attempt::start(engine, Arc::new(NoMessage), registration, origin, fence, last).run(slot).await;
@@ -210,12 +216,13 @@ enum Verdict {
     Dead(String),
 }
 
-pub(crate) fn claim_of(delivery: &Delivery, envelope: &Envelope) -> Claim {
+pub(crate) fn claim_of(delivery: &Delivery, envelope: &Envelope, alone: bool) -> Claim {
     Claim {
         id: envelope.id,
         nonce: delivery.nonce.clone(),
         generation: delivery.headers.generation,
         floor: delivery.headers.fence,
+        alone,
     }
 }
 
@@ -227,8 +234,9 @@ async fn claim(
     settler: &dyn Settler,
     envelope: Arc<Envelope>,
     mut first: Option<Claimed>,
+    alone: bool,
 ) -> Option<Verdict> {
-    let claim = claim_of(delivery, &envelope);
+    let claim = claim_of(delivery, &envelope, alone);
     let (store, lease) = (&engine.link.store, engine.lease_ms());
     loop {
         if !settler.is_live() || !engine.is_sure() && !engine.until_sure().boxed().await {

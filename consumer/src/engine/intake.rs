@@ -41,6 +41,22 @@ impl Drop for Slot {
     }
 }
 
+impl Slot {
+    /// Takes a slot, if one is free and the instance is not quiet, or it is for the one that it is quiet for.
+    pub(crate) fn take(engine: &Arc<Engine>, registration: &Registration, alone: bool) -> Option<Self> {
+        let handler = match &registration.slots {
+            Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
+            None => None,
+        };
+        let taken = engine.busy.send_if_modified(|busy| {
+            let free = *busy < engine.slots && (alone || !engine.isolation.is_quiet());
+            *busy += usize::from(free);
+            free
+        });
+        taken.then(|| Self { engine: Arc::clone(engine), handler })
+    }
+}
+
 /// Consumes until the instance is stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let random = engine.link.world.random.clone();
@@ -48,6 +64,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         match engine.link.broker.consume().await {
             Ok(consumption) => {
                 let why = Session::new(Arc::clone(&engine), consumption).run().await;
+                engine.isolation.clear();
                 engine.held.clear();
                 engine.consuming.send_replace(BTreeSet::new());
                 if engine.phase() == Phase::Working {
@@ -142,7 +159,8 @@ impl Session {
                     tracing::warn!(%lane, why, "the lane's consumer was lost; it will be registered again");
                     // Its unsettled deliveries are void: they come again.
                     let void = self.held.remove(&lane).map_or(0, |queue| queue.len());
-                    self.engine.held.take(&lane, void);
+                    let aside = self.engine.isolation.take(&lane).len();
+                    self.engine.held.take(&lane, void + aside);
                     self.registered.remove(&lane);
                     self.retry_lanes = true;
                     self.show_lanes();
@@ -222,7 +240,7 @@ impl Session {
                 passed += 1;
                 continue;
             };
-            let Some(slot) = take_slot(&self.engine, &registration) else {
+            let Some(slot) = Slot::take(&self.engine, &registration, false) else {
                 self.turns.push_back(lane);
                 passed += 1;
                 continue;
@@ -238,7 +256,7 @@ impl Session {
                 self.turns.push_back(lane);
             }
             passed = 0;
-            all.push(Taken { delivery: held.delivery, registration, slot });
+            all.push(Taken { delivery: held.delivery, registration, slot, alone: false });
         }
         if !all.is_empty() {
             let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
@@ -253,7 +271,7 @@ impl Session {
             && let Some(delivery) = self.engine.taken_back.pop()
         {
             let Some(registration) = self.engine.registry.choose(&delivery.lane) else { continue };
-            let Some(slot) = take_slot(&self.engine, &registration) else {
+            let Some(slot) = Slot::take(&self.engine, &registration, false) else {
                 return self.engine.taken_back.put_back(delivery);
             };
             let engine = Arc::clone(&self.engine);
@@ -307,10 +325,11 @@ impl Session {
             tracing::debug!(%lane, %fault, "the lane's consumer could not be removed");
         }
         self.registered.remove(lane);
-        let back = self.held.remove(lane).unwrap_or_default();
+        let back = self.held.remove(lane).unwrap_or_default().into_iter().map(|held| held.delivery);
+        let back: Vec<_> = back.chain(self.engine.isolation.take(lane)).collect();
         self.engine.held.take(lane, back.len());
-        for held in back {
-            self.settler.give_back(held.delivery.tag);
+        for delivery in back {
+            self.settler.give_back(delivery.tag);
         }
     }
 
@@ -342,17 +361,4 @@ impl Session {
             self.adjust_lanes().await;
         }
     }
-}
-
-fn take_slot(engine: &Arc<Engine>, registration: &Registration) -> Option<Slot> {
-    let handler = match &registration.slots {
-        Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
-        None => None,
-    };
-    let taken = engine.busy.send_if_modified(|busy| {
-        let free = *busy < engine.slots;
-        *busy += usize::from(free);
-        free
-    });
-    taken.then(|| Slot { engine: Arc::clone(engine), handler })
 }

@@ -5,7 +5,7 @@
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot, [`reporter`] writes what handlers report,
 //! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
-//! store that lost them.
+//! store that lost them, [`isolation`] runs alone what must not run beside others.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -16,6 +16,7 @@ pub(crate) mod beats;
 pub(crate) mod files;
 pub(crate) mod held;
 pub(crate) mod intake;
+pub(crate) mod isolation;
 pub(crate) mod lanes;
 pub(crate) mod reporter;
 pub(crate) mod run;
@@ -82,6 +83,7 @@ pub(crate) struct Engine {
     pub(crate) running: running::Running,
     pub(crate) held: held::Held,
     pub(crate) taken_back: taken_back::TakenBack,
+    pub(crate) isolation: isolation::Isolation,
     pub(crate) metrics: Arc<Metrics>,
     // State that tasks follow.
     /// Slots that are taken: from before the claim until the handler is over.
@@ -152,9 +154,10 @@ impl Engine {
         self.lease.length.saturating_sub(self.lease.doubt) * 2 / 3
     }
 
-    /// Free slots.
+    /// Free slots, for what comes from the lanes.
     pub(crate) fn free(&self) -> usize {
-        self.slots.saturating_sub(*self.busy.borrow())
+        let busy = *self.busy.borrow();
+        if self.isolation.is_quiet() { 0 } else { self.slots.saturating_sub(busy) }
     }
 
     /// Waits until no attempt is under way, from its slot to its commit. Only while nothing new is taken.

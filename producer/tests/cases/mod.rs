@@ -80,7 +80,7 @@ impl<'l> Hand<'l> {
 
     pub(crate) async fn claim(&self, id: JobId) -> Fence {
         let generation = self.link.store.records(vec![id]).await.unwrap()[0].as_ref().unwrap().generation;
-        let claim = Claim { id, nonce: format!("{id}-{}", generation.0), generation, floor: Fence(0) };
+        let claim = Claim { id, nonce: format!("{id}-{}", generation.0), generation, floor: Fence(0), alone: false };
         match self.link.store.claim(&self.owner, 60_000, vec![claim]).await.unwrap().remove(0) {
             Claimed::Known(Answer::Run { fence, .. }) => fence,
             other => panic!("job {id} cannot be claimed: {other:?}"),

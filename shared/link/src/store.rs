@@ -59,12 +59,14 @@ pub struct Claim {
     pub generation: Generation,
     /// The fence that the copy carries; zero when it carries none.
     pub floor: Fence,
+    /// Whether nothing else runs in this process, nor will while this job does: what a suspect needs.
+    pub alone: bool,
 }
 
 /// What a claim answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// The state machine's answer: `Run`, `Busy`, `Waiting`, `Outdated` or `Ended`.
+    /// The state machine's answer: `Run`, `Busy`, `Waiting`, `Elsewhere`, `Outdated` or `Ended`.
     Known(Answer),
     /// There is neither a record nor a tombstone: use [`Store::rebuild`].
     Unknown,
@@ -383,7 +385,8 @@ pub trait Store: Send + Sync + Debug {
 
     /// Takes expired leases back (T12), at most `limit`: none during an amnesty, and none while nobody has renewed for
     /// two beats of `beat_ms`. Then it may be the store, or all of the machine, that stood still, and whoever renews
-    /// first finds that out.
+    /// first finds that out. A job is blamed for the end of its process only where that has not renewed for two beats
+    /// and had no other attempt, as far as the store remembers.
     async fn rescue(&self, limit: usize, beat_ms: u64) -> Result<Moved, Fault>;
 
     /// Ends the leases of incarnations that are proven dead: those of `instance` other than `alive`. Answers how many.

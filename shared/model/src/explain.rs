@@ -88,6 +88,15 @@ fn queued(record: &Record, version: u32, view: &View, ahead: Option<u64>, now: u
         }
         _ => {}
     }
+    if record.is_suspect() {
+        let detail = format!(
+            "its process went away {} times, so it runs alone: it waits for an instance that has nothing else to \
+             run; {}",
+            record.crashes,
+            some(readers.len(), "live instance takes it", "live instances take it"),
+        );
+        return ("alone", detail);
+    }
     ("slot", slots(&readers, ahead))
 }
 
@@ -266,7 +275,9 @@ mod tests {
             record.crashes = 3;
             record.reason = Some(Reason::Crashed);
         });
-        check(&crashed, takes, NOW, "retry", &["went away 3 times", "in 5s"]);
+        check(&crashed, takes.clone(), NOW, "retry", &["went away 3 times", "in 5s"]);
+        let suspect = Record { outbox: None, ..crashed };
+        check(&suspect, takes, NOW, "alone", &["went away 3 times", "nothing else to run; one live instance takes it"]);
     }
 
     #[test]

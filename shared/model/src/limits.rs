@@ -30,8 +30,19 @@ pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 pub const QUEUE_NAME_BYTES: usize = 128;
 /// Most retries that may be asked for.
 pub const RETRIES: i32 = 1_000_000;
-/// The crash that gives a job up: that many processes went away while they ran it.
+/// The crash that gives a job up, if it was alone in the process that went away: so many processes at most.
 pub const CRASHES: u32 = 3;
+/// From so many crashes on a job is a suspect: it runs alone in its process, or not at all.
+pub const SUSPECT_CRASHES: u32 = 2;
+/// The crash that gives a job up though others always ran beside it, so that nothing goes on for ever.
+pub const SHARED_CRASHES: u32 = 10;
+/// Kept ids of the jobs that ran beside one whose process went away.
+pub const NEIGHBOURS: usize = 5;
+/// Most attempts of processes that may be dead which a rescue looks at to see who ran beside whom; where there are more,
+/// nobody was alone.
+pub const COMPANY: usize = 1_000;
+/// How long it is remembered from whom attempts were taken back, milliseconds.
+pub const FALLEN_MS: u64 = 600_000;
 /// Longest delay of a job, milliseconds: one year.
 pub const DELAY_MS: u64 = 366 * 86_400_000;
 /// Kept log lines of a job.

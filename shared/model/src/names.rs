@@ -255,6 +255,9 @@ pub mod shard_keys {
     pub const SHARD: &str = "shard";
     /// zset: incarnations (`instance/incarnation`) that renewed in the last hour; the score is when, ms.
     pub const RENEWED: &str = "renewed";
+    /// hash: silent incarnations (`instance/incarnation`) from which attempts were taken back not long ago; how many, and
+    /// the ids of some of their jobs, space between.
+    pub const FALLEN: &str = "fallen";
     /// zset: queued and scheduled jobs that must not start late; the score is their last moment, ms.
     pub const EXPIRY: &str = "exp";
     /// hash: spans in which the store may have lost writes, JSON by the epoch that began after each.

@@ -5,6 +5,7 @@
 
 use crate::id::{Fence, Generation, JobId, Owner};
 use crate::limits;
+use crate::snapshot::Progress;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -121,8 +122,10 @@ pub enum Reason {
     BadResult,
     /// `given_up`: failed more often than its retries allow.
     RetriesExhausted,
-    /// `given_up`: took its process down too often.
+    /// `given_up`: its process went away too often, always with others beside it.
     CrashesExhausted,
+    /// `given_up`: it takes down every process that runs it; the last one ran nothing else.
+    Poison,
     /// `stopped`: somebody asked for it.
     StopRequested,
     /// `dropped`: somebody removed it.
@@ -133,7 +136,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Delayed,
         Self::Snoozed,
         Self::Failed,
@@ -145,6 +148,7 @@ impl Reason {
         Self::BadResult,
         Self::RetriesExhausted,
         Self::CrashesExhausted,
+        Self::Poison,
         Self::StopRequested,
         Self::Removed,
         Self::Expired,
@@ -165,6 +169,7 @@ impl Reason {
             Self::BadResult => "bad_result",
             Self::RetriesExhausted => "retries_exhausted",
             Self::CrashesExhausted => "crashes_exhausted",
+            Self::Poison => "poison",
             Self::StopRequested => "stop_requested",
             Self::Removed => "removed",
             Self::Expired => "expired",
@@ -206,11 +211,11 @@ pub struct Record {
     pub attempts: u32,
     /// Attempts that failed, counted against `max_retries`.
     pub failures: u32,
-    /// Attempts that ended without a verdict, counted against `max_crashes`.
+    /// Attempts that ended without a verdict. From [`limits::SUSPECT_CRASHES`] on the job runs alone only.
     pub crashes: u32,
     /// Failures that are allowed before the last one; -1 without end.
     pub max_retries: i32,
-    /// The crash that gives the job up.
+    /// The crash that gives the job up, if nothing ran beside it; else it is [`limits::SHARED_CRASHES`].
     pub max_crashes: u32,
     /// Who runs it, or who ran it last.
     pub owner: Option<Owner>,
@@ -346,4 +351,32 @@ pub struct PastAttempt {
     /// What the handler, or Longshore, said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What is known of its process, where that went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<Crash>,
+}
+
+/// What is known of an attempt whose process went away; those of a job are its dossier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crash {
+    /// The start of the instance that went away.
+    pub incarnation: String,
+    /// Whether nothing else ran in the process, as far as the store can tell.
+    pub alone: bool,
+    /// How many attempts of other jobs it took with it.
+    pub beside: u32,
+    /// Some of those jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<JobId>,
+    /// The last progress that the attempt reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+impl Record {
+    /// Whether the job runs alone in its process, or not at all.
+    #[must_use]
+    pub const fn is_suspect(&self) -> bool {
+        self.crashes >= limits::SUSPECT_CRASHES
+    }
 }

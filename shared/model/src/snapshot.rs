@@ -4,7 +4,7 @@
 
 use crate::envelope::{Envelope, FileRef, Trace};
 use crate::id::JobId;
-use crate::record::{PastAttempt, Reason, Record, State};
+use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
 use crate::topic::Topic;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,8 @@ pub struct LogLine {
 /// Why a job waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `gate`.
+    /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `gate`,
+    /// `alone`.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
@@ -87,6 +88,37 @@ pub struct AttemptView {
     pub outcome: String,
     /// What went wrong.
     pub error: Option<String>,
+    /// What is known of its process, where that went away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash: Option<CrashView>,
+}
+
+/// The end of a process as shown with the attempt that it ended; those of a job are its dossier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrashView {
+    /// The start of the instance that went away.
+    pub incarnation: String,
+    /// Whether nothing else ran in the process, as far as the store can tell.
+    pub alone: bool,
+    /// How many attempts of other jobs it took with it.
+    pub beside: u32,
+    /// Some of those jobs.
+    pub neighbours: Vec<JobId>,
+    /// The last progress that the attempt had reported.
+    pub progress: Option<ProgressView>,
+}
+
+impl From<Crash> for CrashView {
+    fn from(crash: Crash) -> Self {
+        let Crash { incarnation, alone, beside, neighbours, progress } = crash;
+        Self { incarnation, alone, beside, neighbours, progress: progress.map(Into::into) }
+    }
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        Self { step: progress.step, steps: progress.steps, eta: progress.eta.map(rfc3339), text: progress.text }
+    }
 }
 
 /// A log line as shown.
@@ -202,6 +234,7 @@ impl JobView {
                 ended: Some(rfc3339(past.ended)),
                 outcome: past.outcome,
                 error: past.error,
+                crash: past.crash.map(Into::into),
             })
             .collect();
         if matches!(record.state, State::Active | State::Succeeded) {
@@ -212,6 +245,7 @@ impl JobView {
                 ended: record.finished.map(rfc3339),
                 outcome: if record.state == State::Active { "running" } else { "succeeded" }.into(),
                 error: None,
+                crash: None,
             });
         }
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -241,12 +275,7 @@ impl JobView {
             finished: record.finished.map(rfc3339),
             result: result.and_then(|text| RawValue::from_string(text).ok()),
             message: record.message,
-            progress: progress.map(|p| ProgressView {
-                step: p.step,
-                steps: p.steps,
-                eta: p.eta.map(rfc3339),
-                text: p.text,
-            }),
+            progress: progress.map(Into::into),
             log: log
                 .into_iter()
                 .map(|line| LogView { at: rfc3339(line.at), level: line.level, text: line.text })

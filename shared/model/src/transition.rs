@@ -11,6 +11,7 @@
 //!   queued ── Claim ──> active                           (fence grows, attempts + 1)
 //!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
 //!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
+//!   queued after a second crash ── Claim ──> active      (only by an instance that runs nothing else meanwhile)
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
 //!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
 //!   any not ended ── Remove ──> dropped    queued, scheduled ── Expire ──> dropped
@@ -22,7 +23,7 @@
 
 use crate::id::{Fence, Generation, Owner};
 use crate::limits;
-use crate::record::{PastAttempt, Reason, Record, State};
+use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::retry;
 
 /// Something that happens to a job. The letters are those of the protocol's transitions.
@@ -45,6 +46,8 @@ pub enum Event {
         floor: Fence,
         /// Length of the lease, ms.
         lease_ms: u64,
+        /// Whether nothing else will run in the owner's process, for now.
+        alone: bool,
     },
     /// T7b: the store lost what it knew of a running attempt, or knows only an older state of the job; the attempt goes
     /// on under the fence that it has.
@@ -81,7 +84,10 @@ pub enum Event {
         verdict: Verdict,
     },
     /// T12: somebody saw that the lease ended.
-    LeaseGone,
+    LeaseGone {
+        /// Whether the owner is silent and nothing else ran in its process.
+        alone: bool,
+    },
     /// T13: somebody saw that the job is due.
     Promote,
     /// T15, T16: somebody wants it stopped.
@@ -162,6 +168,11 @@ pub enum Answer {
         /// Until when, ms from now, where a time is known.
         left_ms: Option<u64>,
     },
+    /// Claim: its processes went away so often that it runs alone only, and the claim did not offer that.
+    Elsewhere {
+        /// How often.
+        crashes: u32,
+    },
     /// Claim: the copy is older than the record.
     Outdated {
         /// Whether the broker confirmed a newer copy. If not, the newer one is only in the outbox, and this one may be
@@ -221,8 +232,8 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             }
             (Answer::Nothing, None)
         }
-        Event::Claim { owner, nonce, generation, floor, lease_ms } => {
-            let copy = Copy { owner, nonce, generation: *generation, floor: *floor };
+        Event::Claim { owner, nonce, generation, floor, lease_ms, alone } => {
+            let copy = Copy { owner, nonce, generation: *generation, floor: *floor, alone: *alone };
             (claim(record, now_us, &copy, *lease_ms), None)
         }
         Event::Adopt { .. } => (adopt(record, now, event), None),
@@ -237,7 +248,7 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             }
         }
         Event::Finish { fence, verdict } => finish(record, now, *fence, verdict),
-        Event::LeaseGone => lease_gone(record, now_us),
+        Event::LeaseGone { alone } => lease_gone(record, now_us, *alone),
         Event::Promote => {
             if record.state.waits_for_time() && record.due.is_some_and(|due| due <= now) {
                 let reason = record.reason.filter(|reason| *reason == Reason::Failed);
@@ -306,6 +317,7 @@ struct Copy<'a> {
     nonce: &'a str,
     generation: Generation,
     floor: Fence,
+    alone: bool,
 }
 
 fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> Answer {
@@ -321,6 +333,9 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
         State::Queued if expired(record, now) => {
             end(record, now, State::Dropped, Some(Reason::Expired));
             return Answer::Ended { state: State::Dropped };
+        }
+        State::Queued if record.is_suspect() && !copy.alone => {
+            return Answer::Elsewhere { crashes: record.crashes };
         }
         State::Queued => {}
         State::Active if record.owner.as_ref() == Some(copy.owner) && record.nonce == copy.nonce => {
@@ -446,6 +461,10 @@ fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (An
     (Answer::Moved { state: record.state }, past)
 }
 
+/// What is said of an attempt whose process went away, and of one that was alone in it.
+const GONE: &str = "its process went away without a verdict";
+const GONE_ALONE: &str = "its process went away without a verdict, and nothing else ran there";
+
 /// How long after a crash the job may be published again: at once after the first, then 1, 5 and 30 seconds.
 #[must_use]
 pub fn crash_backoff_ms(crashes: u32) -> u64 {
@@ -457,19 +476,23 @@ pub fn crash_backoff_ms(crashes: u32) -> u64 {
     }
 }
 
-fn lease_gone(record: &mut Record, now_us: u64) -> (Answer, Option<PastAttempt>) {
+fn lease_gone(record: &mut Record, now_us: u64, alone: bool) -> (Answer, Option<PastAttempt>) {
     let now = now_us / 1_000;
     if record.state != State::Active || record.lease.is_some_and(|lease| lease > now) {
         return (Answer::Nothing, None);
     }
     take_away(record, now_us);
     record.crashes += 1;
-    let error = "its process went away without a verdict";
-    let past = past_attempt(record, now, "crashed", Some(error));
+    let error = if alone { GONE_ALONE } else { GONE };
+    let mut past = past_attempt(record, now, "crashed", Some(error));
+    let incarnation = record.owner.as_ref().map(|owner| owner.incarnation.0.clone()).unwrap_or_default();
+    past.crash = Some(Crash { incarnation, alone, beside: 0, neighbours: Vec::new(), progress: None });
     record.message = Some(error.to_owned());
     if record.cancel.is_some() {
         end(record, now, State::Stopped, Some(Reason::StopRequested));
-    } else if record.crashes >= record.max_crashes {
+    } else if alone && record.crashes >= record.max_crashes {
+        end(record, now, State::GivenUp, Some(Reason::Poison));
+    } else if record.crashes >= record.max_crashes.max(limits::SHARED_CRASHES) {
         end(record, now, State::GivenUp, Some(Reason::CrashesExhausted));
     } else {
         // The rescuer publishes a first crash itself, at once; the relay is its net.
@@ -496,6 +519,7 @@ fn past_attempt(record: &Record, now: u64, outcome: &str, error: Option<&str>) -
         ended: now,
         outcome: outcome.to_owned(),
         error: error.map(ToOwned::to_owned),
+        crash: None,
     }
 }
 

@@ -42,6 +42,26 @@ pub fn two_jobs() -> Plan {
     Plan { name: "two", about: "two jobs with a unique key", jobs: 2, retries: 0, messages: 2, ..Plan::plain() }
 }
 
+/// Two jobs beside each other in one instance, with so many crashes behind them, of which the first takes its process
+/// down up to so many times more.
+#[must_use]
+pub fn beside(crashes: u8, times: u8) -> Plan {
+    Plan {
+        name: "beside",
+        about: "two jobs beside each other; one takes its process down",
+        jobs: 2,
+        keyed: false,
+        crashes,
+        one_instance: true,
+        endings: vec![Ending::Succeeded],
+        purges: false,
+        messages: 2,
+        faults: vec![(Fault::Poison, times)],
+        total: times,
+        ..Plan::plain()
+    }
+}
+
 /// Searches that are small enough for every test run, together with those of the mutants.
 #[must_use]
 pub fn short() -> Vec<Plan> {
@@ -62,6 +82,7 @@ pub fn short() -> Vec<Plan> {
         Plan { name: "any-fault", about: "any one fault but a wipe", ..plain.clone() }.with(1, &STEADY),
         Plan { name: "wipe-and-crash", about: "a wipe and a crash", ..plain.with(2, &[Fault::Wipe, Fault::Worker]) },
         Plan { name: "two", ..two_jobs() },
+        beside(2, 2),
     ]
 }
 
@@ -73,7 +94,7 @@ fn full() -> Plan {
 /// The searches of the long run. Each is as large as the bound of states allows.
 #[must_use]
 pub fn long() -> Vec<Plan> {
-    use Fault::{Blip, Control, Duty, Pause, Reply, Sender, Wipe, Worker};
+    use Fault::{Blip, Control, Duty, Pause, Poison, Reply, Sender, Wipe, Worker};
     vec![
         Plan { name: "steady-2", about: "two faults of every kind but a wipe", ..Plan::plain() }.with(2, &STEADY),
         Plan { name: "wiped-2", about: "a wipe and one more fault, or two others", ..Plan::plain() }.with(2, &WIPED),
@@ -86,6 +107,13 @@ pub fn long() -> Vec<Plan> {
             .with(1, &STEADY),
         Plan { name: "two-1", about: "two jobs with a unique key; one fault", ..two_jobs() }
             .with(1, &[Worker, Sender, Pause, Blip, Reply, Control, Wipe]),
+        Plan {
+            name: "beside-1",
+            about: "two jobs beside each other, one takes its process down; one more fault",
+            faults: vec![(Poison, 4), (Blip, 1), (Sender, 1), (Duty, 1)],
+            total: 5,
+            ..beside(0, 4)
+        },
     ]
 }
 

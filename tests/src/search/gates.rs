@@ -6,16 +6,16 @@
 //!
 //! Another gate is another field of [`System`] that these three functions keep, a property, and its mutants.
 
-use super::system::{Sender, System};
+use super::system::System;
 
 /// Whether a new job may enter.
 pub(super) fn may_enter(system: &System, job: u8) -> bool {
     system.key.is_none_or(|holder| holder == job)
 }
 
-/// The job is in the store and has not ended.
-pub(super) fn enter(system: &mut System, job: u8) {
-    if shared(system) && system.key.is_none() {
+/// The job is in the store and has not ended; whether it shares its key with another.
+pub(super) fn enter(system: &mut System, job: u8, shared: bool) {
+    if shared && system.key.is_none() {
         system.key = Some(job);
     }
 }
@@ -25,8 +25,4 @@ pub(super) fn leave(system: &mut System, job: u8) {
     if system.key == Some(job) {
         system.key = None;
     }
-}
-
-fn shared(system: &System) -> bool {
-    system.jobs[1].sender != Sender::Absent
 }

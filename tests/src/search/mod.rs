@@ -12,8 +12,9 @@
 //!
 //! Abstractions. Time passes as it likes: what is due may happen, or not yet; a lease may end as soon as its holder
 //! does not beat. Amnesty and back-off therefore do not appear, and the ages that the loss rule compares are young. A
-//! slot has one delivery at a time. What lies in the broker is bounded, and publishers wait when there is no room.
-//! Isolation, the undertaker and the order of messages are not modelled. "Lost" means that no fault-free continuation
+//! slot has one delivery at a time, and an instance that offers to run a suspect alone does so by keeping its other slot
+//! idle; one that cannot offer it parks the delivery. What lies in the broker is bounded, and publishers wait when there is no room.
+//! The undertaker and the order of messages are not modelled. "Lost" means that no fault-free continuation
 //! ends the job, so a continuation that is possible and never chosen would not be noticed: that is what the simulation
 //! and the fire are for.
 //!
@@ -131,6 +132,7 @@ impl Space for Model {
             clock: 0,
             messages: Default::default(),
             sender,
+            fallen: None,
             seen: Seen::default(),
         };
         let second = if self.plan.jobs > 1 { Sender::Enqueue } else { Sender::Absent };

@@ -72,6 +72,14 @@ pub enum Mutant {
     KeyAskedFirst,
     /// A job that is given up after a crash keeps its unique key.
     KeyKept,
+    /// A job whose processes went away runs beside others all the same.
+    SuspectAnywhere,
+    /// An instance starts others beside a suspect.
+    CompanyForSuspects,
+    /// Whoever ran in a process that went away is blamed.
+    BlameAnybody,
+    /// Nobody remembers who ran in a process once they were taken back.
+    CompanyForgotten,
 }
 
 /// What shows a mutant.
@@ -85,7 +93,7 @@ pub struct Trial {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::CommitWithoutFence,
         Self::ClaimTakesOver,
         Self::PopThenPush,
@@ -117,6 +125,10 @@ impl Mutant {
         Self::KeyNotAsked,
         Self::KeyAskedFirst,
         Self::KeyKept,
+        Self::SuspectAnywhere,
+        Self::CompanyForSuspects,
+        Self::BlameAnybody,
+        Self::CompanyForgotten,
     ];
 
     /// The smallest plan that shows it, and what it breaks there.
@@ -124,7 +136,8 @@ impl Mutant {
     pub fn trial(self) -> Trial {
         use Fault::{Blip, Broker, Clock, Duplicate, Duty, Pause, Reply, Sender, Wipe, Worker};
         use Property::{
-            AckRule, Blame, Fenced, FencesGrow, KeyFreed, NoLoss, NoOverlap, NoRunAfterEnd, Outbox, Unique,
+            AckRule, Blame, Fenced, FencesGrow, Innocent, KeyFreed, Kills, NoLoss, NoOverlap, NoRunAfterEnd, Outbox,
+            Unique,
         };
         let plain = Plan::plain();
         let two = cases::two_jobs();
@@ -158,6 +171,8 @@ impl Mutant {
             Self::KeyNotAsked => (two, Unique),
             Self::KeyAskedFirst => (two.with(1, &[Reply]), Unique),
             Self::KeyKept => (Plan { max_crashes: 1, ..two.with(1, &[Worker]) }, KeyFreed),
+            Self::SuspectAnywhere | Self::CompanyForSuspects => (cases::beside(2, 2), Kills),
+            Self::BlameAnybody | Self::CompanyForgotten => (Plan { max_crashes: 1, ..cases::beside(0, 1) }, Innocent),
         };
         Trial { plan, breaks }
     }

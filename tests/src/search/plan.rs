@@ -31,11 +31,13 @@ pub enum Fault {
     Clock,
     /// Somebody stops or removes the job. No fault, yet nothing may depend on it.
     Control,
+    /// The first job takes down the instance that runs it.
+    Poison,
 }
 
 impl Fault {
     /// Every one, in the order of [`Plan::faults`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Worker,
         Self::Sender,
         Self::Duty,
@@ -49,6 +51,7 @@ impl Fault {
         Self::Wipe,
         Self::Clock,
         Self::Control,
+        Self::Poison,
     ];
 }
 
@@ -87,8 +90,12 @@ pub struct Plan {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
-    /// One, or two that share a unique key.
+    /// One, or two.
     pub jobs: usize,
+    /// Whether two share a unique key; else they run beside each other.
+    pub keyed: bool,
+    /// Crashes that they have behind them when they are sent.
+    pub crashes: u8,
     /// How many do duties at once, 1 or 2.
     pub duties: usize,
     /// Slots that run jobs, 1 or 2.
@@ -127,6 +134,8 @@ impl Plan {
             name: "plain",
             about: "one job, no fault",
             jobs: 1,
+            keyed: true,
+            crashes: 0,
             duties: 1,
             slots: 2,
             one_instance: false,

@@ -31,11 +31,15 @@ pub enum Property {
     AckRule,
     /// I13: a later fence is greater.
     FencesGrow,
+    /// A job that takes down its processes does so three times at most.
+    Kills,
+    /// A job that was only beside it is not given up.
+    Innocent,
 }
 
 impl Property {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NoLoss,
         Self::EndsOnce,
         Self::Fenced,
@@ -47,6 +51,8 @@ impl Property {
         Self::KeyFreed,
         Self::AckRule,
         Self::FencesGrow,
+        Self::Kills,
+        Self::Innocent,
     ];
 
     /// Whether nothing is promised any more once the store forgot everything: then jobs may run again.
@@ -69,6 +75,8 @@ impl fmt::Display for Property {
             Self::KeyFreed => "I8: a unique key outlived its job",
             Self::AckRule => "I12: the only copy of a job that had not ended was acknowledged",
             Self::FencesGrow => "I13: a fence was not greater than the one before",
+            Self::Kills => "I7: a job took down a fourth process",
+            Self::Innocent => "I7: a job was given up that only ran beside another",
         })
     }
 }
@@ -100,7 +108,7 @@ impl Model {
         if unpublished {
             self.breaks(system, Property::Outbox);
         }
-        if holders > 1 {
+        if self.plan.keyed && holders > 1 {
             self.breaks(system, Property::Unique);
         }
         if let Some(holder) = system.key

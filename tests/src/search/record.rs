@@ -72,7 +72,7 @@ impl Records {
     /// Applies an event after the store's clock reached `clock`.
     pub(super) fn apply(&self, record: &mut Slim, clock: u8, event: &Event) -> Answer {
         let mut full = self.full(record);
-        if matches!(event, Event::LeaseGone) {
+        if matches!(event, Event::LeaseGone { .. }) {
             full.lease = full.lease.map(|_| NOW_MS);
         }
         let (answer, _) = transition(&mut full, NOW_MS * 1_000 + u64::from(clock) + 1, event);
@@ -81,13 +81,14 @@ impl Records {
     }
 
     /// The claim of a delivery.
-    pub(super) fn claim(&self, holder: Holder, generation: u8, floor: u8) -> Event {
+    pub(super) fn claim(&self, holder: Holder, generation: u8, floor: u8, alone: bool) -> Event {
         Event::Claim {
             owner: self.owner(holder),
             nonce: nonce(holder.nonce).to_owned(),
             generation: Generation(u64::from(generation)),
             floor: fence(floor),
             lease_ms: LEASE_MS,
+            alone,
         }
     }
 
@@ -194,13 +195,16 @@ mod tests {
         let records = Records::new(1, 3);
         let holder = Holder { instance: 1, incarnation: 2, nonce: 1 };
         let mut record = records.admit(Start::Now);
-        let claim = records.claim(holder, 1, 4);
+        let claim = records.claim(holder, 1, 4, false);
         let fence_of = |answer| if let Answer::Run { fence, .. } = answer { Some(number(fence)) } else { None };
         assert_eq!(fence_of(records.apply(&mut record, 0, &claim)), Some(5), "above the floor");
         assert_eq!(record.holder, Some(holder));
         assert_eq!(slim(&records.full(&record)), record);
         assert_eq!(fence_of(records.apply(&mut record, 5, &claim)), Some(5), "the same delivery again");
-        assert!(matches!(records.apply(&mut record, 5, &Event::LeaseGone), Answer::Moved { state: State::Queued }));
+        assert!(matches!(
+            records.apply(&mut record, 5, &Event::LeaseGone { alone: false }),
+            Answer::Moved { state: State::Queued }
+        ));
         assert_eq!((record.fence, record.generation, record.crashes, record.holder), (6, 2, 1, None));
         assert_eq!(slim(&records.full(&record)), record);
         let record = records.admit(Start::After(LATER_MS));

@@ -60,7 +60,7 @@ impl Model {
         }
         if after.state.is_terminal() && !before.state.is_terminal() {
             it.seen.ended = true;
-            if !self.has(Mutant::KeyKept) || !matches!(event, Event::LeaseGone) {
+            if !self.has(Mutant::KeyKept) || !matches!(event, Event::LeaseGone { .. }) {
                 gates::leave(system, job);
             }
         }
@@ -70,7 +70,7 @@ impl Model {
     /// What mutants do to a state after an event.
     fn distort(&self, event: &Event, before: &Slim, after: &mut Slim, clock: u8) {
         let queued = after.state == State::Queued && before.state != State::Queued;
-        if self.has(Mutant::FenceKeptAtRescue) && matches!(event, Event::LeaseGone) {
+        if self.has(Mutant::FenceKeptAtRescue) && matches!(event, Event::LeaseGone { .. }) {
             after.fence = before.fence;
         }
         if self.has(Mutant::FenceFromClock) && after.fence != before.fence {
@@ -104,7 +104,7 @@ impl Model {
                     self.breaks(system, Property::Fenced);
                 }
             }
-            (Event::LeaseGone, Answer::Moved { .. }) if !system.happened.disturbed => {
+            (Event::LeaseGone { .. }, Answer::Moved { .. }) if !system.happened.disturbed => {
                 self.breaks(system, Property::Blame);
             }
             _ => {}
@@ -133,8 +133,9 @@ impl Model {
         if self.has(Mutant::EnqueueWithoutOutbox) || self.has(Mutant::PublishFirst) {
             record.outbox = false;
         }
+        record.crashes = self.plan.crashes;
         system.job(job).record = Some(record);
-        gates::enter(system, job);
+        gates::enter(system, job, self.shares_key());
         Enqueued::Accepted { state: record.state, generation: record.generation }
     }
 
@@ -150,7 +151,8 @@ impl Model {
         let worker = system.workers[slot];
         let holder = self.holder(slot, &worker);
         let floor = worker.delivery().map_or(0, |message| message.floor);
-        let event = self.records.claim(holder, worker.generation, floor);
+        let alone = worker.alone || self.has(Mutant::SuspectAnywhere);
+        let event = self.records.claim(holder, worker.generation, floor, alone);
         let job = worker.job;
         if system.job(job).record.is_none() {
             if self.has(Mutant::PublishFirst) {
@@ -160,7 +162,7 @@ impl Model {
                 return Claimed::Tombstone;
             }
             system.job(job).record = Some(self.records.admit(Start::Now));
-            gates::enter(system, job);
+            gates::enter(system, job, self.shares_key());
         }
         if let Some(record) = &mut system.job(job).record
             && let Some(current) = record.holder
@@ -203,7 +205,7 @@ impl Model {
         let (fence, holder) = (worker.fence, Some(holder));
         let admitted = job.record.unwrap_or_else(|| self.records.admit(Start::Now));
         job.record = Some(Slim { state: State::Active, generation, fence, holder, outbox: false, ..admitted });
-        gates::enter(system, worker.job);
+        gates::enter(system, worker.job, self.shares_key());
         true
     }
 
@@ -235,7 +237,26 @@ impl Model {
 
     /// T12, by whoever sees it. Answers whether it is to be published.
     pub(super) fn rescue(&self, system: &mut System, job: u8) -> bool {
-        matches!(self.change(system, job, &Event::LeaseGone), Some(Answer::Moved { state: State::Queued }))
+        let holder = system.jobs[usize::from(job)].record.and_then(|record| record.holder);
+        let process = |holder: Holder| (holder.instance, holder.incarnation);
+        let other = &system.jobs[usize::from(1 - job)];
+        let beside = other.record.and_then(|record| record.holder).map(process);
+        let before = other.fallen.filter(|_| !self.has(Mutant::CompanyForgotten));
+        let alone = self.has(Mutant::BlameAnybody)
+            || holder.is_some_and(|holder| Some(process(holder)) != beside && Some(process(holder)) != before);
+        let answer = self.change(system, job, &Event::LeaseGone { alone });
+        if !self.plan.keyed && matches!(answer, Some(Answer::Moved { .. })) {
+            let record = system.job(job).record;
+            if job == 1 && record.is_some_and(|record| record.state == State::GivenUp) {
+                self.breaks(system, Property::Innocent);
+            }
+            system.job(job).fallen = holder.map(process);
+        }
+        matches!(answer, Some(Answer::Moved { state: State::Queued }))
+    }
+
+    const fn shares_key(&self) -> bool {
+        self.plan.keyed && self.plan.jobs > 1
     }
 
     /// T13. Answers whether it is to be published.

@@ -52,6 +52,8 @@ pub struct Job {
     /// Those that nobody holds, sorted.
     pub(super) messages: [Option<Message>; MESSAGES],
     pub(super) sender: Sender,
+    /// Where jobs run beside each other: the process, instance and incarnation, from which it was last taken back.
+    pub(super) fallen: Option<(u8, u8)>,
     pub(super) seen: Seen,
 }
 
@@ -68,6 +70,8 @@ pub struct Seen {
     pub(super) put_off: bool,
     /// While it is queued: a publish for its generation was confirmed.
     pub(super) confirmed: bool,
+    /// How often it took its process down.
+    pub(super) kills: u8,
 }
 
 /// One copy of a job in the broker. All have the same body.
@@ -135,6 +139,8 @@ pub struct Worker {
     pub(super) fence: u8,
     /// The store took its commit, whether or not it knows.
     pub(super) committed: bool,
+    /// It offers to run a suspect: the other slot of its instance starts nothing.
+    pub(super) alone: bool,
 }
 
 /// What a slot does next.
@@ -250,6 +256,7 @@ impl Worker {
             generation: 0,
             fence: 0,
             committed: false,
+            alone: false,
         }
     }
 

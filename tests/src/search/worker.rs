@@ -9,6 +9,7 @@ use super::sender::Publish;
 use super::store::Claimed;
 use super::system::{Ending, Hold, Message, Phase, System, Worker};
 use super::{Model, Steps, record};
+use longshore_model::limits;
 use longshore_model::record::State;
 use longshore_model::transition::Answer;
 
@@ -92,15 +93,24 @@ impl Model {
     }
 
     fn deliver(&self, system: &System, into: &mut Steps, slot: usize) {
-        if system.workers[slot].cut {
+        let sibling = &system.workers[1 - slot];
+        let shared = self.plan.one_instance && self.plan.slots > 1;
+        if system.workers[slot].cut || shared && sibling.alone && !self.has(Mutant::CompanyForSuspects) {
             return;
         }
+        // Who has nothing else to run offers to run a suspect.
+        // Only what the store refuses is known to be one.
+        let told = !self.has(Mutant::SuspectAnywhere);
+        let alone = told && (!shared || sibling.phase == Phase::Idle || self.has(Mutant::CompanyForSuspects));
         for job in 0..2 {
             let it = &system.jobs[usize::from(job)];
             let start = |next: &mut System, hold, generation| {
                 let nonce = self.fresh_nonce(next, slot, job);
+                let next_record = next.job(job).record;
                 let worker = &mut next.workers[slot];
-                *worker = Worker { phase: Phase::Claim, job, hold, nonce, generation, ..*worker };
+                let suspect = next_record.is_some_and(|record| u32::from(record.crashes) >= limits::SUSPECT_CRASHES);
+                *worker =
+                    Worker { phase: Phase::Claim, job, hold, nonce, generation, alone: alone && suspect, ..*worker };
             };
             for message in it.lying(false) {
                 let mut next = *system;
@@ -135,7 +145,8 @@ impl Model {
         let holders = system.jobs.iter().filter_map(|job| job.record.and_then(|record| record.holder));
         let held =
             |number: u8| holders.clone().any(|holder| holder.instance == instance && holder.incarnation == number);
-        (0..3).find(|number| !held(*number)).expect("two of three can be held")
+        let fallen = |number: u8| system.jobs.iter().any(|job| job.fallen == Some((instance, number)));
+        (0..5).find(|number| !held(*number) && !fallen(*number)).expect("two of five can be held, and two be fallen")
     }
 
     fn claimed(&self, system: &mut System, slot: usize, claimed: &Claimed) {
@@ -150,7 +161,7 @@ impl Model {
                 Phase::Run
             }
             Claimed::Known(Answer::Busy { .. }) if self.has(Mutant::AckOnBusy) => Phase::Ack,
-            Claimed::Known(Answer::Busy { .. }) => Phase::Divert,
+            Claimed::Known(Answer::Busy { .. } | Answer::Elsewhere { .. }) => Phase::Divert,
             Claimed::Known(Answer::Waiting { .. }) if flagged && !self.has(Mutant::AckOnWaiting) => Phase::Divert,
             // The newer copy that would make it superfluous is not in the broker yet.
             Claimed::Unpublished if !self.has(Mutant::AckOnOutdated) => Phase::Divert,
@@ -314,6 +325,19 @@ impl Model {
                         dead.workers[member] = Worker::idle(self.fresh_incarnation(system, slot));
                     }
                     self.fault(into, "an instance dies", who, dead);
+                }
+                let runs = |slot: usize| system.workers[slot].phase == Phase::Run && system.workers[slot].job == 0;
+                let mut poisoned = *system;
+                if self.members(slot).any(runs) && poisoned.spend(Fault::Poison) {
+                    for member in self.members(slot) {
+                        self.session_ends(&mut poisoned, member);
+                        poisoned.workers[member] = Worker::idle(self.fresh_incarnation(system, slot));
+                    }
+                    poisoned.job(0).seen.kills += 1;
+                    if poisoned.job(0).seen.kills + self.plan.crashes > 3 {
+                        self.breaks(&mut poisoned, Property::Kills);
+                    }
+                    self.fault(into, "a job takes down its instance", who, poisoned);
                 }
                 let mut paused = *system;
                 if !worker.paused && paused.spend(Fault::Pause) {

@@ -2,7 +2,8 @@
 
 use longshore_consumer::Ctx;
 use longshore_link::world::Clock;
-use longshore_model::record::State;
+use longshore_model::limits;
+use longshore_model::record::{Reason, State};
 use longshore_model::{JobId, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -99,6 +100,22 @@ impl History {
             wrong.push(format!("job {}: {} runs, only {} attempts counted", record.id, runs.len(), record.attempts));
         }
         wrong
+    }
+
+    /// What is wrong with whom the store blamed for the end of processes. `poison`: there is one job that takes them down,
+    /// and nothing else goes wrong.
+    #[must_use]
+    pub fn blamed(&self, record: &Record, poison: bool) -> Option<String> {
+        let wiped = self.wiped.lock().unwrap().first.is_some();
+        let guilty = poison && record.topic.as_str() == "sim/poison";
+        let kills = self.runs.lock().unwrap().get(&record.id).map_or(0, Vec::len);
+        let wrong = match record.reason {
+            _ if guilty => (record.reason != Some(Reason::Poison) || kills > 3).then_some("a job that kills"),
+            Some(Reason::Poison) => (poison || record.crashes < limits::CRASHES && !wiped).then_some("an innocent job"),
+            Some(Reason::CrashesExhausted) => (record.crashes < limits::SHARED_CRASHES).then_some("a job in company"),
+            _ => None,
+        }?;
+        Some(format!("{wrong} was not treated as such: {kills} runs, {record:?}"))
     }
 }
 

@@ -22,6 +22,7 @@ use rough::Roughness;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What a run is made of.
@@ -42,6 +43,8 @@ pub struct Plan {
     /// What handlers do when their instance cannot prove that it is alive. With `Continue` two runs at once are
     /// allowed by the contract, and the judge must see them.
     pub on_doubt: OnDoubt,
+    /// Whether the first job takes down every process that runs it. Without faults nothing else may then go wrong.
+    pub poison: bool,
 }
 
 /// What the services lose. Never both in one run: a job that both have lost is lost.
@@ -77,7 +80,7 @@ impl Plan {
             _ => Losses::Store,
         };
         let without = Without::Nothing;
-        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt: OnDoubt::Cancel }
+        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt: OnDoubt::Cancel, poison: false }
     }
 }
 
@@ -154,7 +157,11 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             clock.sleep(Duration::from_millis(random.below(1_500))).await;
             let id = sender.new_id();
             let payload = format!("{{\"number\":{number}}}");
-            let topic = if number % 3 == 0 { "sim/slow" } else { "sim/quick" };
+            let topic = match number {
+                0 if plan.poison => "sim/poison",
+                number if number % 3 == 0 => "sim/slow",
+                _ => "sim/quick",
+            };
             loop {
                 let mut job =
                     sender.raw(topic, &payload).id(id).retries(3).retry_delay(Duration::from_secs(random.below(40)));
@@ -193,6 +200,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             break;
         }
         world.clock.sleep(Duration::from_secs(5)).await;
+        fleet.replace_dead(&mut members).await;
     }
     let seconds = world.clock.boot().as_secs();
     let records = backend.link(world.process()).store.records(accepted.clone()).await.unwrap_or_default();
@@ -202,6 +210,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             Some(record) => {
                 *ended.entry(record.state.as_str()).or_default() += 1;
                 wrong.extend(history.judge(record));
+                wrong.extend(history.blamed(record, plan.poison));
             }
             None if history.may_be_gone(id) => *ended.entry("lost with the store").or_default() += 1,
             None => wrong.push(format!("job {id} was accepted and is gone")),
@@ -236,6 +245,8 @@ pub struct Member {
     roughness: Roughness,
     number: usize,
     running: Option<Running>,
+    /// A job took it down.
+    dead: Arc<AtomicBool>,
 }
 
 impl Fleet {
@@ -254,14 +265,36 @@ impl Fleet {
             settings.lease.hold = Duration::from_secs(10);
         }
         settings.on_unreachable = longshore_model::settings::OnUnreachable::Wait;
-        let (history, random) = (self.history.clone(), self.world.random.clone());
+        let (history, random, process) = (self.history.clone(), self.world.random.clone(), world.clone());
+        let dead = Arc::new(AtomicBool::new(false));
+        let death = dead.clone();
         let handle = move |ctx: Ctx| {
             let (history, random) = (history.clone(), random.clone());
-            async move { handler(&ctx, &history, &random).await }
+            let (process, death) = (process.clone(), death.clone());
+            async move {
+                if ctx.topic().as_str() == "sim/poison" {
+                    let _ran = Ran::begin(&history, &ctx);
+                    process.clock.sleep(Duration::from_millis(random.below(3_000))).await;
+                    death.store(true, Ordering::SeqCst);
+                    process.tasks.kill();
+                    std::future::pending::<()>().await;
+                }
+                handler(&ctx, &history, &random).await
+            }
         };
         let consumer = Consumer::new(settings).link(link).world(world.clone()).on("sim/*", handle);
         let running = consumer.start().await.ok();
-        Member { world, roughness, number, running }
+        Member { world, roughness, number, running, dead }
+    }
+
+    /// Starts the processes anew that a job took down.
+    async fn replace_dead(&self, members: &mut [Member]) {
+        for member in members {
+            if member.dead.load(Ordering::SeqCst) {
+                member.running = None;
+                *member = self.spawn(member.number).await;
+            }
+        }
     }
 }
 

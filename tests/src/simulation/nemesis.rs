@@ -17,6 +17,7 @@ pub async fn torment(
     let mut faults = BTreeMap::new();
     for _ in 0..plan.faults {
         clock.sleep(Duration::from_millis(random.below(8_000))).await;
+        fleet.replace_dead(members).await;
         let span = Duration::from_millis(random.below(20_000));
         let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
         let kinds = if plan.losses == Losses::None { 10 } else { 13 };

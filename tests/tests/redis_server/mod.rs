@@ -158,5 +158,5 @@ pub(crate) fn job_with_id(id: JobId, topic: &str) -> NewJob {
 }
 
 pub(crate) fn claim(id: JobId, nonce: &str) -> Claim {
-    Claim { id, nonce: nonce.into(), generation: Generation(0), floor: Fence(0) }
+    Claim { id, nonce: nonce.into(), generation: Generation(0), floor: Fence(0), alone: false }
 }

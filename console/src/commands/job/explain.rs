@@ -2,9 +2,9 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Answer, Cell, Screen, Table, Tone, clean, moment, state_tone};
+use crate::output::{Answer, Cell, Screen, Table, Tone, clean, crash_line, moment, state_tone};
 use crate::session::Session;
-use longshore_model::snapshot::Waiting;
+use longshore_model::snapshot::{AttemptView, Waiting};
 use longshore_producer::{JobId, JobView, Reason, State, Topic, View};
 use serde::Serialize;
 
@@ -33,6 +33,8 @@ struct Explained {
     detail: String,
     /// The live instances that take the topic.
     takers: Vec<Taker>,
+    /// The attempts whose processes went away.
+    dossier: Vec<AttemptView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,8 +57,9 @@ impl Explained {
     }
 
     fn bare(job: JobView) -> Self {
-        let JobView { id, topic, state, reason, waiting, .. } = job;
-        Self { id, topic, state, reason, waiting, detail: String::new(), takers: Vec::new() }
+        let JobView { id, topic, state, reason, waiting, mut attempts, .. } = job;
+        attempts.retain(|attempt| attempt.crash.is_some());
+        Self { id, topic, state, reason, waiting, detail: String::new(), takers: Vec::new(), dossier: attempts }
     }
 }
 
@@ -101,6 +104,12 @@ impl Answer for Explained {
     fn text(&self, screen: Screen) -> String {
         let state = screen.paint(state_tone(self.state), self.state.as_str());
         let mut text = format!("job {} ({}) is {state}\n{}", self.id, self.topic, clean(&self.detail));
+        for attempt in &self.dossier {
+            let crash = attempt.crash.as_ref().map(crash_line).unwrap_or_default();
+            let (number, instance, started) = (attempt.number, &attempt.instance, moment(&attempt.started));
+            text.push('\n');
+            text.push_str(&clean(&format!("attempt {number} on {instance} {started}: {crash}")));
+        }
         if self.takers.is_empty() {
             return text;
         }

@@ -161,10 +161,11 @@ impl Bench {
         (id, self.run(id).await)
     }
 
-    /// A claim of a delivery that nobody claimed before, of a copy that carries nothing.
+    /// A claim of a delivery that nobody claimed before, of a copy that carries nothing, by a process that runs nothing
+    /// else.
     pub(super) fn claim(&self, id: JobId) -> Claim {
         let nonce = format!("{:x}", self.a.world.random.next());
-        Claim { id, nonce, generation: Generation::default(), floor: Fence::default() }
+        Claim { id, nonce, generation: Generation::default(), floor: Fence::default(), alone: true }
     }
 
     pub(super) async fn finish(&self, id: JobId, fence: Fence, verdict: Verdict) -> Answer {

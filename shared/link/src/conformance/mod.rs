@@ -21,6 +21,7 @@ pub mod control;
 pub mod enqueue;
 pub mod find;
 pub mod finish;
+pub mod isolation;
 pub mod letters;
 pub mod loss;
 pub mod membership;
@@ -142,6 +143,14 @@ macro_rules! conformance_store {
                 t12_a_rescue_takes_the_longest_expired_first
                 t12_a_rescue_is_bounded_and_says_so
                 proof_of_death_ends_the_leases_of_older_incarnations_only
+            }
+            isolation {
+                a_job_that_crashed_twice_is_run_by_who_runs_nothing_else
+                who_dies_alone_for_the_third_time_is_poison_and_has_a_dossier
+                who_always_had_company_is_given_up_at_the_tenth_crash_only
+                company_that_was_taken_back_before_or_lives_longer_counts
+                an_attempt_that_a_living_process_forgot_is_not_blamed
+                a_process_that_is_proven_dead_is_silent_at_once
             }
             republish {
                 a_job_whose_copies_are_lost_goes_back_into_the_outbox

@@ -18,6 +18,7 @@ impl Core {
             generation: claim.generation,
             floor: claim.floor,
             lease_ms,
+            alone: claim.alone,
         };
         let Some(answer) = self.apply(&claim.id, &event) else {
             let buried = self.table.is_buried(&claim.id, self.now());

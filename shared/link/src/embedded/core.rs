@@ -4,6 +4,7 @@
 //! (never smaller than the one before), and what it brought about for others (nudges) is sent before
 //! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
 
+use super::company::Fallen;
 use super::epoch::Epoch;
 use super::fleet::Fleet;
 use super::outage::Outage;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub(super) epoch: Epoch,
     /// The last renewal of each instance: by which incarnation, and when, ms.
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
+    /// From whom attempts were taken back.
+    pub(super) fallen: Fallen,
     /// Known topics, and when each was first seen, ms.
     pub(super) topics: BTreeMap<Topic, u64>,
     /// Changes whenever a topic becomes known; survives a wipe.
@@ -98,6 +101,7 @@ impl Core {
         self.fleet = Fleet::default();
         self.leases = Outage::default();
         self.renewals.clear();
+        self.fallen = Fallen::default();
         self.epoch = Epoch::default();
         self.leases.restart();
         self.fleet.outage.restart();

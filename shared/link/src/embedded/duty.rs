@@ -21,8 +21,21 @@ impl Core {
         if !self.leases.is_over(now) || self.leases.is_quiet(now, beat_ms.saturating_mul(2)) {
             return moved;
         }
-        for id in self.table.ready(State::Active, now, limit) {
-            match self.apply(&id, &Event::LeaseGone) {
+        let due = self.table.ready(State::Active, now, limit);
+        if due.is_empty() {
+            return moved;
+        }
+        let mut companies = self.companies(beat_ms.saturating_mul(2));
+        for id in due {
+            let Some(owner) = self.table.get(&id).and_then(|entry| entry.record.owner.clone()) else { continue };
+            let answer = self.apply(&id, &Event::LeaseGone { alone: companies.alone(&owner) });
+            if let Some(entry) = self.table.get_mut(&id)
+                && let Some(crash) = entry.attempts.back_mut().and_then(|past| past.crash.as_mut())
+            {
+                crash.progress.clone_from(&entry.progress);
+                companies.taken(&owner, id, crash);
+            }
+            match answer {
                 // From the second crash on, the relay publishes it after its rest.
                 Some(Answer::Moved { state: State::Queued }) => {
                     moved.runnable.extend(self.outgoing(&id).filter(|_| self.crashes(&id) <= 1));
@@ -31,6 +44,7 @@ impl Core {
                 _ => {}
             }
         }
+        self.remember(companies);
         moved.more = !self.table.ready(State::Active, now, 1).is_empty();
         moved
     }
@@ -44,7 +58,16 @@ impl Core {
             .map(|(_, id)| id)
             .collect();
         for id in &dead {
-            self.table.adjust(id, |record| record.lease = Some(now));
+            let owner = self.table.adjust(id, |record| {
+                record.lease = Some(now);
+                record.owner.clone()
+            });
+            // It is silent for good.
+            if let Some(owner) = owner.flatten()
+                && self.renewals.get(&owner.instance).is_some_and(|(renewed, _)| *renewed == owner.incarnation)
+            {
+                self.renewals.remove(&owner.instance);
+            }
         }
         u64::try_from(dead.len()).unwrap_or(u64::MAX)
     }

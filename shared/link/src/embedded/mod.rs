@@ -13,6 +13,7 @@
 mod admit;
 mod attempt;
 mod broker;
+mod company;
 mod core;
 mod duty;
 mod epoch;

@@ -63,24 +63,26 @@ pub(super) fn label(name: &str, value: &str) -> String {
     format!("{name}={value}")
 }
 
-/// The claims of claim.lua. Those of one process have one owner, which is told once.
+/// The claims of claim.lua. Those of one process have one owner, which is told once, and again where it offers to run a
+/// job alone.
 pub(super) fn claims(cmd: &mut Cmd, claims: &[ClaimItem]) {
-    let mut owners: Vec<&Arc<Owner>> = Vec::new();
-    for item in claims {
-        if !owners.contains(&&item.owner) {
-            owners.push(&item.owner);
+    let mut owners: Vec<(&Arc<Owner>, bool)> = Vec::new();
+    for ClaimItem { owner, claim, .. } in claims {
+        if !owners.contains(&(owner, claim.alone)) {
+            owners.push((owner, claim.alone));
         }
     }
     cmd.arg(owners.len());
-    for owner in &owners {
+    for (owner, alone) in &owners {
         self::owner(cmd, owner);
+        cmd.arg(u8::from(*alone));
     }
     cmd.arg(claims.len());
     for ClaimItem { owner, lease_ms, claim } in claims {
         cmd.arg(claim.id.to_string());
         claim_terms(cmd, claim, *lease_ms);
         // In Lua positions begin at 1.
-        cmd.arg(owners.iter().take_while(|other| **other != owner).count() + 1);
+        cmd.arg(owners.iter().take_while(|other| **other != (owner, claim.alone)).count() + 1);
     }
 }
 

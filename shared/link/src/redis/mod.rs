@@ -184,6 +184,7 @@ impl Store for RedisStore {
         cmd.arg(job.enqueued);
         args::claim_terms(&mut cmd, &job.claim, lease_ms);
         args::owner(&mut cmd, owner);
+        cmd.arg(u8::from(job.claim.alone));
         args::job(&mut cmd, &job.job);
         reply::rebuilt(Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?)
     }

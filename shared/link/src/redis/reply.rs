@@ -139,6 +139,7 @@ fn claimed_as(kind: &str, mut items: Items) -> Result<Claimed, Fault> {
         },
         "busy" => Answer::Busy { lease_left_ms: items.number()? },
         "waiting" => Answer::Waiting { state: items.parsed()?, left_ms: u64::try_from(items.signed()?).ok() },
+        "elsewhere" => Answer::Elsewhere { crashes: items.small()? },
         "outdated" => Answer::Outdated { replaced: items.flag()? },
         "stale" => Answer::Stale { state: items.parsed()? },
         "ended" => Answer::Ended { state: items.parsed()? },

@@ -38,6 +38,7 @@ fn claim_event(record: &Record, name: &str, nonce: &str) -> Event {
         generation: record.generation,
         floor: Fence(0),
         lease_ms: LEASE,
+        alone: true,
     }
 }
 

@@ -49,9 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F28",
         title: "the machine of all consumers stands still for 2 minutes (frozen, while the boot clock goes on)",
-        standing: Standing::Waits(
-            "a rescue that comes before the first beat after everybody stood still: it charges crashes",
-        ),
+        standing: Standing::Unseen,
         times: [1, 2, 5],
         pace: 140,
         allowed: |dose| Allowed { overlaps: of_all(dose), ..again(of_all(dose)) },
@@ -74,7 +72,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F31",
         title: "poison: abort, exit(0), stack overflow, out of memory, panics, among 64 jobs that run beside it",
-        standing: Standing::Waits("isolation of suspects: without it a poison takes innocents with it three times"),
+        standing: Standing::Unseen,
         times: [1, 1, 1],
         jobs: [600, 4_000, 20_000],
         pace: 40,

@@ -36,13 +36,14 @@ pub enum Step {
         expires: Span,
         retries: i32,
     },
-    /// Claim a delivery, of a copy of the current generation, of the one before or of none.
+    /// Claim a delivery, of a copy of the current generation, of the one before or of none, to run it alone or not.
     Claim {
         job: usize,
         owner: usize,
         delivery: u8,
         copy: Copied,
         lease: Span,
+        alone: bool,
     },
     /// As a claim, with the envelope.
     Rebuild {
@@ -159,8 +160,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (job(), maybe(), maybe(), -1..3_i32)
             .prop_map(|(job, delay, expires, retries)| Step::Enqueue { job, delay, expires, retries }),
-        8 => (job(), owner(), 0..3_u8, copy, lease())
-            .prop_map(|(job, owner, delivery, copy, lease)| Step::Claim { job, owner, delivery, copy, lease }),
+        8 => (job(), owner(), 0..3_u8, copy, lease(), prop::bool::weighted(0.7)).prop_map(
+            |(job, owner, delivery, copy, lease, alone)| Step::Claim { job, owner, delivery, copy, lease, alone }
+        ),
         1 => (job(), owner(), 0..3_u8, lease())
             .prop_map(|(job, owner, delivery, lease)| Step::Rebuild { job, owner, delivery, lease }),
         2 => (owner(), stale(), lease()).prop_map(|(owner, stale, lease)| Step::Renew { owner, stale, lease }),

@@ -24,6 +24,10 @@ pub(super) struct Model {
     ids: Vec<JobId>,
     records: BTreeMap<JobId, Record>,
     buried: BTreeSet<JobId>,
+    /// Who renewed, and was not proven dead since.
+    renewed: BTreeSet<Owner>,
+    /// Silent ones from whom attempts were taken back.
+    fallen: BTreeSet<Owner>,
 }
 
 /// The moments between which a step was done, us.
@@ -60,7 +64,13 @@ fn owner(number: usize, start: u64) -> Owner {
 impl Model {
     pub(super) fn new(world: &World) -> Self {
         let ids = (0..JOBS).map(|_| world.job_id(None)).collect();
-        Self { ids, records: BTreeMap::new(), buried: BTreeSet::new() }
+        Self {
+            ids,
+            records: BTreeMap::new(),
+            buried: BTreeSet::new(),
+            renewed: BTreeSet::new(),
+            fallen: BTreeSet::new(),
+        }
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
@@ -85,7 +95,7 @@ impl Model {
         NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: BTreeMap::new(), retry_of: None }
     }
 
-    fn claim(&self, number: usize, delivery: u8, copy: Copied) -> Claim {
+    fn claim(&self, number: usize, delivery: u8, copy: Copied, alone: bool) -> Claim {
         let id = self.ids[number % JOBS];
         let current = self.records.get(&id).map_or(0, |record| record.generation.0);
         let generation = match copy {
@@ -93,7 +103,7 @@ impl Model {
             Copied::Current => current,
             Copied::Old => current.saturating_sub(1),
         };
-        Claim { id, nonce: format!("delivery-{delivery}"), generation: Generation(generation), floor: Fence(0) }
+        Claim { id, nonce: format!("delivery-{delivery}"), generation: Generation(generation), floor: Fence(0), alone }
     }
 
     fn fence(&self, id: &JobId, stale: bool) -> Fence {
@@ -135,15 +145,15 @@ impl Model {
                     }
                 }
             }
-            Step::Claim { job, owner: number, delivery, copy, lease } => {
-                let (claim, who) = (self.claim(*job, *delivery, *copy), owner(*number, 1));
+            Step::Claim { job, owner: number, delivery, copy, lease, alone } => {
+                let (claim, who) = (self.claim(*job, *delivery, *copy, *alone), owner(*number, 1));
                 let lease_ms = lease.ms().unwrap_or(LONG);
                 let claimed = store.claim(&who, lease_ms, vec![claim.clone()]).await.map_err(said)?.remove(0);
                 self.claimed(link, &mut after, late!(), &who, lease_ms, &claim, &claimed).await?;
             }
             Step::Rebuild { job, owner: number, delivery, lease } => {
                 let new = self.job(*job, Span::None, Span::None, 2);
-                let (claim, who) = (self.claim(*job, *delivery, Copied::Nothing), owner(*number, 1));
+                let (claim, who) = (self.claim(*job, *delivery, Copied::Nothing, true), owner(*number, 1));
                 let (id, lease_ms, enqueued) = (claim.id, lease.ms().unwrap_or(LONG), early / 1_000 - 5);
                 let rebuild = Rebuild { job: new.clone(), enqueued, claim: claim.clone() };
                 let Rebuilt::Claimed(claimed) = store.rebuild(&who, lease_ms, rebuild).await.map_err(said)? else {
@@ -161,7 +171,7 @@ impl Model {
             }
             Step::Adopt { job, owner: number, ahead, lease } => {
                 let new = self.job(*job, Span::None, Span::None, 2);
-                let (claim, who) = (self.claim(*job, 9, Copied::Current), owner(*number, 1));
+                let (claim, who) = (self.claim(*job, 9, Copied::Current, false), owner(*number, 1));
                 let (id, lease_ms, enqueued) = (claim.id, lease.ms().unwrap_or(LONG), early / 1_000 - 5);
                 let fence = Fence(self.fence(&id, false).0 + if *ahead { 1_000 } else { 0 });
                 let adopt = Adopt {
@@ -201,6 +211,7 @@ impl Model {
                 let mine = self.records.values().filter(|record| record.owner.as_ref() == Some(&who));
                 let running: Vec<_> = mine.map(|record| (record.id, self.fence(&record.id, *stale))).collect();
                 let mut heart = store.heart().await.map_err(said)?;
+                self.renewed.insert(who.clone());
                 let renew = Renew { owner: who, lease_ms, beat_ms: LONG, running: running.clone(), known: None };
                 let renewed = heart.renew(&renew).await.map_err(said)?;
                 let at = late!();
@@ -255,19 +266,31 @@ impl Model {
                 }
             }
             Step::Rescue => {
-                let alive = owner(0, 0);
+                let alive = Owner { instance: InstanceId("rescuer".into()), ..owner(0, 1) };
                 let renew = Renew { owner: alive, lease_ms: LONG, beat_ms: LONG, running: Vec::new(), known: None };
                 store.heart().await.map_err(said)?.renew(&renew).await.map_err(said)?;
                 let moved = store.rescue(100, LONG).await.map_err(said)?;
                 let at = late!();
                 let (mut runnable, mut ended) = (BTreeSet::new(), 0);
+                let silent = |owner: &Owner| !self.renewed.contains(owner);
+                let running = self.in_state(State::Active).collect::<Vec<_>>();
+                let owner_of = |id: &JobId| self.records[id].owner.clone();
+                let mut fallen = self.fallen.clone();
                 for id in self.records.keys().copied().collect::<Vec<_>>() {
-                    match self.apply(link, &mut after, at, id, &Event::LeaseGone).await? {
+                    let company = |other: &JobId| *other != id && owner_of(other) == owner_of(&id);
+                    let alone = owner_of(&id).is_some_and(|owner| silent(&owner) && !self.fallen.contains(&owner))
+                        && !running.iter().any(company);
+                    let answer = self.apply(link, &mut after, at, id, &Event::LeaseGone { alone }).await?;
+                    if matches!(answer, Answer::Moved { .. }) {
+                        fallen.extend(owner_of(&id).filter(silent));
+                    }
+                    match answer {
                         Answer::Moved { state: State::Queued } if after[&id].crashes <= 1 => drop(runnable.insert(id)),
                         Answer::Moved { state } => ended += u64::from(state.is_terminal()),
                         _ => {}
                     }
                 }
+                self.fallen = fallen;
                 outgoing(&after, &runnable, &moved.runnable)?;
                 ensure(moved.ended == ended && !moved.more, || format!("{moved:?}, expected {ended} to end"))?;
             }
@@ -357,6 +380,7 @@ impl Model {
                         agree::records(&ended(at.early), &ended(at.late), &actual)?;
                         count += 1;
                         after.insert(id, actual);
+                        self.renewed.retain(|renewed| Some(renewed) != record.owner.as_ref());
                     } else if record.state == State::Active && older {
                         // Over already: whether it is ended once more does not matter.
                         after.insert(id, actual);
@@ -409,6 +433,7 @@ impl Model {
                     generation: claim.generation,
                     floor: claim.floor,
                     lease_ms,
+                    alone: claim.alone,
                 };
                 self.answered(link, after, at, id, &event, answer).await
             }

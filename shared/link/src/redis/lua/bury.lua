@@ -1,5 +1,5 @@
--- bury: ends the leases of dead incarnations at once: those of this instance other than the one alive. The jobs then
--- wait for a rescue. Repeating it changes nothing.
+-- bury: ends the leases of dead incarnations at once: those of this instance other than the one alive, whose last
+-- renewals are forgotten, since they are silent for good. The jobs then wait for a rescue. Repeating it changes nothing.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; instance; the incarnation that is alive
 -- Answers how many leases it ended
@@ -12,6 +12,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. K.state .. 'active', '(' .. digit
     put(r, 'le', now)
     save(r)
     index(K.state .. 'active', now, id)
+    call('ZREM', P .. K.renewed, r.oi .. '/' .. (r.oc or ''))
     buried = buried + 1
   end
 end

@@ -294,15 +294,15 @@ local function take_away(r)
   put(r, 'fe', math.max(r.fe + 1, now_us))
 end
 
--- Keeps how an attempt ended. `said` is `+` and a text, or false.
-local function remember(r, outcome, said)
+-- Keeps how an attempt ended. `said` is `+` and a text, or false; `more` is further JSON, with its comma.
+local function remember(r, outcome, said, more)
   local past = '{"number":' .. digits(r.at) .. ',"instance":' .. cjson.encode(r.oi or '')
     .. ',"started":' .. digits(r.sa or now) .. ',"ended":' .. digits(now)
     .. ',"outcome":' .. cjson.encode(outcome)
   if said then
     past = past .. ',"error":' .. cjson.encode(string.sub(said, 2))
   end
-  detail('RPUSH', P .. K.attempts .. r.id, past .. '}')
+  detail('RPUSH', P .. K.attempts .. r.id, past .. (more or '') .. '}')
   call('LTRIM', P .. K.attempts .. r.id, -L.attempts, -1)
 end
 
@@ -323,7 +323,7 @@ local function lease_to(r, instance, incarnation, nonce, lease_ms)
   r.changed = true
 end
 
-local function claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
+local function claim(r, instance, incarnation, alone, nonce, generation, floor, lease_ms)
   local state = r.st
   if TERMINAL[state] then
     return {'ended', state}
@@ -344,6 +344,9 @@ local function claim(r, instance, incarnation, nonce, generation, floor, lease_m
     finish_with(r, 'dropped', 'expired')
     save(r)
     return {'ended', 'dropped'}
+  end
+  if r.cr >= L.suspect_crashes and not alone then
+    return {'elsewhere', r.cr}
   end
   r.fe, r.ge, r.at = math.max(r.fe + 1, floor + 1, now_us), math.max(r.ge, generation), r.at + 1
   lease_to(r, instance, incarnation, nonce, lease_ms)

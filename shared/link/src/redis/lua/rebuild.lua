@@ -2,17 +2,18 @@
 -- is known by now is only claimed. Refused where a tombstone tells that it ended, and where it is so old that its
 -- tombstone may be gone, unless it was accepted in a span in which the store may have lost it.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; enqueued ms; nonce, generation, floor, lease ms, instance, incarnation; the job: see
---       read_job in admit.lua (its start is ignored); at the end the run id of the server
+-- ARGV  [1] nudge channel; enqueued ms; nonce, generation, floor, lease ms, instance, incarnation,
+--       whether it offers to run the job alone; the job: see read_job in admit.lua (its start is ignored); at the end
+--       the run id of the server
 -- Answers as claim, or {orphan}
 local enqueued, nonce, generation, floor, lease_ms = number(), arg(), number(), number(), number()
-local instance, incarnation = arg(), arg()
+local instance, incarnation, alone = arg(), arg(), number() == 1
 local r, against = from_message(read_job(), enqueued, function()
   return not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms and {'orphan'}
 end)
 if not r then
   return against
 end
-local answer = claim(r, instance, incarnation, nonce, generation, floor, lease_ms)
+local answer = claim(r, instance, incarnation, alone, nonce, generation, floor, lease_ms)
 flush()
 return answer

@@ -45,9 +45,9 @@ impl Story {
     }
 
     /// Lets the lease pass, and tells.
-    fn crash(&mut self) -> Answer {
+    fn crash(&mut self, alone: bool) -> Answer {
         self.now_ms = self.record.lease.unwrap();
-        self.apply(&Event::LeaseGone)
+        self.apply(&Event::LeaseGone { alone })
     }
 
     fn outcomes(&self) -> Vec<&str> {
@@ -152,22 +152,67 @@ fn a_process_killer_is_given_up_and_its_retries_are_not_used() {
     for crash in 1..=3 {
         let (fence, failures) = story.start();
         assert_eq!(failures, 0);
-        story.crash();
+        story.crash(crash == 3);
         assert_eq!(story.record.crashes, crash);
         let state = story.record.state;
         assert_eq!(story.finish(fence, succeeded()), Answer::Stale { state });
     }
-    assert_eq!((story.record.state, story.record.reason), (State::GivenUp, Some(Reason::CrashesExhausted)));
+    assert_eq!((story.record.state, story.record.reason), (State::GivenUp, Some(Reason::Poison)));
     assert_eq!(story.outcomes(), ["crashed"; 3]);
+    let alone: Vec<bool> = story.past.iter().filter_map(|past| past.crash.as_ref()).map(|crash| crash.alone).collect();
+    assert_eq!(alone, [false, false, true]);
+}
+
+#[test]
+fn who_was_never_alone_is_given_up_much_later() {
+    let mut story = Story::new(10);
+    for _ in 1..limits::SHARED_CRASHES {
+        story.start();
+        assert_eq!(story.crash(false), Answer::Moved { state: State::Queued });
+    }
+    story.start();
+    assert_eq!(story.crash(false), Answer::Moved { state: State::GivenUp });
+    assert_eq!(story.record.reason, Some(Reason::CrashesExhausted));
+}
+
+#[test]
+fn two_processes_that_go_away_prove_nothing() {
+    let mut story = Story::new(10);
+    for _ in 0..2 {
+        story.start();
+        assert_eq!(story.crash(true), Answer::Moved { state: State::Queued });
+    }
+}
+
+#[test]
+fn a_suspect_runs_where_nothing_else_runs() {
+    let mut story = Story::new(10);
+    for crashes in 0..4 {
+        let record = &story.record;
+        let offered = claim_event(record, "i1", &format!("delivery {crashes}"));
+        let mut refused = offered.clone();
+        if let Event::Claim { alone, .. } = &mut refused {
+            *alone = false;
+        }
+        if crashes < limits::SUSPECT_CRASHES {
+            assert!(matches!(story.apply(&refused), Answer::Run { .. }));
+        } else {
+            let before = story.record.clone();
+            assert_eq!(story.apply(&refused), Answer::Elsewhere { crashes });
+            assert_eq!(story.record, before, "a refused claim changes nothing");
+            assert!(matches!(story.apply(&offered), Answer::Run { .. }));
+            assert!(matches!(story.apply(&refused), Answer::Run { .. }), "the same delivery is answered the same");
+        }
+        story.crash(false);
+    }
 }
 
 #[test]
 fn after_its_first_crash_a_job_goes_back_at_once_and_later_ones_wait() {
     let mut story = Story::new(10);
-    story.record.max_crashes = 10;
     for wait in [limits::OUTBOX_GRACE_MS, 1_000, 5_000, 30_000, 30_000] {
         story.start();
-        assert_eq!(story.crash(), Answer::Moved { state: State::Queued });
+        assert_eq!(story.crash(false), Answer::Moved { state: State::Queued });
         assert_eq!(story.record.outbox, Some(story.now_ms + wait));
     }
 }
@@ -199,7 +244,7 @@ fn fences_grow_over_a_wiped_store() {
     let mut story = Story::new(5);
     let floor = Fence(NOW_US + 5_000_000);
     let (owner, nonce) = (owner("i2"), "n".to_owned());
-    let event = Event::Claim { owner, nonce, generation: Generation(9), floor, lease_ms: LEASE };
+    let event = Event::Claim { owner, nonce, generation: Generation(9), floor, lease_ms: LEASE, alone: false };
     assert!(matches!(story.apply(&event), Answer::Run { fence, .. } if fence == Fence(floor.0 + 1)));
     assert_eq!(story.record.generation, Generation(9), "what the copy carries is the newest that is known");
 }

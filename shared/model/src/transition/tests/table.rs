@@ -26,6 +26,7 @@ fn cell(before: &Record, after: &Record, answer: &Answer) -> String {
         Answer::Run { .. } => "run",
         Answer::Busy { .. } => "busy",
         Answer::Waiting { .. } => "wait",
+        Answer::Elsewhere { .. } => "else",
         Answer::Outdated { .. } => "old",
         Answer::Behind { .. } => "behind",
         Answer::Ended { .. } => "ended",
@@ -40,7 +41,7 @@ fn cell(before: &Record, after: &Record, answer: &Answer) -> String {
         Answer::Purge => "purge",
         Answer::Nothing => ".",
     };
-    if matches!(word, "busy" | "wait" | "old" | "already" | "stale" | "behind" | "purge" | ".") {
+    if matches!(word, "busy" | "wait" | "else" | "old" | "already" | "stale" | "behind" | "purge" | ".") {
         assert_eq!(before, after, "a refused event changes nothing");
     }
     if before.state == after.state { word.to_owned() } else { format!("{word}>{}", after.state) }
@@ -75,7 +76,10 @@ fn s01_every_event_in_every_state() {
         generation: Generation(generation),
         floor: Fence(0),
         lease_ms: LEASE,
+        alone: false,
     };
+    let gone = Event::LeaseGone { alone: false };
+    let suspect = |record: &mut Record| record.crashes = limits::SUSPECT_CRASHES;
     let published = |generation| Event::Published { generation: Generation(generation) };
     let renew = |fence| Event::Renew { fence: Fence(fence), lease_ms: LEASE };
     let stop = Event::Stop { by: "me".into() };
@@ -100,6 +104,8 @@ fn s01_every_event_in_every_state() {
     check("foreign copy",     0, as_it_is, &claim("n2", 0),    "wait     wait     run>active    busy     wait     ended");
     check("older copy",       0, as_it_is, &claim("n2", 2),    "old      old      old           old      old      ended");
     check("same delivery",    0, as_it_is, &claim("n1", 3),    "wait     wait     run>active    run      wait     ended");
+    check("suspect",          0, suspect,  &claim("n2", 3),    "wait     wait     else          busy     wait     ended");
+    check("same suspect",     0, suspect,  &claim("n1", 3),    "wait     wait     else          run      wait     ended");
     check("too late",         0, expired,  &claim("n2", 3),    "wait     wait     ended>dropped busy     wait     ended");
     check("renew",            0, as_it_is, &renew(7),          "stale    stale    stale         renewed  stale    stale");
     check("renew stale",      0, as_it_is, &renew(6),          "stale    stale    stale         stale    stale    stale");
@@ -107,8 +113,8 @@ fn s01_every_event_in_every_state() {
     check("adopt",            0, as_it_is, &adopt(8),          "run>active run>active run>active run     run>active ended");
     check("adopt current",    0, as_it_is, &adopt(7),          "stale    stale    stale         run      stale    ended");
     check("adopt stale",      0, as_it_is, &adopt(6),          "stale    stale    stale         stale    stale    ended");
-    check("lease gone",   LEASE, as_it_is, &Event::LeaseGone,  ".        .        .             >queued  .        .");
-    check("lease alive",  9_999, as_it_is, &Event::LeaseGone,  ".        .        .             .        .        .");
+    check("lease gone",   LEASE, as_it_is, &gone,              ".        .        .             >queued  .        .");
+    check("lease alive",  9_999, as_it_is, &gone,              ".        .        .             .        .        .");
     check("due",          1_000, as_it_is, &Event::Promote,    ">queued  .        .             .        >queued  .");
     check("not due",        999, as_it_is, &Event::Promote,    ".        .        .             .        .        .");
     check("stop",             0, as_it_is, &stop,              ">stopped >stopped >stopped      asked    >stopped ended");
@@ -158,7 +164,10 @@ fn the_last_failure_and_the_last_crash_give_up() {
     let endless = |record: &mut Record| (record.failures, record.max_retries) = (1_000_000, -1);
     check("endless", 0, endless, &finish_event(Fence(7), failed(500)), &finished("retrying"));
     let last = |record: &mut Record| record.crashes = record.max_crashes - 1;
-    check("last crash", LEASE, last, &Event::LeaseGone, ". . . >given_up . .");
+    check("last crash alone", LEASE, last, &Event::LeaseGone { alone: true }, ". . . >given_up . .");
+    check("last crash in company", LEASE, last, &Event::LeaseGone { alone: false }, ". . . >queued . .");
+    let shared = |record: &mut Record| record.crashes = limits::SHARED_CRASHES - 1;
+    check("last shared crash", LEASE, shared, &Event::LeaseGone { alone: false }, ". . . >given_up . .");
     let asked = |record: &mut Record| record.cancel = Some("me".into());
-    check("stopping", LEASE, asked, &Event::LeaseGone, ". . . >stopped . .");
+    check("stopping", LEASE, asked, &Event::LeaseGone { alone: true }, ". . . >stopped . .");
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone)]
 enum Step {
     /// A claim by one of a few instances, with a copy that is so many generations old.
-    Claim { who: u8, delivery: u8, age: u64 },
+    Claim { who: u8, delivery: u8, age: u64, alone: bool },
     /// A publish that was confirmed for a generation so old.
     Published { age: u64 },
     /// With a fence that is so much older than the current one.
@@ -34,12 +34,13 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 fn step() -> impl Strategy<Value = Step> {
     let age = || prop_oneof![4 => Just(0_u64), 1 => 1_u64..3];
     prop_oneof![
-        8 => (0..3_u8, 0..3_u8, age()).prop_map(|(who, delivery, age)| Step::Claim { who, delivery, age }),
+        8 => (0..3_u8, 0..3_u8, age(), any::<bool>())
+            .prop_map(|(who, delivery, age, alone)| Step::Claim { who, delivery, age, alone }),
         2 => age().prop_map(|age| Step::Published { age }),
         2 => age().prop_map(|age| Step::Renew { age }),
         6 => (age(), verdict()).prop_map(|(age, verdict)| Step::Finish { age, verdict }),
         2 => Just(Step::Again),
-        4 => Just(Step::Other(Event::LeaseGone)),
+        4 => any::<bool>().prop_map(|alone| Step::Other(Event::LeaseGone { alone })),
         2 => Just(Step::Other(Event::Republish { patience_ms: 5_000 })),
         6 => Just(Step::Other(Event::Promote)),
         1 => Just(Step::Other(Event::Stop { by: "ann".into() })),
@@ -52,9 +53,9 @@ fn event(step: &Step, record: &Record, last: &Event) -> Event {
     let generation = |age: u64| Generation(record.generation.0.saturating_sub(age));
     let fence = |age: u64| Fence(record.fence.0.saturating_sub(age));
     match step {
-        Step::Claim { who, delivery, age } => {
+        Step::Claim { who, delivery, age, alone } => {
             let (owner, nonce) = (owner(&format!("i{who}")), format!("d{delivery}"));
-            Event::Claim { owner, nonce, generation: generation(*age), floor: Fence(0), lease_ms: LEASE }
+            Event::Claim { owner, nonce, generation: generation(*age), floor: Fence(0), lease_ms: LEASE, alone: *alone }
         }
         Step::Published { age } => Event::Published { generation: generation(*age) },
         Step::Renew { age } => Event::Renew { fence: fence(*age), lease_ms: LEASE },
@@ -73,7 +74,7 @@ fn check_shape(record: &Record) {
     assert!(outbox.is_none() || *state == State::Queued, "outbox in {state}");
     assert!(record.published.is_none() || *state == State::Queued, "published in {state}");
     assert!(record.republished == 0 || *state == State::Queued, "republished in {state}");
-    assert!(*crashes <= record.max_crashes, "{crashes} crashes");
+    assert!(*crashes <= crate::limits::SHARED_CRASHES, "{crashes} crashes");
     if let Some(most) = crate::retry::executions(record.max_retries) {
         assert!(u64::from(*failures) <= most, "S02: {failures} failures");
     }
@@ -86,7 +87,7 @@ fn check_step(before: &Record, after: &Record, event: &Event, answer: &Answer, p
     let claimed = before.state != State::Active && after.state == State::Active;
     assert_eq!(after.attempts, before.attempts + u32::from(claimed), "an attempt is a claim");
     let left_active = before.state == State::Active && after.state != State::Active;
-    if claimed || (left_active && matches!(event, Event::LeaseGone | Event::Remove)) {
+    if claimed || (left_active && matches!(event, Event::LeaseGone { .. } | Event::Remove)) {
         assert!(after.fence > before.fence, "the fence grows when an attempt begins or is taken away");
     } else {
         assert_eq!(after.fence, before.fence, "and at no other time");
