@@ -62,7 +62,7 @@ fn with_constants(text: &str) -> String {
             let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
             &name[..end]
         });
-        let inside = before.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+        let inside = out.chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
         match name.filter(|_| !inside).and_then(|name| constants.get(&(from.as_bytes()[0], name))) {
             Some(value) => {
                 out.push_str(value);
