@@ -3,9 +3,11 @@
 //! The names and meanings below are part of the contract with whoever builds dashboards on them.
 
 use longshore_link::store::LossKind;
+use longshore_model::ledger::Sums;
 use longshore_model::record::State;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The counters of one instance.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub struct Metrics {
     store_losses: AtomicU64,
     scheduled_lost: AtomicU64,
     last_beat: AtomicU64,
+    ledger: Mutex<Option<(Sums, usize)>>,
 }
 
 /// What is known at the moment of asking.
@@ -132,6 +135,33 @@ impl Metrics {
         self.last_beat.store(now, Ordering::Relaxed);
     }
 
+    /// The ledger of the whole store, and how many disagreements there are in it.
+    pub(crate) fn audited(&self, sums: Sums, drifts: usize) {
+        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = Some((sums, drifts));
+    }
+
+    /// The ledger, once it was read.
+    fn render_ledger(&self, text: &mut String) {
+        let Some((sums, drifts)) = *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) else { return };
+        let name = "longshore_ledger_drift";
+        let help = "Disagreements between what the store counted and what it holds; anything but 0 is a fault.";
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {drifts}\n");
+        let name = "longshore_ledger_jobs";
+        let help = "Jobs of the whole store since it began: accepted = the others together. The same on every instance.";
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for (part, jobs) in [
+            ("accepted", sums.accepted),
+            ("succeeded", sums.succeeded),
+            ("failed", sums.failed),
+            ("stopped", sums.stopped),
+            ("dropped", sums.dropped),
+            ("waiting", sums.waiting),
+            ("active", sums.active),
+        ] {
+            let _ = writeln!(text, "{name}{{part=\"{part}\"}} {jobs}");
+        }
+    }
+
     /// The Prometheus text of all counters and the given gauges.
     #[must_use]
     pub fn render(&self, gauges: &Gauges) -> String {
@@ -228,6 +258,7 @@ impl Metrics {
         ] {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
         }
+        self.render_ledger(&mut text);
         text
     }
 }

@@ -9,6 +9,7 @@ use crate::time::Time;
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::{Counts, Query};
 use longshore_model::explain::explain;
+use longshore_model::ledger::Ledger;
 use longshore_model::snapshot::{JobView, Snapshot};
 use longshore_model::topology::View;
 use longshore_model::{JobId, State, Topic, TopicPattern, limits, span};
@@ -212,6 +213,14 @@ impl Producer {
     /// [`Fault`] when the store gives no answer.
     pub async fn counts(&self) -> Result<Counts, Fault> {
         self.inner.link.store.counts().await
+    }
+
+    /// What was accepted and what became of it, by topic, since the store began: see [`Ledger`].
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn ledger(&self) -> Result<Ledger, Fault> {
+        self.inner.link.store.ledger().await
     }
 
     /// The live instances.

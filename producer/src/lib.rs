@@ -56,7 +56,7 @@
 //! | find, look at, follow | [`Producer::jobs`], [`Producer::show`], [`Producer::follow`] |
 //! | look after letters | [`Producer::letters`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
-//! | look at the whole | [`Producer::counts`], [`Producer::topics`], [`Producer::topology`] |
+//! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
@@ -100,6 +100,7 @@ pub use longshore_link::error::NotAccepted;
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
+pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, Queues};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;

@@ -39,7 +39,9 @@ macro_rules! on_embedded {
     ($($group:ident::$case:ident;)*) => {$(
         #[tokio::test(start_paused = true)]
         async fn $case() {
-            Box::pin($group::$case(&fleet().await)).await;
+            let fleet = fleet().await;
+            Box::pin($group::$case(&fleet)).await;
+            fleet.balanced().await;
         }
     )*};
 }

@@ -73,7 +73,9 @@ macro_rules! on_services {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let (shared, files) = (Shared::services().await, tempfile::tempdir().unwrap());
-            Box::pin($group::$case(&fleet(stringify!($case), &shared, files.path()).await)).await;
+            let fleet = fleet(stringify!($case), &shared, files.path()).await;
+            Box::pin($group::$case(&fleet)).await;
+            fleet.balanced().await;
         }
     )*};
 }

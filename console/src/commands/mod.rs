@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod job;
 mod letters;
+mod stats;
 mod topology;
 
 use crate::exit::Exit;
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Letters(letters::Args),
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
+    Stats(stats::Args),
     /// Every setting with its value and where it was set; secrets are hidden.
     Config,
     Demo(demo::Args),
@@ -31,6 +33,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Job(command) => job::run(command, session).await,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
+        Command::Stats(args) => stats::run(&args, session).await,
         Command::Config => config::run(session),
         Command::Demo(args) => demo::run(args, session).await,
         Command::Bench(args) => bench::run(args, session).await,

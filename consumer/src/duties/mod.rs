@@ -4,6 +4,7 @@
 //! the store, so two instances doing the same duty at once do it once. An instance that is not the
 //! coordinator steps in at a slower pace, so that nothing stands still between two coordinators.
 
+pub(crate) mod auditor;
 pub(crate) mod janitor;
 pub(crate) mod promoter;
 pub(crate) mod reconciler;
@@ -26,6 +27,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
     drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
     drop(tasks.spawn(reconciler::run(Arc::clone(engine))));
+    drop(tasks.spawn(auditor::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
 }
 

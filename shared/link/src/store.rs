@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Record, State};
 use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::topic::{Topic, TopicPattern};
@@ -436,6 +437,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// Counts jobs by topic and state.
     async fn counts(&self) -> Result<Counts, Fault>;
+
+    /// What was counted since the store began, and what it holds, at one moment.
+    async fn ledger(&self) -> Result<Ledger, Fault>;
 
     /// How many queued jobs of the same topic entered `queued` before this one.
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault>;

@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod explain;
 pub mod id;
 pub mod job;
+pub mod ledger;
 pub mod limits;
 pub mod names;
 pub mod queue;

@@ -246,7 +246,8 @@ pub mod shard_keys {
     pub const OUTBOX: &str = "out";
     /// set: tombstones of one bucket of time. `tomb:<bucket>`
     pub const TOMBSTONES: &str = "tomb:";
-    /// hash: how many jobs are in a state. `n`, field `<state> <topic>`
+    /// hash: counters of jobs. `n`, field `<state> <topic>`: how many are in a state; `accepted <topic>`: how many came
+    /// in; `forgotten_<state> <topic>`: how many ended so and were purged.
     pub const COUNTS: &str = "n";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";

@@ -164,6 +164,12 @@ impl Fleet {
         self.producer.jobs().unfinished().limit(0).ids().await.unwrap()
     }
 
+    /// At the end of every case: what was accepted is accounted for.
+    pub async fn balanced(&self) {
+        let ledger = self.producer.ledger().await.unwrap();
+        assert_eq!(ledger.drifts(), [], "{ledger:?}");
+    }
+
     /// What lies in quarantine, oldest first: bodies and reasons. Waits until there are so many.
     pub async fn quarantined(&self, count: usize) -> Vec<(Bytes, String)> {
         let what = format!("{count} messages are in quarantine");

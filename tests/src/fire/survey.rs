@@ -31,6 +31,9 @@ pub struct Final {
     pub outbox: Vec<JobId>,
     /// What the store's counters say.
     pub counts: BTreeMap<State, u64>,
+    /// Where the ledger is not in balance.
+    #[serde(default)]
+    pub drifts: Vec<String>,
     /// Keys of jobs that nobody sent, and keys of no known kind.
     pub strays: Vec<String>,
     /// Messages in each queue of the namespace.
@@ -98,6 +101,10 @@ pub async fn take(producer: &Producer, rabbitmq: &RabbitMq, redis: &Redis, ns: &
                 *last.counts.entry(state).or_default() += count;
             }
         }
+        Err(fault) => last.unreadable.push(fault.to_string()),
+    }
+    match producer.ledger().await {
+        Ok(ledger) => last.drifts = ledger.drifts().iter().map(ToString::to_string).collect(),
         Err(fault) => last.unreadable.push(fault.to_string()),
     }
     let mut connection = redis.connection().await;

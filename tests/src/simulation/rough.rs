@@ -14,6 +14,7 @@ use longshore_link::store::{
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::topic::Topic;
@@ -153,6 +154,7 @@ rough_store! {
     find(query: Query) -> Page;
     watch(jobs: Vec<JobId>) -> Vec<Option<State>>;
     counts() -> Counts;
+    ledger() -> Ledger;
     ahead(job: JobId) -> Option<u64>;
     topics() -> Vec<Topic>;
     know(topics: Vec<Topic>) -> ();

@@ -6,6 +6,7 @@ use crate::store::{Accepted, Claim, Claimed, Controlled, Finish, Finished, Moved
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Reason, Record, Start, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Verdict};
@@ -202,6 +203,16 @@ impl Bench {
 
     pub(super) async fn find(&self, query: Query) -> Vec<JobId> {
         self.a.store.find(query).await.unwrap().jobs
+    }
+
+    pub(super) async fn ledger(&self) -> Ledger {
+        self.b.store.ledger().await.unwrap()
+    }
+
+    /// Whatever a case did: what was accepted is accounted for.
+    pub async fn balanced(&self) {
+        let ledger = self.ledger().await;
+        assert_eq!(ledger.drifts(), [], "{ledger:?}");
     }
 
     pub(super) async fn sleep(&self, ms: u64) {

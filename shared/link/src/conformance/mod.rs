@@ -22,6 +22,7 @@ pub mod enqueue;
 pub mod find;
 pub mod finish;
 pub mod isolation;
+pub mod ledger;
 pub mod letters;
 pub mod loss;
 pub mod membership;
@@ -198,6 +199,12 @@ macro_rules! conformance_store {
                 jobs_ahead_are_those_of_the_topic_that_came_first
                 topics_are_known_once_named
             }
+            ledger {
+                what_was_accepted_has_ended_waits_or_runs
+                what_is_forgotten_stays_accounted_for
+                what_is_rebuilt_or_taken_back_was_accepted
+                a_refused_job_was_not_accepted
+            }
             nudge {
                 a_watcher_hears_of_the_end_and_nobody_else_does
                 watching_answers_the_state_now
@@ -295,7 +302,10 @@ macro_rules! conformance_modules {
         $(mod $subject {
             $(#[test]
             fn $case() {
-                $run(|bench| ::std::boxed::Box::pin($crate::conformance::$subject::$case(bench)));
+                $run(|bench| ::std::boxed::Box::pin(async {
+                    $crate::conformance::$subject::$case(bench).await;
+                    bench.balanced().await;
+                }));
             })*
         })*
     };

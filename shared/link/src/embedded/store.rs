@@ -13,6 +13,7 @@ use crate::store::{
 };
 use async_trait::async_trait;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
@@ -157,6 +158,10 @@ impl Store for EmbeddedStore {
 
     async fn counts(&self) -> Result<Counts, Fault> {
         self.call(|core| core.counts()).await
+    }
+
+    async fn ledger(&self) -> Result<Ledger, Fault> {
+        self.call(|core| core.table.ledger()).await
     }
 
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {

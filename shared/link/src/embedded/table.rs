@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
 use longshore_model::id::JobId;
+use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{PastAttempt, Record, State};
 use longshore_model::snapshot::{LogLine, Progress};
@@ -62,6 +63,10 @@ pub(super) struct Table {
     /// Queued and scheduled jobs that must start before a time, by that time.
     expiring: Index,
     counts: BTreeMap<(Topic, State), u64>,
+    /// Jobs that came in.
+    accepted: BTreeMap<Topic, i64>,
+    /// Jobs that ended so and were purged.
+    forgotten: BTreeMap<(Topic, State), i64>,
     tombstones: BTreeMap<u64, BTreeSet<JobId>>,
     /// Jobs that ended in the current operation, and who waits for them.
     ended: Vec<(JobId, BTreeSet<u64>)>,
@@ -89,6 +94,7 @@ impl Table {
 
     pub(super) fn insert(&mut self, entry: Entry) {
         self.index(&entry.record);
+        *self.accepted.entry(entry.record.topic.clone()).or_default() += 1;
         self.jobs.insert(entry.record.id, entry);
     }
 
@@ -127,6 +133,7 @@ impl Table {
     pub(super) fn bury(&mut self, id: &JobId, now_ms: u64) {
         let Some(entry) = self.jobs.remove(id) else { return };
         self.unindex(&entry.record);
+        *self.forgotten.entry((entry.record.topic.clone(), entry.record.state)).or_default() += 1;
         let bucket = now_ms / limits::TOMBSTONE_BUCKET_MS;
         self.tombstones.entry(bucket).or_default().insert(*id);
         let oldest = (bucket + 1).saturating_sub(limits::TOMBSTONE_BUCKETS);
@@ -173,6 +180,27 @@ impl Table {
 
     pub(super) const fn counts(&self) -> &BTreeMap<(Topic, State), u64> {
         &self.counts
+    }
+
+    /// The ledger, as the scripts of the other store keep it.
+    pub(super) fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger { open: size(&self.open), outbox: size(&self.outbox), ..Ledger::default() };
+        for (topic, count) in &self.accepted {
+            ledger.topics.entry(topic.clone()).or_default().accepted = *count;
+        }
+        for ((topic, state), count) in &self.counts {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            ledger.topics.entry(topic.clone()).or_default().now.insert(*state, count);
+        }
+        for ((topic, state), count) in &self.forgotten {
+            ledger.topics.entry(topic.clone()).or_default().forgotten.insert(*state, *count);
+        }
+        for entry in self.jobs.values() {
+            ledger.topics.entry(entry.record.topic.clone()).or_default().indexed += 1;
+        }
+        let indexed = self.states.iter().map(|(state, ids)| (*state, size(ids)));
+        ledger.indexed = indexed.filter(|(_, count)| *count > 0).collect();
+        ledger
     }
 
     /// When the next job becomes due, ms.
@@ -241,8 +269,16 @@ impl Table {
         same("history", self.history == fresh.history)?;
         same("outbox", self.outbox == fresh.outbox)?;
         same("expiring", self.expiring == fresh.expiring)?;
-        same("counts", self.counts == fresh.counts)
+        same("counts", self.counts == fresh.counts)?;
+        match self.ledger().drifts().first() {
+            Some(drift) => Err(format!("the ledger drifts: {drift}")),
+            None => Ok(()),
+        }
     }
+}
+
+fn size(index: &Index) -> u64 {
+    u64::try_from(index.len()).unwrap_or(u64::MAX)
 }
 
 fn expiry(record: &Record) -> Option<u64> {

@@ -15,6 +15,7 @@ mod fault;
 #[cfg(feature = "conformance")]
 mod hashes;
 mod heart;
+mod ledger;
 mod listing;
 mod nudges;
 mod reply;
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::names::{Namespace, shard_keys};
 use longshore_model::record::{Record, State};
@@ -369,6 +371,11 @@ impl Store for RedisStore {
             }
         }
         Ok(counts)
+    }
+
+    async fn ledger(&self) -> Result<Ledger, Fault> {
+        let value = self.script(&self.server.scripts.ledger, Repeat::Safe, |_| ()).await?;
+        ledger::read(Items::of(value)?)
     }
 
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {

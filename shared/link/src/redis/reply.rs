@@ -27,6 +27,11 @@ impl Items {
         }
     }
 
+    /// Whether every element was read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
     /// The next element, as it is.
     pub(super) fn value(&mut self) -> Result<Value, Fault> {
         self.0.next().ok_or_else(|| unexpected("a list is too short"))

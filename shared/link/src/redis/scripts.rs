@@ -179,6 +179,7 @@ scripts! {
     find: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, ADMIT];
     know: "", [COMMON, JOB, ADMIT];
+    ledger: READ_ONLY, [COMMON, JOB];
     leave: ALLOW_OOM, [COMMON, FLEET];
     load: READ_ONLY, [COMMON, JOB];
     outbox: ALLOW_OOM, [COMMON, JOB];

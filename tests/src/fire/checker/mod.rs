@@ -45,6 +45,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("crashes counted", jobs::crashes),
     ("index against state", places::indexes),
     ("counter against index", places::counters),
+    ("ledger", places::ledger),
     ("stray key", places::keys),
     ("message left", places::queues),
     ("process left", places::processes),

@@ -45,6 +45,11 @@ pub(super) fn counters(case: &Case<'_>, found: &mut Vec<String>) {
     }
 }
 
+/// What was accepted has ended, waits or runs.
+pub(super) fn ledger(case: &Case<'_>, found: &mut Vec<String>) {
+    found.extend(case.last.drifts.iter().cloned());
+}
+
 /// No key of a job that nobody sent.
 pub(super) fn keys(case: &Case<'_>, found: &mut Vec<String>) {
     found.extend(case.last.strays.iter().map(|key| format!("the store holds {key}")));

@@ -306,6 +306,7 @@ fn an_index_against_the_state() {
 
 #[test]
 fn leaks() {
+    Tale::new().end(|last| last.drifts.push("queued jobs: 1 counted, 0 found".into())).is_flagged(&["ledger"]);
     Tale::new().end(|last| last.strays.push("{ns.0}:r:1".into())).is_flagged(&["stray key"]);
     Tale::new().end(|last| *last.queues.entry("ns.dead".into()).or_default() += 1).is_flagged(&["message left"]);
     Tale::new().end(|last| last.processes.push("process 7".into())).is_flagged(&["process left"]);

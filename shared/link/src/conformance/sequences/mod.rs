@@ -201,6 +201,14 @@ pub async fn check(link: &Link, steps: &[Step]) -> Result<(), String> {
 /// I2: every job is in the index of its state and in no other, and the counters agree with the records.
 async fn indexes(store: &dyn Store, model: &Model) -> Result<(), String> {
     let fault = |fault: crate::Fault| fault.to_string();
+    let ledger = store.ledger().await.map_err(fault)?;
+    if let Some(drift) = ledger.drifts().first() {
+        return Err(format!("the ledger drifts: {drift}"));
+    }
+    let accepted = i64::try_from(model.accepted()).unwrap_or(i64::MAX);
+    if ledger.total().accepted != accepted {
+        return Err(format!("{} jobs are counted as accepted, and {accepted} were", ledger.total().accepted));
+    }
     let counts = store.counts().await.map_err(fault)?;
     for state in State::ALL {
         let expected: BTreeSet<_> = model.in_state(state).collect();

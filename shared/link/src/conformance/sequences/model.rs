@@ -73,6 +73,11 @@ impl Model {
         }
     }
 
+    /// How many jobs ever were accepted: none comes back once it was purged.
+    pub(super) fn accepted(&self) -> usize {
+        self.records.len() + self.buried.len()
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
     }

@@ -75,6 +75,7 @@ local function create(job, created)
     index(K.label .. label, created, id)
   end
   count(state, job.topic, 1)
+  count('accepted', job.topic, 1)
   return {'ok', state, due and 0 or 1, created, 0}
 end
 

@@ -445,6 +445,7 @@ local function purge(r)
   unindex(K.topic .. r.tp, r.id)
   unindex(K.queue .. r.qu, r.id)
   count(r.st, r.tp, -1)
+  count('forgotten_' .. r.st, r.tp, 1)
   call('SADD', bucket(0), r.id)
   call('PEXPIREAT', bucket(0), digits((math.floor(now / L.tombstone_bucket_ms) + L.tombstone_buckets) * L.tombstone_bucket_ms))
   buckets = nil
