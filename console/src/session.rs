@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::output::Output;
 use longshore_link::Link;
+use longshore_model::names::Namespace;
 use longshore_model::secret::Secret;
 use longshore_producer::{Loaded, Producer, ProducerOptions, Settings, World, connect_link, settings};
 
@@ -38,6 +39,11 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) const fn new(global: Global, out: Output, backend: Backend) -> Self {
         Self { out, global, backend }
+    }
+
+    /// Works in another namespace than the settings say; before the first connection.
+    pub(crate) fn set_namespace(&mut self, namespace: &Namespace) {
+        self.global.namespace = Some(namespace.to_string());
     }
 
     /// The settings: defaults, file, environment, and the flags of this command line.

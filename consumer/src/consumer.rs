@@ -301,6 +301,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             allowed: self.allowed,
             work_dir: identity.work_dir,
             max_file_bytes: self.settings.blobs.max_file_bytes,
+            journal: self.settings.broker.journal.enabled,
             slots: self.settings.instance.concurrency.max(1),
             registry: self.registry,
             running: running::Running::default(),

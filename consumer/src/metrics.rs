@@ -147,7 +147,8 @@ impl Metrics {
         let help = "Disagreements between what the store counted and what it holds; anything but 0 is a fault.";
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {drifts}\n");
         let name = "longshore_ledger_jobs";
-        let help = "Jobs of the whole store since it began: accepted = the others together. The same on every instance.";
+        let help =
+            "Jobs of the whole store since it began: accepted = the others together. The same on every instance.";
         let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
         for (part, jobs) in [
             ("accepted", sums.accepted),

@@ -44,6 +44,9 @@ pub struct ProducerOptions {
     ///
     /// [`Custody::Broker`]: crate::Custody::Broker
     pub allow_degraded: bool,
+    /// Whether jobs with a future start are also written to the journal in the broker, before they count as held by
+    /// both: a store that loses everything gets them back from there. Default no.
+    pub journal: bool,
     /// Keeps jobs on this machine while nobody else takes them ([`Custody::Spool`]). Default none.
     ///
     /// [`Custody::Spool`]: crate::Custody::Spool
@@ -77,6 +80,7 @@ impl ProducerOptions {
             ask_again: settings.lease.beat,
             max_file_bytes: settings.blobs.max_file_bytes,
             allow_degraded: settings.send.without_store == WithoutStore::Broker,
+            journal: settings.broker.journal.enabled,
             spool: None,
         }
     }

@@ -57,11 +57,12 @@
 //! | look after letters | [`Producer::letters`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
+//! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `follow`,
-//! `letters`, `files`, `errors`.
+//! `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod builder;
 mod connect;
@@ -71,8 +72,11 @@ mod errors;
 mod files;
 mod find;
 mod follow;
+mod health;
 mod letters;
+mod namespace;
 mod outcome;
+mod rebuild;
 mod send;
 pub mod settings;
 mod spool;
@@ -89,8 +93,11 @@ pub use control::{Removed, Stopped};
 pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, SendError, WaitError};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
+pub use health::{Finding, Severity};
 pub use letters::{Handled, LetterError, LetterList, LetterName, LetterView, Letterbox, Place, Replayed};
+pub use namespace::{NamespaceContents, RemovalError};
 pub use outcome::{Outcome, Report};
+pub use rebuild::{BrokerRebuild, FoundCopies, LaneState, RebuildError, RebuildStore, StoreRebuild};
 pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;
 pub use spool::{Spool, SpoolError, SpoolStatus};

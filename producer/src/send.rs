@@ -29,10 +29,10 @@ const PARTS_AT_ONCE: usize = 4;
 /// Who is known to hold an accepted job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Custody {
-    /// Store and broker: it can run now.
+    /// Store and broker: it can run now, or it waits for its time and is in the journal.
     Both,
-    /// The store. It waits there for its time, or the broker did not confirm it yet and the relay publishes it, or it
-    /// had been accepted before.
+    /// The store. It waits there for its time (and the journal, if there is one, did not confirm it), or the broker did
+    /// not confirm it yet and the relay publishes it, or it had been accepted before.
     Store,
     /// The broker alone, because the store did not answer
     /// ([`ProducerOptions::allow_degraded`](crate::ProducerOptions::allow_degraded)). The store learns of the job when a
@@ -237,6 +237,8 @@ impl Producer {
         let runnable = |accepted: &Accepted| accepted.state == State::Queued && ours(accepted);
         let mut sent: Vec<Sent> = Vec::with_capacity(jobs.len());
         let (mut messages, mut places, mut topics) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let journaled =
+            |accepted: &Accepted| inner.options.journal && accepted.state == State::Scheduled && ours(accepted);
         for (place, (prepared, accepted)) in jobs.iter().enumerate() {
             let id = prepared.job.admission.id;
             let existed = accepted.existed && repeated == Repeated::No;
@@ -244,6 +246,9 @@ impl Producer {
             if runnable(accepted) {
                 topics.insert(prepared.job.admission.topic.clone());
                 messages.push(message(prepared, accepted));
+                places.push(place);
+            } else if journaled(accepted) {
+                messages.push(journal_entry(prepared, accepted));
                 places.push(place);
             }
         }
@@ -267,7 +272,9 @@ impl Producer {
             match confirm {
                 Ok(()) => {
                     sent[place].custody = Custody::Both;
-                    inner.mark_published(sent[place].id, jobs[place].1.generation);
+                    if jobs[place].1.state == State::Queued {
+                        inner.mark_published(sent[place].id, jobs[place].1.generation);
+                    }
                 }
                 Err(fault) => {
                     tracing::debug!(job = %sent[place].id, %fault, "not confirmed by the broker; the relay publishes it");
@@ -294,6 +301,13 @@ fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
         },
         body: prepared.job.envelope.clone(),
     }
+}
+
+/// The journal's copy of a job that waits for its time.
+fn journal_entry(prepared: &Prepared, accepted: &Accepted) -> Message {
+    let admission = &prepared.job.admission;
+    let target = Target::Journal(admission.topic.clone(), admission.start.at(accepted.created));
+    Message { target, ..message(prepared, accepted) }
 }
 
 fn no_answer() -> Fault {

@@ -271,6 +271,7 @@ fn names_come_from_the_names_file() {
         "\"longshore-enqueued",
         "\"longshore-fence",
         "\"longshore-parked",
+        "\"longshore-start",
         "\"longshore-reason",
     ];
     let store = ["\"{{{", ".meta}", ".0}:"];

@@ -3,8 +3,10 @@
 mod bench;
 mod config;
 mod demo;
+mod doctor;
 mod job;
 mod letters;
+mod namespace;
 mod stats;
 mod topology;
 
@@ -22,6 +24,9 @@ pub(crate) enum Command {
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
     Stats(stats::Args),
+    Doctor(doctor::Args),
+    #[command(subcommand)]
+    Namespace(namespace::Command),
     /// Every setting with its value and where it was set; secrets are hidden.
     Config,
     Demo(demo::Args),
@@ -34,6 +39,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Stats(args) => stats::run(&args, session).await,
+        Command::Doctor(args) => doctor::run(args, session).await,
+        Command::Namespace(command) => namespace::run(command, session).await,
         Command::Config => config::run(session),
         Command::Demo(args) => demo::run(args, session).await,
         Command::Bench(args) => bench::run(args, session).await,

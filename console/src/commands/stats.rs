@@ -29,7 +29,10 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
     let producer = session.reader().await?;
     let mut last = Stats::read(args, &producer).await?;
     session.out.answer(&last)?;
-    while args.watch {
+    if !args.watch {
+        return Ok(last.exit());
+    }
+    loop {
         producer.link().world.clock.sleep(LOOK).await;
         match Stats::read(args, &producer).await {
             Ok(now) if now == last => {}
@@ -41,10 +44,6 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
             Err(fault) => return Err(fault.into()),
         }
     }
-    Ok(match last {
-        Stats::Ledger(balance) if !balance.drifts.is_empty() => Exit::Failed,
-        _ => Exit::Done,
-    })
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -55,6 +54,13 @@ enum Stats {
 }
 
 impl Stats {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Ledger(balance) if !balance.drifts.is_empty() => Exit::Failed,
+            _ => Exit::Done,
+        }
+    }
+
     async fn read(args: &Args, producer: &Producer) -> Result<Self, Fault> {
         Ok(if args.ledger {
             Self::Ledger(Balance::new(&producer.ledger().await?))
@@ -109,8 +115,7 @@ impl Balance {
     }
 
     fn text(&self, screen: Screen) -> String {
-        let head =
-            &["TOPIC", "ACCEPTED", "SUCCEEDED", "FAILED", "STOPPED", "DROPPED", "WAITING", "ACTIVE", "DRIFT"];
+        let head = &["TOPIC", "ACCEPTED", "SUCCEEDED", "FAILED", "STOPPED", "DROPPED", "WAITING", "ACTIVE", "DRIFT"];
         let mut table = Table::new(head);
         for (topic, sums) in &self.topics {
             table.row(row(topic.as_str().into(), sums));
@@ -118,7 +123,10 @@ impl Balance {
         table.row(row(Cell::new("(all)", Tone::Strong), &self.total));
         let table = table.show(screen);
         if self.drifts.is_empty() {
-            return format!("{table}\n{}", screen.paint(Tone::Good, "in balance: every accepted job has ended, waits or runs"));
+            return format!(
+                "{table}\n{}",
+                screen.paint(Tone::Good, "in balance: every accepted job has ended, waits or runs")
+            );
         }
         let drifts: Vec<String> = self.drifts.iter().map(|drift| format!("  {drift}")).collect();
         let bad = screen.paint(Tone::Bad, "NOT in balance:");

@@ -77,6 +77,8 @@ pub(crate) struct Engine {
     pub(crate) allowed: Allowed,
     pub(crate) work_dir: files::WorkDir,
     pub(crate) max_file_bytes: u64,
+    /// Whether what waits for its time is written to the journal.
+    pub(crate) journal: bool,
     pub(crate) slots: usize,
     // Shared; each safe by itself.
     pub(crate) registry: Registry,

@@ -65,6 +65,14 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         // The instance ends before a copy was confirmed: nothing is committed, the lease will be taken back.
         return;
     }
+    if let Verdict::Released { delay_ms, .. } = commit.verdict
+        && delay_ms > 0
+        && engine.journal
+        && !write_journal(attempt, delay_ms).boxed().await
+        && attempt.settler.is_live()
+    {
+        return;
+    }
     let outcome = commit.verdict.clone();
     let published: Vec<NewJob> = commit.follow_ups.clone();
     let finish = Finish {
@@ -206,6 +214,27 @@ async fn park_copy(attempt: &Attempt, delay_ms: u64) -> bool {
     publish(&attempt.engine, attempt.settler.as_ref(), message).await
 }
 
+/// A job that goes back to wait is written to the journal before the store hears of it. When it is to start is said by
+/// this machine's clock: it only matters to a store that has lost the job.
+async fn write_journal(attempt: &Attempt, delay_ms: u64) -> bool {
+    let start = attempt.engine.link.world.clock.unix_ms() + delay_ms;
+    let message = copy(attempt, Target::Journal(attempt.delivery().lane.clone(), start), attempt.generation());
+    publish_journal(attempt, message).await
+}
+
+/// Publishes to the journal. One that the broker refuses (it is different, or there are no streams) is no reason to hold
+/// up the job: it is as safe as without a journal, and somebody is told.
+async fn publish_journal(attempt: &Attempt, message: Message) -> bool {
+    match attempt.engine.link.broker.publish(vec![message.clone()]).await.pop() {
+        Some(Ok(())) => true,
+        Some(Err(fault)) if !fault.is_passing() => {
+            tracing::error!(%fault, "the journal cannot be written: what waits for its time is in the store alone");
+            true
+        }
+        _ => publish(&attempt.engine, attempt.settler.as_ref(), message).await,
+    }
+}
+
 /// A copy of the attempt's message.
 pub(super) fn copy(attempt: &Attempt, target: Target, generation: Generation) -> Message {
     Message {
@@ -275,12 +304,20 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
                 continue;
             }
         };
+        let waits = accepted.state == State::Scheduled && engine.journal;
         if accepted.state != State::Queued {
             engine.promote_now.notify_one();
-            continue;
+            if !waits {
+                continue;
+            }
         }
+        let topic = job.admission.topic.clone();
         let message = Message {
-            target: Target::Jobs(job.admission.topic.clone()),
+            target: if waits {
+                Target::Journal(topic, job.admission.start.at(accepted.created))
+            } else {
+                Target::Jobs(topic)
+            },
             message_id: job.admission.id.to_string(),
             headers: Headers {
                 generation: accepted.generation,
@@ -289,10 +326,17 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
             },
             body: job.envelope.clone(),
         };
-        if !publish(engine, attempt.settler.as_ref(), message).await {
+        let published = if waits {
+            publish_journal(attempt, message).await
+        } else {
+            publish(engine, attempt.settler.as_ref(), message).await
+        };
+        if !published {
             return false;
         }
-        confirmed.push((job.admission.id, accepted.generation));
+        if !waits {
+            confirmed.push((job.admission.id, accepted.generation));
+        }
     }
     mark(engine, confirmed).await;
     true

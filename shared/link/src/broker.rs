@@ -31,6 +31,9 @@ pub enum Target {
     Quarantine,
     /// To people: it must not run and must not vanish.
     Dead,
+    /// Into the journal, from which nothing is ever taken: a copy of what the store alone holds, and when it is to
+    /// start, ms.
+    Journal(Topic, u64),
 }
 
 impl Target {
@@ -64,6 +67,17 @@ impl Letters {
             Self::Quarantine => names.quarantine(),
         }
     }
+}
+
+/// Where copies of jobs lie, to be read without taking them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Copies {
+    /// In a lane.
+    Lane(Topic),
+    /// At rest, of any lane.
+    Parked(Park),
+    /// In the journal.
+    Journal,
 }
 
 /// What differs from copy to copy of one job.
@@ -177,6 +191,18 @@ pub trait Broker: Send + Sync + Debug {
     /// How many letters lie in a place that no reading holds right now.
     async fn count_letters(&self, place: Letters) -> Result<u64, Fault>;
 
+    /// Opens a reading of copies, all of them: what is in a lane or at rest is held until the reading ends, so that no
+    /// consumer gets it meanwhile, and nothing can be removed. `None`: there is no such queue.
+    async fn read_copies(&self, place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault>;
+
+    /// How many copies lie in a place that nobody holds right now (in the journal: about); `None`: there is no such
+    /// queue.
+    async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault>;
+
+    /// Deletes every queue and exchange of the namespace, with all that is in them; of lanes, those of these topics.
+    /// Answers how many queues there were. Deleting what is not there is fine.
+    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault>;
+
     /// Whether the publishing connection is up, and why publishes would be refused.
     fn status(&self) -> BrokerStatus;
 }
@@ -265,6 +291,18 @@ impl Broker for Absent {
     }
 
     async fn count_letters(&self, _place: Letters) -> Result<u64, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn read_copies(&self, _place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn count_copies(&self, _place: &Copies) -> Result<Option<u64>, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn erase(&self, _topics: &[Topic]) -> Result<u64, Fault> {
         Err(Self::fault())
     }
 

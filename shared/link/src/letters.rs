@@ -33,6 +33,8 @@ pub struct Letter {
     pub body: Bytes,
     /// The lane that it was meant for or came from, where its address tells it.
     pub topic: Option<Topic>,
+    /// When the job is to start, ms; in the journal.
+    pub start: Option<u64>,
     /// What the broker says, when it was the broker that put it here.
     pub evicted: Option<Eviction>,
 }

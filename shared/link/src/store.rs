@@ -116,6 +116,37 @@ impl Report {
     }
 }
 
+/// A job that the store may not know, found in the broker by somebody who puts the store together again.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The job as its envelope describes it; `admission.start` is when it is to start.
+    pub job: NewJob,
+    /// When it was accepted, ms: from the copy's header, else from its id.
+    pub enqueued: u64,
+    /// The generation of the copy that the broker holds; `None`: nobody holds a runnable copy.
+    pub copy: Option<Generation>,
+    /// The fence that the copy carries; zero when it carries none.
+    pub fence: Fence,
+}
+
+/// What became, or would become, of a job that was to be restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restored {
+    /// It is made, in this state.
+    Made(State),
+    /// The store knows it.
+    Known(State),
+    /// It ended and was forgotten not long ago.
+    Ended,
+    /// It is so old that it may have ended and been forgotten, and the store is not known to have lost anything of that
+    /// time.
+    Orphan,
+    /// There are too many topics.
+    TooManyTopics,
+    /// What the store holds cannot be read.
+    Damaged(String),
+}
+
 /// A running attempt of which the store has no record, or only an older one (T7b).
 #[derive(Debug, Clone)]
 pub struct Adopt {
@@ -345,6 +376,15 @@ pub enum Nudge {
     Missed,
 }
 
+/// Something about the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// What.
+    pub detail: String,
+    /// What to do about it, where it is not as it should be.
+    pub advice: Option<String>,
+}
+
 /// How long history is kept, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -374,6 +414,10 @@ pub trait Store: Send + Sync + Debug {
     /// Takes a running attempt back into a store that lost it (T7b), under its own fence. Answers `Run`, or what stands
     /// against it: `Stale`, `Ended` or a tombstone.
     async fn adopt(&self, owner: &Owner, lease_ms: u64, attempt: Adopt) -> Result<Claimed, Fault>;
+
+    /// Makes jobs that the store does not know, as a rebuild would, without a claim. With `dry` nothing is made, and
+    /// the answers are what would be.
+    async fn restore(&self, jobs: Vec<Restore>, dry: bool) -> Result<Vec<Restored>, Fault>;
 
     /// The spans in which the store may have lost writes, oldest first.
     async fn losses(&self) -> Result<Vec<Loss>, Fault>;
@@ -458,6 +502,12 @@ pub trait Store: Send + Sync + Debug {
 
     /// What happens elsewhere. Late receivers hear only what comes after.
     fn nudges(&self) -> broadcast::Receiver<Nudge>;
+
+    /// Deletes everything of the namespace: jobs, history, members. Answers how many keys there were; repeating it is fine.
+    async fn erase(&self) -> Result<u64, Fault>;
+
+    /// What there is to know of the server itself, for people.
+    async fn about(&self) -> Result<Vec<Fact>, Fault>;
 
     /// The store's clock, ms, and whether it answers at all.
     async fn ping(&self) -> Result<u64, Fault>;

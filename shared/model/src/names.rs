@@ -147,6 +147,12 @@ impl BrokerNames {
         format!("{}.dead", self.ns)
     }
 
+    /// Fanout exchange and stream of copies of what the store alone holds.
+    #[must_use]
+    pub fn journal(&self) -> String {
+        format!("{}.journal", self.ns)
+    }
+
     /// Fanout exchange and quorum queue of messages that cannot be read.
     #[must_use]
     pub fn quarantine(&self) -> String {
@@ -166,6 +172,8 @@ pub mod headers {
     pub const PARKED: &str = "longshore-parked";
     /// Why a message is in quarantine or among the dead.
     pub const REASON: &str = "longshore-reason";
+    /// When the job is to start, ms of the store's clock; in the journal.
+    pub const START: &str = "longshore-start";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
     /// W3C trace state.

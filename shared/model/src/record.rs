@@ -279,6 +279,18 @@ pub enum Start {
     At(u64),
 }
 
+impl Start {
+    /// The time of a job that was accepted then, ms.
+    #[must_use]
+    pub const fn at(self, accepted_ms: u64) -> u64 {
+        match self {
+            Self::Now => accepted_ms,
+            Self::After(ms) => accepted_ms.saturating_add(ms),
+            Self::At(at) => at,
+        }
+    }
+}
+
 /// The last moment at which a job may be started, by the store's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
@@ -289,15 +301,22 @@ pub enum Expiry {
 }
 
 impl Record {
+    /// The record of a job that somebody made again of what the broker holds (T6, without the claim). `copy`: the
+    /// generation of the broker's copy, if it has a runnable one.
+    #[must_use]
+    pub fn restore(admission: &Admission, now_ms: u64, enqueued: u64, copy: Option<Generation>, fence: Fence) -> Self {
+        let mut record = Self { created: enqueued.min(now_ms), fence, ..Self::admit(admission, now_ms) };
+        if let (State::Queued, Some(copy)) = (record.state, copy) {
+            record.generation = record.generation.max(copy);
+            (record.outbox, record.published) = (None, Some(now_ms));
+        }
+        record
+    }
+
     /// The record of a job that is accepted now (T1, T2): `queued` and in the outbox, or `scheduled`.
     #[must_use]
     pub fn admit(admission: &Admission, now_ms: u64) -> Self {
-        let due = match admission.start {
-            Start::Now => None,
-            Start::After(ms) => Some(now_ms + ms),
-            Start::At(at) => Some(at),
-        }
-        .filter(|due| *due > now_ms);
+        let due = Some(admission.start.at(now_ms)).filter(|due| *due > now_ms);
         let expires = admission.expires.map(|expiry| match expiry {
             Expiry::After(ms) => now_ms + ms,
             Expiry::At(at) => at,

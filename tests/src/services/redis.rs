@@ -64,12 +64,16 @@ impl Redis {
     /// # Panics
     /// When it runs already, or does not come up.
     pub async fn resume(&mut self) {
+        self.launch("yes").await;
+    }
+
+    async fn launch(&mut self, append_only: &str) {
         assert!(self.group.is_none(), "Redis runs already");
         let mut command = Command::new(program::find("redis-server", &DIRECTORIES, "redis-server"));
         command.env_clear().current_dir(self.directory.path()).args(["--port", &self.port.number().to_string()]);
         for option in [
             ["--bind", "127.0.0.1"],
-            ["--appendonly", "yes"],
+            ["--appendonly", append_only],
             ["--appendfsync", "everysec"],
             // Rewriting the file takes a core for seconds; a server that lives as long as a test never needs it.
             ["--auto-aof-rewrite-percentage", "0"],
@@ -118,6 +122,40 @@ impl Redis {
     pub async fn restart(&mut self) {
         self.stop().await;
         self.resume().await;
+    }
+
+    /// Writes a backup of the running server, as an operator would: `redis-cli --rdb FILE`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn back_up(&self, file: &Path) {
+        let mut command = Command::new(program::find("redis-cli", &DIRECTORIES, "redis-tools"));
+        command.env_clear().args(["-p", &self.port.number().to_string(), "--rdb"]).arg(file);
+        let output = command.output().expect("run redis-cli");
+        assert!(output.status.success() && file.exists(), "{output:?}");
+    }
+
+    /// Starts the stopped and wiped server with a backup, as an operator would: without its append-only file, which it
+    /// then writes anew.
+    ///
+    /// # Panics
+    /// When the server runs, or does not come up.
+    pub async fn restore(&mut self, file: &Path) {
+        fs::copy(file, self.directory.path().join("dump.rdb")).expect("put the backup in place");
+        self.launch("no").await;
+        let mut connection = self.connection().await;
+        let switch = redis::cmd("CONFIG").arg(&["SET", "appendonly", "yes"]).clone();
+        switch.query_async::<()>(&mut connection).await.expect("switch the append-only file on");
+        eventually_ok(START, "Redis has written its append-only file", async || {
+            let info: String =
+                redis::cmd("INFO").arg("persistence").query_async(&mut connection).await.map_err(|e| e.to_string())?;
+            if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_enabled:1") {
+                Ok(())
+            } else {
+                Err(info)
+            }
+        })
+        .await;
     }
 
     /// Removes all data of a stopped server: the next start is that of an empty store with a new run id.

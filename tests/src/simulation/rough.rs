@@ -5,12 +5,13 @@
 
 use super::Without;
 use async_trait::async_trait;
-use longshore_link::broker::{Broker, BrokerStatus, Consumption, Letters, Message};
+use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Letters, Message};
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved,
-    NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss,
+    Moved, NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore,
+    Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -139,6 +140,7 @@ rough_store! {
     claim(owner: &Owner, lease_ms: u64, claims: Vec<Claim>) -> Vec<Claimed>;
     rebuild(owner: &Owner, lease_ms: u64, job: Rebuild) -> Rebuilt;
     adopt(owner: &Owner, lease_ms: u64, attempt: Adopt) -> Claimed;
+    restore(jobs: Vec<Restore>, dry: bool) -> Vec<Restored>;
     losses() -> Vec<Loss>;
     finish(finishes: Vec<Finish>) -> Vec<Finished>;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
@@ -159,6 +161,8 @@ rough_store! {
     topics() -> Vec<Topic>;
     know(topics: Vec<Topic>) -> ();
     view() -> View;
+    erase() -> u64;
+    about() -> Vec<Fact>;
     ping() -> u64;
 }
 
@@ -235,6 +239,21 @@ impl Broker for RoughBroker {
     async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
         self.road.travel().await;
         self.inner.count_letters(place).await
+    }
+
+    async fn read_copies(&self, place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault> {
+        self.road.travel().await;
+        self.inner.read_copies(place).await
+    }
+
+    async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault> {
+        self.road.travel().await;
+        self.inner.count_copies(place).await
+    }
+
+    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
+        self.road.travel().await;
+        self.inner.erase(topics).await
     }
 
     fn status(&self) -> BrokerStatus {

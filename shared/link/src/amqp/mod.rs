@@ -7,11 +7,12 @@
 //!
 //! - `dial` opens connections, `session` is one connection's life, `topology` declares;
 //! - `publisher` confirms, `consumption` merges lanes, `settler` coalesces acknowledgements;
-//! - `letters` reroutes, `reading` shows letters, `wire` is properties and headers, `errors` is what the broker says.
+//! - `letters` reroutes, `reading` and `journal` show letters and copies, `wire` is properties and headers, `errors` is what the broker says.
 
 mod consumption;
 mod dial;
 mod errors;
+mod journal;
 mod letters;
 mod publisher;
 mod reading;
@@ -20,13 +21,14 @@ mod settler;
 mod topology;
 mod wire;
 
-use crate::broker::{Broker, BrokerStatus, Consumption, Letters, Message};
+use crate::broker::{Broker, BrokerStatus, Consumption, Copies, Letters, Message};
 use crate::error::Fault;
-use crate::letters::Reading;
+use crate::letters::{READING, Reading};
 use crate::world::World;
 use async_trait::async_trait;
 use consumption::AmqpConsumption;
 use dial::Dialer;
+use journal::JournalReading;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::settings::BrokerSettings;
 use longshore_model::topic::Topic;
@@ -64,9 +66,21 @@ impl Amqp {
         let patience = settings.connect_timeout;
         let dialer = Arc::new(Dialer::new(settings, world.clone(), role)?);
         let dialed = dialer.dial_patiently().await?;
-        let topology = Arc::new(Topology::new(BrokerNames::new(namespace), world.clone(), patience));
+        let topology =
+            Arc::new(Topology::new(BrokerNames::new(namespace), settings.journal.clone(), world.clone(), patience));
         let publisher = Publisher::start(dialed, Arc::clone(&dialer), Arc::clone(&topology), settings, world.clone());
         Ok(Arc::new(Self { dialer, topology, publisher: Arc::new(publisher), world, patience }))
+    }
+}
+
+impl Amqp {
+    /// The name of the queue of a place.
+    fn queue(&self, place: &Copies) -> String {
+        match place {
+            Copies::Lane(topic) => self.topology.names.lane(topic),
+            Copies::Parked(park) => self.topology.names.park(*park),
+            Copies::Journal => self.topology.names.journal(),
+        }
     }
 }
 
@@ -106,12 +120,36 @@ impl Broker for Amqp {
             return Err(fault);
         }
         let (names, queue) = (self.topology.names.clone(), place.queue(&self.topology.names));
-        Ok(Box::new(AmqpReading::start(session, names, queue, self.world.clone(), self.patience).await?))
+        Ok(Box::new(AmqpReading::start(session, names, queue, READING, self.world.clone(), self.patience).await?))
     }
 
     async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
         let session = self.publisher.session().await?;
         Ok(self.topology.depth(&session, &place.queue(&self.topology.names)).await?.unwrap_or(0))
+    }
+
+    async fn read_copies(&self, place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault> {
+        if self.count_copies(place).await?.is_none() {
+            return Ok(None);
+        }
+        let session = Session::start(self.dialer.dial_patiently().await?, &self.world);
+        let (names, queue) = (self.topology.names.clone(), self.queue(place));
+        let (world, patience) = (self.world.clone(), self.patience);
+        Ok(Some(if *place == Copies::Journal {
+            Box::new(JournalReading::start(session, names, &self.publisher, world, patience).await?)
+        } else {
+            Box::new(AmqpReading::start(session, names, queue, u64::MAX, world, patience).await?)
+        }))
+    }
+
+    async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault> {
+        let session = self.publisher.session().await?;
+        self.topology.depth(&session, &self.queue(place)).await
+    }
+
+    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
+        let session = self.publisher.session().await?;
+        self.topology.erase(&session, topics).await
     }
 
     fn status(&self) -> BrokerStatus {

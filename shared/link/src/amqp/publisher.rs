@@ -93,6 +93,9 @@ impl Publisher {
         let prepared = async {
             let outlet = self.outlet().await?;
             self.topology.ensure_leniently(&outlet.session, &topics).await?;
+            if messages.iter().any(|message| matches!(message.target, Target::Journal(..))) {
+                self.topology.ensure_journal(&outlet.session).await?;
+            }
             Ok(outlet)
         };
         let began = self.world.clock.boot();
@@ -396,7 +399,7 @@ fn micros(span: Duration) -> u64 {
 const fn first_of(target: &Target) -> Option<&Topic> {
     match target {
         Target::Jobs(topic) => Some(topic),
-        Target::Lane(_) | Target::Parked(..) | Target::Quarantine | Target::Dead => None,
+        Target::Lane(_) | Target::Parked(..) | Target::Quarantine | Target::Dead | Target::Journal(..) => None,
     }
 }
 
@@ -408,5 +411,6 @@ fn address(names: &BrokerNames, target: &Target) -> (String, String) {
         Target::Parked(park, topic) => (names.park(*park), names.lane(topic)),
         Target::Quarantine => (names.quarantine(), String::new()),
         Target::Dead => (names.dead(), String::new()),
+        Target::Journal(topic, _) => (names.journal(), topic.dotted()),
     }
 }

@@ -9,7 +9,7 @@ use super::letters::topic_of;
 use super::session::Session;
 use super::wire;
 use crate::error::Fault;
-use crate::letters::{Eviction, Letter, READING, Reading};
+use crate::letters::{Eviction, Letter, Reading};
 use crate::world::World;
 use async_trait::async_trait;
 use lapin::Channel;
@@ -28,6 +28,8 @@ pub(super) struct AmqpReading {
     channel: Channel,
     queue: String,
     names: BrokerNames,
+    /// Most that are shown.
+    limit: u64,
     world: World,
     /// Deadline of one call.
     patience: Duration,
@@ -50,6 +52,7 @@ impl AmqpReading {
         session: Arc<Session>,
         names: BrokerNames,
         queue: String,
+        limit: u64,
         world: World,
         patience: Duration,
     ) -> Result<Self, Fault> {
@@ -57,7 +60,7 @@ impl AmqpReading {
         let open = async { session.channel().await.map_err(|error| asked("open a channel", &error)) };
         match world.clock.timeout(patience, open).await.unwrap_or_else(late) {
             Ok(channel) => {
-                Ok(Self { session, channel, queue, names, world, patience, held: BTreeMap::new(), shown: 0 })
+                Ok(Self { session, channel, queue, names, limit, world, patience, held: BTreeMap::new(), shown: 0 })
             }
             Err(fault) => {
                 session.end("its channel did not open");
@@ -78,14 +81,14 @@ impl AmqpReading {
         let topic = lane.or_else(|| topic_of(&self.names, &delivery));
         let name = Letter::name(message_id.as_deref(), &headers, topic.as_ref(), &delivery.data);
         let (number, tag) = (self.shown, delivery.delivery_tag);
-        (Letter { number, name, message_id, headers, body: delivery.data.into(), topic, evicted }, tag)
+        (Letter { number, name, message_id, headers, body: delivery.data.into(), topic, start: None, evicted }, tag)
     }
 }
 
 #[async_trait]
 impl Reading for AmqpReading {
     async fn next(&mut self) -> Result<Option<Letter>, Fault> {
-        if self.shown >= READING {
+        if self.shown >= self.limit {
             return Ok(None);
         }
         let get = self.channel.basic_get(wire::short(&self.queue), BasicGetOptions::default());

@@ -11,10 +11,13 @@ use super::wire::short;
 use crate::error::Fault;
 use crate::world::World;
 use futures_util::future::try_join_all;
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use longshore_model::names::{BrokerNames, Park};
+use longshore_model::settings::JournalSettings;
 use longshore_model::topic::Topic;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -26,6 +29,8 @@ use std::time::Duration;
 const DELIVERY_LIMIT: i32 = 100_000;
 /// The same for letters, which have nowhere else to go: beyond it the broker would delete them.
 const LETTER_DELIVERY_LIMIT: i32 = 1_000_000_000;
+/// Smallest and largest segment of the journal.
+const SEGMENT_BYTES: (i64, i64) = (1024 * 1024, 64 * 1024 * 1024);
 /// Lanes that are declared at once. A new quorum queue takes about 10 ms.
 const CHUNK: usize = 64;
 
@@ -40,6 +45,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct Seen {
     fixed: bool,
+    journal: bool,
     lanes: HashSet<Topic>,
 }
 
@@ -63,6 +69,14 @@ impl Known {
         (seen.fixed, missing)
     }
 
+    fn has_journal(&self) -> bool {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner).journal
+    }
+
+    fn learn_journal(&self) {
+        self.seen.write().unwrap_or_else(PoisonError::into_inner).journal = true;
+    }
+
     fn learn(&self, fixed: bool, topics: &[&Topic]) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         seen.fixed |= fixed;
@@ -82,14 +96,15 @@ enum Object {
 #[derive(Debug)]
 pub(super) struct Topology {
     pub(super) names: BrokerNames,
+    journal: JournalSettings,
     world: World,
     /// Longest wait for one chunk of declarations.
     patience: Duration,
 }
 
 impl Topology {
-    pub(super) const fn new(names: BrokerNames, world: World, patience: Duration) -> Self {
-        Self { names, world, patience }
+    pub(super) const fn new(names: BrokerNames, journal: JournalSettings, world: World, patience: Duration) -> Self {
+        Self { names, journal, world, patience }
     }
 
     /// Makes sure that the fixed objects and these lanes exist.
@@ -132,6 +147,35 @@ impl Topology {
         }
     }
 
+    /// Makes sure that the journal exists.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] where it is different, or the broker has no streams.
+    pub(super) async fn ensure_journal(&self, session: &Session) -> Result<(), Fault> {
+        if session.known.has_journal() {
+            return Ok(());
+        }
+        let _one = session.known.declaring.lock().await;
+        let bytes = i64::try_from(self.journal.bytes).unwrap_or(i64::MAX);
+        // Only whole segments are ever removed.
+        let segment = (bytes / 8).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1);
+        let arguments = arguments(&[
+            ("x-queue-type", long("stream")),
+            ("x-max-length-bytes", AMQPValue::LongLongInt(bytes)),
+            ("x-max-age", long(&format!("{}s", self.journal.age.as_secs()))),
+            ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(segment)),
+        ]);
+        let name = self.names.journal();
+        let objects = vec![
+            Object::Exchange { name: name.clone(), kind: ExchangeKind::Fanout, alternate: None },
+            Object::Queue { name: name.clone(), arguments },
+            Object::Binding { queue: name.clone(), exchange: name, key: String::new() },
+        ];
+        self.declare(session, objects).await?;
+        session.known.learn_journal();
+        Ok(())
+    }
+
     /// How many messages wait in a queue; `None` when there is no such queue.
     ///
     /// # Errors
@@ -148,6 +192,45 @@ impl Topology {
             Some(Err(error)) if said(&error) == Said::Missing => Ok(None),
             Some(Err(error)) => Err(asked(&what, &error)),
             None => Err(unreachable(format!("{what}: no answer within {:?}", self.patience))),
+        }
+    }
+
+    /// Deletes every object of the namespace, and the lanes of these topics. Answers how many queues there were.
+    pub(super) async fn erase(&self, session: &Session, topics: &[Topic]) -> Result<u64, Fault> {
+        let names = &self.names;
+        let mut both = vec![names.unrouted(), names.dead(), names.quarantine(), names.journal()];
+        both.extend(Park::ALL.iter().map(|park| names.park(*park)));
+        let mut queues: Vec<String> = topics.iter().map(|topic| names.lane(topic)).collect();
+        queues.extend(both.iter().cloned());
+        let exchanges: Vec<String> = [names.jobs(), names.direct()].into_iter().chain(both).collect();
+        session.known.forget_all();
+        let mut erased = 0;
+        for queue in &queues {
+            if self.depth(session, queue).await?.is_none() {
+                continue;
+            }
+            let delete = async {
+                let channel = session.channel().await?;
+                channel.queue_delete(short(queue), QueueDeleteOptions::default()).await
+            };
+            self.deleted(queue, self.world.clock.timeout(self.patience, delete).await.map(|done| done.map(drop)))?;
+            erased += 1;
+        }
+        for exchange in &exchanges {
+            let delete = async {
+                let channel = session.channel().await?;
+                channel.exchange_delete(short(exchange), ExchangeDeleteOptions::default()).await
+            };
+            self.deleted(exchange, self.world.clock.timeout(self.patience, delete).await)?;
+        }
+        Ok(erased)
+    }
+
+    fn deleted(&self, name: &str, done: Option<lapin::Result<()>>) -> Result<(), Fault> {
+        match done {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(asked(&format!("delete `{name}`"), &error)),
+            None => Err(unreachable(format!("delete `{name}`: no answer within {:?}", self.patience))),
         }
     }
 

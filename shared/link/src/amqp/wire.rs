@@ -36,9 +36,9 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties, Fault> {
         .with_delivery_mode(PERSISTENT)
         .with_content_type(short("application/json"))
         .with_message_id(id)
-        .with_headers(table(&message.headers));
+        .with_headers(table(&message.headers, &message.target));
     Ok(match &message.target {
-        Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) => {
+        Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) | Target::Journal(topic, _) => {
             properties.with_type(short(topic.as_str()))
         }
         Target::Quarantine | Target::Dead => properties,
@@ -51,7 +51,7 @@ pub(super) fn short(text: &str) -> ShortString {
 }
 
 /// The header table of a copy.
-fn table(values: &Headers) -> FieldTable {
+fn table(values: &Headers, target: &Target) -> FieldTable {
     let mut table = FieldTable::default();
     let mut set = |name: &str, value: AMQPValue| {
         table.insert(short(name), value);
@@ -67,6 +67,9 @@ fn table(values: &Headers) -> FieldTable {
     }
     if let Some(park) = values.parked {
         set(headers::PARKED, number(park.ms()));
+    }
+    if let Target::Journal(_, start) = target {
+        set(headers::START, number(*start));
     }
     if let Some(reason) = &values.reason {
         set(headers::REASON, text(&limits::cut(reason, REASON_BYTES)));
@@ -96,6 +99,11 @@ pub(super) fn read(properties: &BasicProperties) -> Headers {
             .and_then(as_text)
             .map(|traceparent| Trace { traceparent, tracestate: get(headers::TRACESTATE).and_then(as_text) }),
     }
+}
+
+/// When a job of the journal is to start, ms.
+pub(super) fn start(properties: &BasicProperties) -> Option<u64> {
+    properties.headers().as_ref()?.inner().get(headers::START).and_then(as_number)
 }
 
 /// Why, and from which queue, the broker moved a message last.

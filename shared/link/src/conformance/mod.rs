@@ -18,6 +18,7 @@ pub mod blobs;
 pub mod claim;
 pub mod consume;
 pub mod control;
+pub mod copies;
 pub mod enqueue;
 pub mod find;
 pub mod finish;
@@ -34,6 +35,7 @@ pub mod purge;
 pub mod rebuild;
 pub mod republish;
 pub mod rescue;
+pub mod restore;
 pub mod sequences;
 
 pub use bench::{Bench, Hooks, Letter, TOPIC};
@@ -92,6 +94,13 @@ macro_rules! conformance_store {
                 t6_a_known_job_is_claimed_as_it_is
                 t6_a_tombstone_is_not_rebuilt
                 t6_what_a_lost_store_may_have_known_is_rebuilt_however_old_it_is
+            }
+            restore {
+                a_copy_in_the_broker_becomes_a_queued_job_again
+                a_job_without_a_copy_is_to_be_published
+                a_job_waits_for_its_time_again
+                a_dry_restore_changes_nothing
+                what_the_store_knows_or_has_buried_is_left_alone
             }
             loss {
                 t7b_an_attempt_whose_record_is_gone_is_taken_back_under_its_fence
@@ -267,6 +276,12 @@ macro_rules! conformance_broker {
                 a_removed_letter_is_gone_and_the_others_stay
                 an_unrouted_letter_tells_its_topic
             }
+            copies {
+                copies_in_a_lane_are_read_in_order_and_go_back
+                a_copy_at_rest_tells_its_lane_and_goes_back
+                a_lane_that_is_not_there_has_no_copies
+                the_journal_keeps_what_is_read
+            }
             park {
                 a_parked_copy_returns_after_its_time_and_not_before
                 parked_copies_for_a_missing_lane_do_not_delay_the_others
@@ -302,7 +317,7 @@ macro_rules! conformance_modules {
         $(mod $subject {
             $(#[test]
             fn $case() {
-                $run(|bench| ::std::boxed::Box::pin(async {
+                $run(|bench| ::std::boxed::Box::pin(async move {
                     $crate::conformance::$subject::$case(bench).await;
                     bench.balanced().await;
                 }));

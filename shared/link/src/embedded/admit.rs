@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::table::Entry;
 use crate::error::NotAccepted;
-use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt};
+use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt, Restore, Restored};
 use longshore_model::id::{JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::{Admission, Record, Start};
@@ -50,6 +50,29 @@ impl Core {
         record.created = rebuild.enqueued.min(now);
         self.insert(record, &rebuild.job);
         Rebuilt::Claimed(self.claim(owner, lease_ms, &rebuild.claim))
+    }
+
+    pub(super) fn restore(&mut self, restore: &Restore, dry: bool) -> Restored {
+        let (admission, now) = (&restore.job.admission, self.now());
+        if let Some(entry) = self.table.get(&admission.id) {
+            return Restored::Known(entry.record.state);
+        }
+        if self.table.is_buried(&admission.id, now) {
+            return Restored::Ended;
+        }
+        let old = now.saturating_sub(restore.enqueued) > limits::TOMBSTONE_MS;
+        if !self.epoch.covers(self.now_us, restore.enqueued) && old {
+            return Restored::Orphan;
+        }
+        if !self.topics.contains_key(&admission.topic) && self.topics.len() >= limits::TOPICS {
+            return Restored::TooManyTopics;
+        }
+        let record = Record::restore(admission, now, restore.enqueued, restore.copy, restore.fence);
+        let state = record.state;
+        if !dry {
+            self.insert(record, &restore.job);
+        }
+        Restored::Made(state)
     }
 
     pub(super) fn adopt(&mut self, owner: &Owner, lease_ms: u64, adopt: &Adopt) -> Claimed {

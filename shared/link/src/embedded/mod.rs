@@ -165,6 +165,11 @@ impl Embedded {
         self.backend.exchange().lose(topic);
     }
 
+    /// The broker loses everything it held, and every session ends.
+    pub fn wipe_broker(&self) {
+        self.backend.exchange().wipe();
+    }
+
     /// How many copies of a message the broker has, wherever they are.
     #[must_use]
     pub fn copies(&self, message_id: &str) -> usize {

@@ -8,8 +8,9 @@ use super::core::Core;
 use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved,
-    NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss,
+    Moved, NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore,
+    Restored, Retention, Store,
 };
 use async_trait::async_trait;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -80,6 +81,10 @@ impl Store for EmbeddedStore {
 
     async fn adopt(&self, owner: &Owner, lease_ms: u64, attempt: Adopt) -> Result<Claimed, Fault> {
         self.call(|core| core.adopt(owner, lease_ms, &attempt)).await
+    }
+
+    async fn restore(&self, jobs: Vec<Restore>, dry: bool) -> Result<Vec<Restored>, Fault> {
+        self.each(jobs, |core, job| core.restore(job, dry)).await
     }
 
     async fn losses(&self) -> Result<Vec<Loss>, Fault> {
@@ -202,6 +207,15 @@ impl Store for EmbeddedStore {
 
     fn nudges(&self) -> broadcast::Receiver<Nudge> {
         self.nudges.subscribe()
+    }
+
+    async fn erase(&self) -> Result<u64, Fault> {
+        self.call(|core| core.wipe().len() as u64).await
+    }
+
+    async fn about(&self) -> Result<Vec<Fact>, Fault> {
+        let detail = "embedded: it lives and dies with this process".to_owned();
+        self.call(|_| vec![Fact { detail, advice: None }]).await
     }
 
     async fn ping(&self) -> Result<u64, Fault> {

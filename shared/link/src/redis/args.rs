@@ -2,7 +2,7 @@
 
 use super::batches::ClaimItem;
 use crate::error::{Fault, Service};
-use crate::store::{Claim, Finish, NewJob, Report};
+use crate::store::{Claim, Finish, NewJob, Report, Restore};
 use longshore_model::id::Owner;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start};
@@ -56,6 +56,29 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
         cmd.arg(label(name, value));
     }
     cmd.arg(job.envelope.as_ref());
+}
+
+/// Bounded calls.
+pub(super) fn parts(jobs: &[Restore]) -> Vec<&[Restore]> {
+    let (mut parts, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, restore) in jobs.iter().enumerate() {
+        let size = job_size(&restore.job);
+        if at > from && (at - from >= limits::BATCH || bytes + size > limits::BATCH_BYTES) {
+            parts.push(&jobs[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    if from < jobs.len() {
+        parts.push(&jobs[from..]);
+    }
+    parts
+}
+
+/// One item of restore.lua.
+pub(super) fn restore(cmd: &mut Cmd, restore: &Restore) {
+    cmd.arg(restore.enqueued).arg(restore.copy.map_or(0, |copy| copy.0.max(1))).arg(restore.fence.0);
+    job(cmd, &restore.job);
 }
 
 /// A label as its index spells it.

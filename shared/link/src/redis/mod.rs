@@ -7,6 +7,7 @@
 //!
 //! Reading order: `lua/job.lua`, then the other scripts; `scripts`, `connection`, `batches`.
 
+mod about;
 mod args;
 mod batches;
 mod codec;
@@ -27,8 +28,8 @@ pub use hashes::hashes;
 
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Finish, Finished, Heart, Loss, Moved, NewJob, Nudge,
-    Outgoing, Page, Query, Rebuild, Rebuilt, Report, Republished, Retention, Store,
+    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss, Moved, NewJob,
+    Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -56,6 +57,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const LOADED_AT_ONCE: usize = 20;
 /// Queued jobs that are looked at in one call when counting those ahead of one.
 const COUNTED_AT_ONCE: u64 = 1_000;
+/// Keys that are looked at in one call when everything is deleted.
+const ERASED_AT_ONCE: usize = 1_000;
 /// Nudges that a slow listener may fall behind by before it misses some.
 const NUDGES: usize = 4_096;
 
@@ -202,6 +205,21 @@ impl Store for RedisStore {
             })
             .await?;
         reply::claimed(Items::of(value)?)
+    }
+
+    async fn restore(&self, jobs: Vec<Restore>, dry: bool) -> Result<Vec<Restored>, Fault> {
+        let script = &self.server.scripts.restore;
+        let mut answers = Vec::with_capacity(jobs.len());
+        for part in args::parts(&jobs) {
+            let mut cmd = self.server.call(script);
+            cmd.arg(u8::from(dry)).arg(part.len());
+            for restore in part {
+                args::restore(&mut cmd, restore);
+            }
+            let value = self.server.connection.run_knowing_server(script, &cmd).await?;
+            answers.extend(Items::of(value)?.each(reply::restored)?);
+        }
+        Ok(answers)
     }
 
     async fn losses(&self) -> Result<Vec<Loss>, Fault> {
@@ -443,6 +461,31 @@ impl Store for RedisStore {
 
     fn nudges(&self) -> broadcast::Receiver<Nudge> {
         self.nudges.subscribe()
+    }
+
+    async fn erase(&self) -> Result<u64, Fault> {
+        let (mut cursor, mut erased) = (0_u64, 0);
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(self.server.names.everything()).arg("COUNT").arg(ERASED_AT_ONCE);
+            let value = self.server.connection.command(&scan).await?;
+            let (next, keys): (u64, Vec<Vec<u8>>) =
+                redis::from_redis_value(value).map_err(|_| reply::unexpected("SCAN"))?;
+            if !keys.is_empty() {
+                erased += keys.len() as u64;
+                self.server.connection.command(redis::cmd("UNLINK").arg(keys)).await?;
+            }
+            if next == 0 {
+                return Ok(erased);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn about(&self) -> Result<Vec<Fact>, Fault> {
+        let value = self.server.connection.command(&redis::cmd("INFO")).await?;
+        let text: String = redis::from_redis_value(value).map_err(|_| reply::unexpected("INFO"))?;
+        Ok(about::facts(&text))
     }
 
     async fn ping(&self) -> Result<u64, Fault> {

@@ -1,7 +1,7 @@
 //! What the scripts answer, read with care: an answer of another shape is a fault, never a panic.
 
 use crate::error::{Fault, NotAccepted, Service};
-use crate::store::{Accepted, Claimed, Controlled, Finished, NewJob, Outgoing, Rebuilt};
+use crate::store::{Accepted, Claimed, Controlled, Finished, NewJob, Outgoing, Rebuilt, Restored};
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::transition::Answer;
@@ -123,6 +123,19 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
         "damaged" => Err(NotAccepted::Damaged { id, detail: items.text()? }),
+        other => return Err(unexpected(other)),
+    })
+}
+
+/// The answer to one restored job.
+pub(super) fn restored(mut items: Items) -> Result<Restored, Fault> {
+    Ok(match items.text()?.as_str() {
+        "made" => Restored::Made(items.parsed()?),
+        "known" => Restored::Known(items.parsed()?),
+        "tombstone" => Restored::Ended,
+        "orphan" => Restored::Orphan,
+        "topics" => Restored::TooManyTopics,
+        "damaged" => Restored::Damaged(items.text()?),
         other => return Err(unexpected(other)),
     })
 }

@@ -192,6 +192,7 @@ scripts! {
     report: "", [COMMON, JOB];
     republish: ALLOW_OOM, [COMMON, JOB];
     rescue: ALLOW_OOM, [COMMON, JOB];
+    restore: "", [COMMON, JOB, ADMIT, LOSS];
     stop: ALLOW_OOM, [COMMON, JOB];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];

@@ -117,6 +117,26 @@ pub const KEYS: &[Key] = &[
         Slot::Count { at: |s| &mut s.broker.publish_window, from: 1, to: 65_536 },
     ),
     key(
+        "broker.journal",
+        "`on`: jobs with a future start are also written to a stream in the broker, so that a store that loses everything \
+         gets them back with `longshore doctor --rebuild-from broker`; give producers and consumers the same. `off`",
+        Slot::Text {
+            set: |s, text| choose(text, &SWITCH).map(|choice| s.broker.journal.enabled = choice),
+            show: |s| name_of(s.broker.journal.enabled, &SWITCH),
+        },
+    ),
+    key(
+        "broker.journal_bytes",
+        "most bytes in the journal; beyond, its oldest entries go. Fixed when the journal is first written",
+        Slot::Bytes { at: |s| &mut s.broker.journal.bytes, from: 16 * 1024 * 1024, to: 1024 * 1024 * 1024 * 1024 },
+    ),
+    key(
+        "broker.journal_age",
+        "how long an entry stays in the journal: longer than any job waits for its start. Fixed when the journal is \
+         first written",
+        Slot::Span { at: |s| &mut s.broker.journal.age, from: HOUR, to: Duration::from_secs(2 * 366 * 86_400) },
+    ),
+    key(
         "store.url",
         "`redis://user:password@host:6379/0`, `rediss://…`, or `embedded:` for a store in this process",
         Slot::Url { at: |s| &mut s.store.url, check: urls::store },
@@ -284,6 +304,7 @@ pub const KEYS: &[Key] = &[
 
 const ON_UNREACHABLE: [(&str, OnUnreachable); 2] = [("fail", OnUnreachable::Fail), ("wait", OnUnreachable::Wait)];
 const WITHOUT_STORE: [(&str, WithoutStore); 2] = [("fail", WithoutStore::Fail), ("broker", WithoutStore::Broker)];
+const SWITCH: [(&str, bool); 2] = [("off", false), ("on", true)];
 const ON_DOUBT: [(&str, OnDoubt); 2] = [("cancel", OnDoubt::Cancel), ("continue", OnDoubt::Continue)];
 const LOG_FORMAT: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

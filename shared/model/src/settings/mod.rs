@@ -69,6 +69,19 @@ pub struct BrokerSettings {
     pub publish_timeout: Duration,
     /// Publishes that may wait for their confirm at once.
     pub publish_window: usize,
+    /// The journal.
+    pub journal: JournalSettings,
+}
+
+/// The journal: a stream in the broker with a copy of what the store alone holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Whether jobs with a future start are written to it before they count as accepted by both.
+    pub enabled: bool,
+    /// Most bytes in it; beyond, the oldest entries go.
+    pub bytes: u64,
+    /// How long an entry stays; longer than any job waits for its start.
+    pub age: Duration,
 }
 
 /// The store.
@@ -208,6 +221,11 @@ impl Default for Settings {
                 heartbeat: Duration::from_secs(5),
                 publish_timeout: Duration::from_secs(5),
                 publish_window: 1_024,
+                journal: JournalSettings {
+                    enabled: false,
+                    bytes: 1024 * 1024 * 1024,
+                    age: Duration::from_secs(31 * 86_400),
+                },
             },
             store: StoreSettings {
                 url: Secret::new("redis://127.0.0.1:6379/0"),

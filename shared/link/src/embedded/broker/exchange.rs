@@ -4,6 +4,10 @@
 //! a session, parked, or among the letters. A message keeps its place number, so that one that comes
 //! back takes its old place in the lane. Sessions of one lane get turns.
 
+mod copies;
+
+pub(super) use copies::Taken;
+
 use super::pile::{Kept, Pile};
 use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
 use crate::letters::Eviction;
@@ -60,11 +64,15 @@ pub(in crate::embedded) struct Exchange {
     readings: BTreeSet<u64>,
     /// By when they are due, us, then in the order in which they came.
     parked: BTreeMap<(u64, u64), Message>,
+    /// Everything that was ever written to it; there is one when something was.
+    journal: Option<Vec<Message>>,
     sessions: BTreeMap<u64, Session>,
     /// Why sessions ended that their owners have not let go of.
     ended: BTreeMap<u64, String>,
     blocked: Option<(String, Duration)>,
     last: u64,
+    /// How often it lost everything.
+    wipes: u64,
 }
 
 impl Exchange {
@@ -91,6 +99,7 @@ impl Exchange {
             }
             Target::Quarantine => self.keep(Letters::Quarantine, message, None),
             Target::Dead => self.keep(Letters::Dead, message, None),
+            Target::Journal(..) => self.journal.get_or_insert_default().push(message),
         }
     }
 
@@ -387,6 +396,11 @@ impl Exchange {
 
     pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
         self.blocked = why.map(|why| (why.to_owned(), now));
+    }
+
+    /// How often it lost everything.
+    pub(super) const fn wipes(&self) -> u64 {
+        self.wipes
     }
 
     /// Why publishes are refused, and since when.

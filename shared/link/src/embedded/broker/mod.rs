@@ -8,10 +8,10 @@ mod pile;
 mod reading;
 
 use self::exchange::{Exchange, Settled};
-use self::reading::EmbeddedReading;
+use self::reading::{EmbeddedCopies, EmbeddedReading};
 use super::Backend;
 use super::weather::Answers;
-use crate::broker::{Broker, BrokerStatus, Consumption, Intake, Letters, Message, Settler, Tag, Target};
+use crate::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Message, Settler, Tag, Target};
 use crate::error::{Fault, Service};
 use crate::letters::Reading;
 use crate::world::Clock;
@@ -28,19 +28,23 @@ use tokio::sync::Notify;
 pub(super) struct EmbeddedBroker {
     backend: Arc<Backend>,
     /// Lanes that this process made sure of: one that is deleted afterwards is missed, as on a real connection.
-    declared: Mutex<BTreeSet<Topic>>,
+    /// With the broker that they were in: one that lost everything is another.
+    declared: Mutex<(u64, BTreeSet<Topic>)>,
 }
 
 impl EmbeddedBroker {
     pub(super) const fn new(backend: Arc<Backend>) -> Self {
-        Self { backend, declared: Mutex::new(BTreeSet::new()) }
+        Self { backend, declared: Mutex::new((0, BTreeSet::new())) }
     }
 
     /// Makes sure of the lanes that this process did not ask for yet.
     fn ensure<'t>(&self, exchange: &mut Exchange, topics: impl Iterator<Item = &'t Topic>) {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        if declared.0 != exchange.wipes() {
+            *declared = (exchange.wipes(), BTreeSet::new());
+        }
         for topic in topics {
-            if declared.insert(topic.clone()) {
+            if declared.1.insert(topic.clone()) {
                 exchange.declare(topic);
             }
         }
@@ -121,6 +125,25 @@ impl Broker for EmbeddedBroker {
         let answers = self.admit().await?;
         let count = self.backend.exchange().pile(place).len() as u64;
         self.backend.broker_weather.answer(answers, count)
+    }
+
+    async fn read_copies(&self, place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault> {
+        let answers = self.admit().await?;
+        let reading = EmbeddedCopies::start(self.backend.clone(), place);
+        let reading = reading.map(|reading| Box::new(reading) as Box<dyn Reading>);
+        self.backend.broker_weather.answer(answers, reading)
+    }
+
+    async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault> {
+        let answers = self.admit().await?;
+        let count = self.backend.exchange().count_copies(place);
+        self.backend.broker_weather.answer(answers, count)
+    }
+
+    async fn erase(&self, _topics: &[Topic]) -> Result<u64, Fault> {
+        let answers = self.admit().await?;
+        let lanes = self.backend.exchange().wipe();
+        self.backend.broker_weather.answer(answers, lanes)
     }
 
     fn status(&self) -> BrokerStatus {

@@ -1,8 +1,9 @@
-//! A reading of the embedded broker's letters.
+//! Readings of the embedded broker's letters, and of copies.
 
 use super::super::Backend;
+use super::exchange::Taken;
 use super::pile::Kept;
-use crate::broker::{Letters, Target};
+use crate::broker::{Copies, Letters, Target};
 use crate::error::{Fault, Service};
 use crate::letters::{Letter, READING, Reading};
 use async_trait::async_trait;
@@ -42,13 +43,18 @@ impl EmbeddedReading {
 
 fn letter(number: u64, kept: Kept) -> Letter {
     let Kept { message, evicted } = kept;
+    let mut start = None;
     let topic = match message.target {
         Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) => Some(topic),
+        Target::Journal(topic, at) => {
+            start = Some(at);
+            Some(topic)
+        }
         Target::Quarantine | Target::Dead => None,
     };
     let message_id = Some(message.message_id).filter(|id| !id.is_empty());
     let name = Letter::name(message_id.as_deref(), &message.headers, topic.as_ref(), &message.body);
-    Letter { number, name, message_id, headers: message.headers, body: message.body, topic, evicted }
+    Letter { number, name, message_id, headers: message.headers, body: message.body, topic, start, evicted }
 }
 
 #[async_trait]
@@ -81,5 +87,53 @@ impl Reading for EmbeddedReading {
 impl Drop for EmbeddedReading {
     fn drop(&mut self) {
         self.backend.exchange().end_reading(self.reading);
+    }
+}
+
+/// A reading of copies: it has taken all of them, and gives them back when it is dropped.
+pub(super) struct EmbeddedCopies {
+    backend: Arc<Backend>,
+    taken: Option<Taken>,
+    shown: usize,
+}
+
+impl fmt::Debug for EmbeddedCopies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedCopies").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedCopies {
+    /// `None`: there is no such place.
+    pub(super) fn start(backend: Arc<Backend>, place: &Copies) -> Option<Self> {
+        let taken = Some(backend.exchange().take_copies(place)?);
+        Some(Self { backend, taken, shown: 0 })
+    }
+}
+
+#[async_trait]
+impl Reading for EmbeddedCopies {
+    async fn next(&mut self) -> Result<Option<Letter>, Fault> {
+        tokio::task::yield_now().await;
+        let lying = self.taken.as_ref().map(|taken| &taken.lying);
+        let Some((_, message)) = lying.and_then(|lying| lying.get(self.shown)) else { return Ok(None) };
+        self.shown += 1;
+        Ok(Some(letter(self.shown as u64, Kept { message: message.clone(), evicted: None })))
+    }
+
+    async fn remove(&mut self, _number: u64) -> Result<(), Fault> {
+        Err(Fault::refused(Service::Broker, "copies are read only: nothing can be removed"))
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+impl Drop for EmbeddedCopies {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.backend.exchange().put_copies(taken);
+        }
     }
 }

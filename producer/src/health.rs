@@ -1,0 +1,188 @@
+//! A short report on the health of an installation: each finding with what to do about it.
+
+use crate::connect::Producer;
+use crate::rebuild::{BrokerRebuild, last_seen};
+use longshore_link::broker::Letters;
+use longshore_link::error::Fault;
+use longshore_link::store::{Loss, LossKind};
+use longshore_model::ledger::ADVICE;
+use longshore_model::span;
+use serde::{Deserialize, Serialize};
+
+/// A clock that is this far from the store's is worth a word, ms.
+const SKEW_MS: u64 = 1_000;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// As it should be.
+    Ok,
+    /// Somebody should look at it.
+    Warn,
+    /// It does not work, or something is lost.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was looked at: `store`, `broker`, `queues`, `ledger`, `copies`, `losses`, `letters`, `instances`.
+    pub about: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was found.
+    pub detail: String,
+    /// What to do, where there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    fn new(about: &str, severity: Severity, detail: impl Into<String>, advice: &str) -> Self {
+        let advice = (!advice.is_empty()).then(|| advice.to_owned());
+        Self { about: about.to_owned(), severity, detail: detail.into(), advice }
+    }
+}
+
+impl Producer {
+    /// Looks at everything, and answers what it found. A service that does not answer is a finding.
+    pub async fn examine(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.examine_store(&mut findings).await.inspect_err(|fault| findings.push(away("store", fault))).is_err() {
+            return findings;
+        }
+        if let Err(fault) = self.examine_broker(&mut findings).await {
+            findings.push(away("broker", &fault));
+        }
+        findings
+    }
+
+    async fn examine_store(&self, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+        let link = self.link();
+        let now = link.store.ping().await?;
+        let skew = link.world.clock.unix_ms().abs_diff(now);
+        findings.push(if skew < SKEW_MS {
+            Finding::new("store", Severity::Ok, "it answers", "")
+        } else {
+            let advice = "let both synchronise their clocks; decisions go by the store's";
+            let detail = format!("it answers; its clock and this machine's are {skew} ms apart");
+            Finding::new("store", Severity::Warn, detail, advice)
+        });
+        for fact in link.store.about().await? {
+            let severity = if fact.advice.is_some() { Severity::Fail } else { Severity::Ok };
+            findings.push(Finding { about: "store".into(), severity, detail: fact.detail, advice: fact.advice });
+        }
+        let ledger = link.store.ledger().await?;
+        let drifts = ledger.drifts();
+        findings.extend(drifts.iter().map(|drift| Finding::new("ledger", Severity::Fail, drift.to_string(), ADVICE)));
+        if drifts.is_empty() {
+            let accepted = ledger.total().accepted;
+            let detail = format!("in balance: each of {accepted} accepted jobs has ended, waits or runs");
+            findings.push(Finding::new("ledger", Severity::Ok, detail, ""));
+        }
+        findings.extend(link.store.losses().await?.iter().map(lost));
+        let instances = link.store.view().await?.instances;
+        findings.push(if instances.is_empty() {
+            let advice = "start a consumer; until then nothing runs, and no delay or lost copy is looked after";
+            Finding::new("instances", Severity::Warn, "no instance is live", advice)
+        } else {
+            let names: Vec<&str> = instances.iter().map(|card| card.name.as_str()).collect();
+            Finding::new("instances", Severity::Ok, format!("{} live: {}", names.len(), names.join(", ")), "")
+        });
+        Ok(())
+    }
+
+    async fn examine_broker(&self, findings: &mut Vec<Finding>) -> Result<(), Fault> {
+        let link = self.link();
+        let found = self.compare_lanes().await?;
+        let status = link.broker.status();
+        findings.push(match status.blocked {
+            Some(why) => {
+                let advice = "free memory or disk on the broker; accepted jobs wait in the outbox meanwhile";
+                Finding::new("broker", Severity::Fail, format!("it takes no messages: {why}"), advice)
+            }
+            None => Finding::new("broker", Severity::Ok, "it answers", ""),
+        });
+        queues(&found, findings);
+        for place in [Letters::Unrouted, Letters::Dead, Letters::Quarantine] {
+            let (name, advice) = match place {
+                Letters::Unrouted => ("unrouted", "start a consumer that takes their topics"),
+                Letters::Dead => ("dead", "`longshore letters dead list`, then replay or drop them"),
+                Letters::Quarantine => {
+                    ("quarantine", "`longshore letters quarantine list`; mend and replay, or drop them")
+                }
+            };
+            let count = link.broker.count_letters(place).await?;
+            if count > 0 {
+                findings.push(Finding::new("letters", Severity::Warn, format!("{count} {name}"), advice));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn away(about: &str, fault: &Fault) -> Finding {
+    let advice = "start it, or correct its address; nothing that was accepted is lost by its being away";
+    Finding::new(about, Severity::Fail, fault.to_string(), advice)
+}
+
+fn queues(found: &BrokerRebuild, findings: &mut Vec<Finding>) {
+    let rebuild = "`longshore doctor --rebuild-from store` (any producer or consumer that starts does it as well)";
+    let lanes = found.lanes.iter().filter(|lane| lane.lane.is_none() && lane.queued > 0).count();
+    findings.push(if found.missing_queues > 0 {
+        Finding::new("queues", Severity::Fail, format!("{} fixed queues are missing", found.missing_queues), rebuild)
+    } else if lanes > 0 {
+        Finding::new("queues", Severity::Fail, format!("{lanes} topics with queued jobs have no lane"), rebuild)
+    } else {
+        Finding::new("queues", Severity::Ok, "all are there", "")
+    });
+    let (missing, parked) = (found.missing(), found.parked);
+    findings.push(if missing > 0 {
+        let advice = "normal while jobs move; what stays for more than 10 minutes is lost: consumers give it new copies, \
+                      or `longshore doctor --rebuild-from store` does it now";
+        let detail = format!("{missing} queued jobs without a copy in a lane, with an instance, at rest or on its way");
+        Finding::new("copies", Severity::Warn, detail, advice)
+    } else {
+        let detail = format!("every queued job can have its copy ({parked} copies rest)");
+        Finding::new("copies", Severity::Ok, detail, "")
+    });
+}
+
+/// What a loss means. A store that is new looks like one that lost everything, of which nobody knows anything.
+fn lost(loss: &Loss) -> Finding {
+    let to = span::rfc3339(loss.to);
+    let from = last_seen(loss).map_or_else(String::new, |seen| format!("between {} and ", span::rfc3339(seen)));
+    let Some(before) = loss.before else {
+        let detail = match loss.kind {
+            LossKind::Wiped => format!("the store began empty at {to}; nobody says that it held anything before"),
+            LossKind::Restarted => format!("the store restarted before {to}; it may have lost its last second"),
+            LossKind::RolledBack => format!("the store went back to an older state before {to}"),
+        };
+        return Finding::new("losses", Severity::Ok, detail, "");
+    };
+    let counts = format!(
+        "{} scheduled, {} retrying, {} queued, {} active",
+        before.scheduled, before.retrying, before.queued, before.active
+    );
+    let rebuild = "consumers bring back what has a message or runs; `longshore doctor --rebuild-from broker` does it for \
+                   topics without a consumer and reads the journal, where there is one (`broker.journal`). Without it \
+                   scheduled jobs have to be sent again";
+    match loss.kind {
+        LossKind::Wiped => {
+            let detail = format!(
+                "{from}{to} the store lost everything: up to {} scheduled jobs. It had {counts}",
+                before.scheduled
+            );
+            Finding::new("losses", Severity::Fail, detail, rebuild)
+        }
+        LossKind::RolledBack => {
+            let detail = format!("{from}{to} the store went back to an older state. It had {counts}");
+            Finding::new("losses", Severity::Fail, detail, rebuild)
+        }
+        LossKind::Restarted => {
+            let detail = format!("the store restarted before {to}; it may have lost its last second. It had {counts}");
+            Finding::new("losses", Severity::Ok, detail, "")
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The broker from the store: lanes are declared, and topics with more queued jobs than copies are published again.
+//!
+//! Which jobs lack a copy cannot be seen without reading the lane, so that all queued jobs of such a topic get one: a
+//! second copy is refused when it is claimed.
+//!
+//! What is scheduled or retrying stays in the store, which publishes it when its time has come. The spare copies of
+//! retrying jobs, which would outlive a wiped store, come back with their next failure.
+
+use crate::connect::Producer;
+use longshore_link::broker::{Copies, Headers, Message, Target};
+use longshore_link::error::Fault;
+use longshore_link::store::Depleted;
+use longshore_model::ledger::Ledger;
+use longshore_model::names::Park;
+use longshore_model::{State, Topic, limits};
+use serde::Serialize;
+
+/// Queued jobs that one call looks at.
+const LOOK: usize = 1_000;
+/// How long an outbox entry that is published here is kept from relays, ms.
+const HOLD_MS: u64 = 30_000;
+
+/// The queued jobs of the store beside their copies in the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BrokerRebuild {
+    /// Every known topic.
+    pub lanes: Vec<LaneState>,
+    /// Copies at rest, of any topic.
+    pub parked: u64,
+    /// Queued jobs in the outbox: on their way to the broker.
+    pub outbox: u64,
+    /// Fixed queues that do not exist.
+    pub missing_queues: u64,
+    /// Jobs that were published; 0 in a plan.
+    pub published: u64,
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaneState {
+    /// The topic.
+    pub topic: Topic,
+    /// Jobs that the store calls queued.
+    pub queued: u64,
+    /// Messages in the lane; `None`: there is no lane.
+    pub lane: Option<u64>,
+    /// Deliveries that instances say they hold.
+    pub held: u64,
+}
+
+impl LaneState {
+    /// How many jobs have no copy in the lane or with an instance. Some may be at rest, or on their way.
+    #[must_use]
+    pub fn without_copy(&self) -> u64 {
+        self.queued.saturating_sub(self.lane.unwrap_or(0) + self.held)
+    }
+}
+
+impl BrokerRebuild {
+    /// How many jobs can have no copy anywhere: neither in a lane, nor with an instance, at rest or in the outbox. While
+    /// jobs move a few may be counted so; what stays for longer than a copy rests (10 minutes) is lost, and the
+    /// reconciler of any consumer, or a rebuild, gives it a new one.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        let without: u64 = self.lanes.iter().map(LaneState::without_copy).sum();
+        without.saturating_sub(self.parked + self.outbox)
+    }
+}
+
+impl Producer {
+    /// Compares queued jobs with their copies in the broker. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when a service gives no answer.
+    pub async fn compare_lanes(&self) -> Result<BrokerRebuild, Fault> {
+        let link = self.link();
+        let mut found = BrokerRebuild::default();
+        for park in Park::ALL {
+            match link.broker.count_copies(&Copies::Parked(park)).await? {
+                Some(copies) => found.parked += copies,
+                None => found.missing_queues += 1,
+            }
+        }
+        let view = link.store.view().await?;
+        let topics = link.store.topics().await?;
+        let mut depths = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let lane = link.broker.depth(&topic).await?;
+            depths.push((topic, lane));
+        }
+        // Read last, so that what was claimed meanwhile is not missed.
+        let ledger: Ledger = link.store.ledger().await?;
+        found.outbox = ledger.outbox;
+        for (topic, lane) in depths {
+            let queued = ledger.topics.get(&topic).map_or(0, |account| account.of(State::Queued));
+            let held = view.instances.iter().filter_map(|card| card.held.get(&topic)).sum();
+            found.lanes.push(LaneState { topic, queued: u64::try_from(queued).unwrap_or(0), lane, held });
+        }
+        Ok(found)
+    }
+
+    /// Rebuilds a broker that lost what it held: declares every lane, and publishes the queued jobs of
+    /// every topic of which it has fewer copies than there are jobs.
+    /// [`Self::compare_lanes`] is the plan. May be repeated; what was published less than a minute ago is left alone.
+    ///
+    /// # Errors
+    /// [`Fault`] when a service gives no answer. What was done stays done.
+    pub async fn rebuild_broker(&self) -> Result<BrokerRebuild, Fault> {
+        let link = self.link();
+        let topics = link.store.topics().await?;
+        link.broker.declare(&topics).await?;
+        let mut found = self.compare_lanes().await?;
+        let lanes: Vec<Depleted> = found
+            .lanes
+            .iter()
+            .filter(|lane| lane.without_copy() > 0)
+            .map(|lane| Depleted { topic: lane.topic.clone(), copies: None })
+            .collect();
+        if !lanes.is_empty() {
+            let mut from = 0;
+            loop {
+                from = link.store.republish(&lanes, 0, from, LOOK).await?.next;
+                found.published += self.publish_outbox().await?;
+                if from == 0 {
+                    break;
+                }
+            }
+        }
+        found.published += self.publish_outbox().await?;
+        Ok(found)
+    }
+
+    /// Publishes what is in the outbox now.
+    async fn publish_outbox(&self) -> Result<u64, Fault> {
+        let (link, mut published) = (self.link(), 0);
+        loop {
+            let outgoing = link.store.outbox(limits::BATCH, HOLD_MS).await?;
+            if outgoing.is_empty() {
+                return Ok(published);
+            }
+            let jobs: Vec<_> = outgoing.iter().map(|job| (job.id, job.generation)).collect();
+            let messages = outgoing.into_iter().map(|job| Message {
+                headers: Headers::from(&job),
+                target: Target::Lane(job.topic),
+                message_id: job.id.to_string(),
+                body: job.envelope,
+            });
+            let answers = link.broker.publish(messages.collect()).await;
+            let failed = answers.iter().find_map(|answer| answer.clone().err());
+            let sent = jobs.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok()).map(|(job, _)| job);
+            let sent: Vec<_> = sent.collect();
+            published += sent.len() as u64;
+            link.store.published(sent).await?;
+            if let Some(fault) = failed {
+                return Err(fault);
+            }
+        }
+    }
+}
