@@ -7,6 +7,7 @@ mod redis_server;
 use longshore_link::error::{Fault, NotAccepted};
 use longshore_link::store::{Beat, Claimed, Finish, Finished, NewJob, Nudge, Query, Renew, Report, Retention, Store};
 use longshore_model::id::{Fence, JobId};
+use longshore_model::names::shard_keys;
 use longshore_model::record::{Expiry, Start, State};
 use longshore_model::snapshot::Progress;
 use longshore_model::topology::Card;
@@ -250,6 +251,25 @@ async fn nobody_there_is_unreachable() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let fault = redis_server::redis_store(&format!("redis://{free}/")).await.unwrap_err();
     assert!(matches!(fault, Fault::Unreachable { .. }), "{fault}");
+}
+
+#[tokio::test]
+async fn an_amnesty_does_not_outlast_a_clock_that_went_back() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut heart = store.heart().await.unwrap();
+    let now = heart.renew(&renew("me", Vec::new())).await.unwrap().now;
+    // What a clock that was an hour ahead left behind: a silence, and an amnesty because of it.
+    let (shard, hour) = (Server::key(shard_keys::SHARD), now + 3_600_000);
+    let ahead = |add: u64| (hour + add).to_string();
+    for (field, value) in
+        [("beat", ahead(900_000)), ("amnesty", ahead(2_000)), ("gap_from", ahead(0)), ("gap_to", ahead(0))]
+    {
+        server.command::<i64>(&["HSET", &shard, field, &value]).await;
+    }
+    let renewed = heart.renew(&renew("me", Vec::new())).await.unwrap();
+    assert!(renewed.amnesty <= renewed.now + 2_000, "{renewed:?}");
+    eventually("the amnesty ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().amnesty == 0).await;
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ local function amnesty(key, run, lease, gap, mine)
   local from, to = tonumber(known[4] or nil), tonumber(known[5] or nil)
   local changed = {'beat', digits(now)}
   local before = till
+  if last and last > now + gap then
+    -- The clock went back: what was noted before lies too far away.
+    till, from, to = math.min(till, now + lease), nil, nil
+    call('HDEL', key, 'gap_from', 'gap_to')
+  end
   if run ~= '' and known[1] ~= run then
     if known[1] then
       till = math.max(till, now + lease)
