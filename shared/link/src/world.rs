@@ -5,8 +5,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -44,10 +46,12 @@ impl World {
         longshore_model::JobId::new(self.clock.unix_ms(), random, shard.unwrap_or(random[15]))
     }
 
-    /// The world of one more process in the same simulation: same clock and randomness, tasks of its own.
+    /// The world of one more process in the same simulation: same time and randomness, a wall clock and tasks of its
+    /// own.
     #[must_use]
     pub fn process(&self) -> Self {
-        Self { clock: self.clock.clone(), random: self.random.clone(), tasks: Tasks::new(self.tasks.kind) }
+        let clock = Clock { jumped: Arc::default(), ..self.clock.clone() };
+        Self { clock, random: self.random.clone(), tasks: Tasks::new(self.tasks.kind) }
     }
 }
 
@@ -63,6 +67,8 @@ pub struct Clock {
     kind: Kind,
     /// Where virtual time began.
     origin: Instant,
+    /// How far the wall clock is off, ms; only in a simulation.
+    jumped: Arc<AtomicI64>,
 }
 
 /// Where virtual time begins: 2026-01-01T00:00:00Z, in ms since 1970.
@@ -70,11 +76,21 @@ const SIMULATED_START_MS: u64 = 1_767_225_600_000;
 
 impl Clock {
     fn system() -> Self {
-        Self { kind: Kind::System, origin: Instant::now() }
+        Self { kind: Kind::System, origin: Instant::now(), jumped: Arc::default() }
     }
 
     fn simulated() -> Self {
-        Self { kind: Kind::Simulated, origin: Instant::now() }
+        Self { kind: Kind::Simulated, origin: Instant::now(), jumped: Arc::default() }
+    }
+
+    /// Sets the wall clock of this process so many ms off the true time. Only in a simulation.
+    pub fn jump(&self, off_ms: i64) {
+        self.jumped.store(off_ms, Ordering::Relaxed);
+    }
+
+    /// Where virtual wall time begins for this process, ms since 1970.
+    fn start_ms(&self) -> u64 {
+        SIMULATED_START_MS.saturating_add_signed(self.jumped.load(Ordering::Relaxed))
     }
 
     /// Milliseconds since 1970, by this machine's wall clock. Only for ids and for people: decisions about jobs are
@@ -86,7 +102,7 @@ impl Clock {
             Kind::System => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-            Kind::Simulated => SIMULATED_START_MS + longshore_model::span::ms(self.origin.elapsed()),
+            Kind::Simulated => self.start_ms() + longshore_model::span::ms(self.origin.elapsed()),
         }
     }
 
@@ -97,7 +113,7 @@ impl Clock {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         match self.kind {
             Kind::System => std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, micros),
-            Kind::Simulated => SIMULATED_START_MS * 1_000 + micros(self.origin.elapsed()),
+            Kind::Simulated => self.start_ms() * 1_000 + micros(self.origin.elapsed()),
         }
     }
 
@@ -182,6 +198,7 @@ pub struct Tasks {
     kind: Kind,
     tracker: TaskTracker,
     abort: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
+    frozen: Frozen,
 }
 
 impl fmt::Debug for Tasks {
@@ -192,7 +209,7 @@ impl fmt::Debug for Tasks {
 
 impl Tasks {
     fn new(kind: Kind) -> Self {
-        Self { kind, tracker: TaskTracker::new(), abort: Arc::default() }
+        Self { kind, tracker: TaskTracker::new(), abort: Arc::default(), frozen: Frozen::default() }
     }
 
     /// Starts a task on the current runtime.
@@ -201,12 +218,13 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let handle = self.tracker.spawn(future);
-        if self.kind == Kind::Simulated {
-            let mut handles = self.abort.lock().unwrap_or_else(PoisonError::into_inner);
-            handles.retain(|handle| !handle.is_finished());
-            handles.push(handle.abort_handle());
+        if self.kind == Kind::System {
+            return self.tracker.spawn(future);
         }
+        let handle = self.tracker.spawn(Freezable { future: Box::pin(future), frozen: self.frozen.clone() });
+        let mut handles = self.abort.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|handle| !handle.is_finished());
+        handles.push(handle.abort_handle());
         handle
     }
 
@@ -243,5 +261,83 @@ impl Tasks {
         for handle in self.abort.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             handle.abort();
         }
+    }
+
+    /// Lets every task stand still at its next await, and go on, as a process that is stopped and continued. Only in a
+    /// simulation.
+    pub fn freeze(&self, on: bool) {
+        self.frozen.set(on);
+    }
+}
+
+/// Whether the tasks of a simulated process stand still; if so, who is to be woken when they go on.
+#[derive(Clone, Debug, Default)]
+struct Frozen(Arc<Mutex<Option<Vec<Waker>>>>);
+
+impl Frozen {
+    fn set(&self, on: bool) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if on {
+            waiting.get_or_insert_default();
+        } else {
+            waiting.take().into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether the task has to stand still; it is woken when that is over.
+    fn holds(&self, waker: &Waker) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = waiting.as_mut() else { return false };
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        true
+    }
+}
+
+/// A task of a simulated process.
+struct Freezable<F> {
+    future: Pin<Box<F>>,
+    frozen: Frozen,
+}
+
+impl<F: Future> Future for Freezable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if self.frozen.holds(context.waker()) {
+            return Poll::Pending;
+        }
+        self.future.as_mut().poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frozen_process_stands_still_while_time_passes() {
+        let world = World::simulated(1).process();
+        let (clock, begun) = (world.clock.clone(), world.clock.boot());
+        let task = world.tasks.spawn(async move {
+            clock.sleep(Duration::from_secs(1)).await;
+            clock.boot()
+        });
+        world.tasks.freeze(true);
+        world.clock.sleep(Duration::from_secs(5)).await;
+        assert!(!task.is_finished());
+        world.tasks.freeze(false);
+        assert_eq!(task.await.map_err(|error| error.to_string()), Ok(begun + Duration::from_secs(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_jumps_alone() {
+        let (world, before) = (World::simulated(1), World::simulated(1).clock.unix_ms());
+        let other = world.process();
+        other.clock.jump(-3_600_000);
+        assert_eq!(other.clock.unix_ms(), before - 3_600_000);
+        assert_eq!(other.clock.unix_us() / 1_000, before - 3_600_000);
+        assert_eq!((world.clock.unix_ms(), world.clock.boot()), (before, other.clock.boot()));
     }
 }

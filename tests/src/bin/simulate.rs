@@ -1,7 +1,9 @@
-//! Runs simulated seeds: `simulate FIRST [COUNT]`. Prints one line a seed and stops at the first that breaks a promise.
+//! Runs simulated seeds: `simulate FIRST [COUNT]`. One seed tells its story; of many, those that break a promise are
+//! told, and at the end what struck how often.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
 use longshore_tests::simulation::{Plan, run};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,17 +12,27 @@ fn main() -> ExitCode {
         eprintln!("usage: simulate FIRST [COUNT]: two numbers");
         return ExitCode::from(2);
     };
-    let level = if count == 1 { tracing::Level::DEBUG } else { tracing::Level::ERROR };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    if count == 1 {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
+    }
     std::panic::set_hook(Box::new(|_| {}));
+    let (mut faults, mut started, mut broken) = (BTreeMap::<&str, usize>::new(), 0, 0_u64);
     for seed in first..first + count {
         match run(Plan::of(seed)) {
-            Ok(summary) => println!("seed {seed}: {summary:?}"),
-            Err(broken) => {
-                println!("{broken}");
-                return ExitCode::FAILURE;
+            Ok(summary) if count == 1 => println!("seed {seed}: {summary:?}"),
+            Ok(summary) => {
+                started += summary.started;
+                for (kind, times) in summary.faults {
+                    *faults.entry(kind).or_default() += times;
+                }
+            }
+            Err(found) => {
+                println!("{found}");
+                broken += 1;
             }
         }
     }
-    ExitCode::SUCCESS
+    let struck: usize = faults.values().sum();
+    println!("{count} seeds, {started} runs of handlers, {struck} faults: {faults:?}; {broken} seeds broke a promise");
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

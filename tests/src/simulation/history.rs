@@ -1,6 +1,7 @@
 //! What handlers did, and whether it was allowed.
 
 use longshore_consumer::Ctx;
+use longshore_link::Embedded;
 use longshore_link::world::Clock;
 use longshore_model::limits;
 use longshore_model::record::{Reason, State};
@@ -9,12 +10,48 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// How long a process that stood still may need until the handler of a claim from before begins.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Every run of every handler.
 #[derive(Debug, Clone)]
 pub struct History {
     clock: Clock,
+    store: Embedded,
     runs: Arc<Mutex<BTreeMap<JobId, Vec<Run>>>>,
     wiped: Arc<Mutex<Wiped>>,
+    /// When the process whose runs are noted through this clone stood still.
+    stands: Stands,
+}
+
+/// When a process stood still.
+#[derive(Debug, Clone)]
+pub struct Stands {
+    clock: Clock,
+    spans: Arc<Mutex<Vec<(Duration, Option<Duration>)>>>,
+}
+
+impl Stands {
+    fn new(clock: Clock) -> Self {
+        Self { clock, spans: Arc::default() }
+    }
+
+    /// It stands still from now on.
+    pub fn begin(&self) {
+        self.spans.lock().unwrap().push((self.clock.boot(), None));
+    }
+
+    /// It goes on.
+    pub fn end(&self) {
+        if let Some((_, end)) = self.spans.lock().unwrap().last_mut() {
+            end.get_or_insert(self.clock.boot());
+        }
+    }
+
+    fn during(&self, from: Duration, to: Duration) -> bool {
+        let spans = self.spans.lock().unwrap();
+        spans.iter().any(|(begun, ended)| *begun <= to && ended.is_none_or(|ended| ended >= from))
+    }
 }
 
 /// What the store lost.
@@ -31,13 +68,30 @@ struct Run {
     begun: Duration,
     begun_ms: u64,
     ended: Option<Duration>,
+    stands: Stands,
+}
+
+impl Run {
+    /// Whether its process stood still between its claim and its begin, as far as can be known: others may have taken
+    /// the job over meanwhile, or ended it.
+    fn is_late(&self) -> bool {
+        self.stands.during(self.begun.saturating_sub(LATE), self.begun)
+    }
 }
 
 impl History {
-    /// An empty history.
+    /// An empty history of what happens to the jobs of a store.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, runs: Arc::default(), wiped: Arc::default() }
+    pub fn new(clock: Clock, store: Embedded) -> Self {
+        let stands = Stands::new(clock.clone());
+        Self { clock, store, runs: Arc::default(), wiped: Arc::default(), stands }
+    }
+
+    /// The same history, for one more process.
+    #[must_use]
+    pub fn of_process(&self) -> (Self, Stands) {
+        let stands = Stands::new(self.clock.clone());
+        (Self { stands: stands.clone(), ..self.clone() }, stands)
     }
 
     /// The store lost these records; `copies` tells how many copies of a job the broker has.
@@ -78,11 +132,13 @@ impl History {
         let mut runs = runs.clone();
         runs.sort_by_key(|run| run.begun);
         for pair in runs.windows(2) {
-            if pair[1].fence <= pair[0].fence {
+            let excused = pair[1].is_late() || pair[0].stands.during(pair[0].begun, pair[1].begun);
+            if pair[1].fence <= pair[0].fence && !pair[1].is_late() {
                 wrong.push(format!("job {}: a later run has an older fence: {pair:?}", record.id));
             }
             // After a wipe a job may run again, also while it runs.
-            if wiped.is_none_or(|wiped| pair[1].begun < wiped)
+            if !excused
+                && wiped.is_none_or(|wiped| pair[1].begun < wiped)
                 && pair[0].ended.is_none_or(|ended| ended > pair[1].begun)
             {
                 wrong.push(format!("job {}: two runs at once: {pair:?}", record.id));
@@ -91,7 +147,7 @@ impl History {
         if wiped.is_some() {
             return wrong;
         }
-        for run in &runs {
+        for run in runs.iter().filter(|run| !run.is_late()) {
             if record.finished.is_some_and(|finished| run.begun_ms > finished) {
                 wrong.push(format!("job {}: a run began after its end at {:?}: {run:?}", record.id, record.finished));
             }
@@ -131,8 +187,8 @@ impl Ran {
     /// Notes that a handler begins.
     #[must_use]
     pub fn begin(history: &History, ctx: &Ctx) -> Self {
-        let run =
-            Run { fence: ctx.fence().0, begun: history.clock.boot(), begun_ms: history.clock.unix_ms(), ended: None };
+        let (begun, begun_ms) = (history.clock.boot(), history.store.now_ms());
+        let run = Run { fence: ctx.fence().0, begun, begun_ms, ended: None, stands: history.stands.clone() };
         let mut runs = history.runs.lock().unwrap();
         let of_job = runs.entry(ctx.id()).or_default();
         of_job.push(run);

@@ -2,16 +2,17 @@
 //!
 //! One thread, virtual time, seeded randomness: a run is a function of its seed. Every call to the
 //! broker or the store takes a random time ([`rough`]), so that calls interleave in ever new ways;
-//! meanwhile a seeded [`nemesis`] kills processes, cuts them off, ends sessions, takes the store or
-//! the broker away, loses answers and, in some runs, the copies of a lane or everything in the store. At the end every accepted job must have ended, exactly once,
-//! with no run after its end and no two runs at once ([`history`]), the store's indexes must agree with
-//! its records, and the broker must be empty.
+//! meanwhile a seeded [`nemesis`] lets processes die or stand still, also at any call, cuts them off, ends
+//! sessions, takes the store or the broker away, loses answers, doubles messages, sets clocks wrong and, in
+//! some runs, wipes the broker or the store. At the end every accepted job must have ended, exactly once,
+//! with no run after its end and no two runs at once unless a process stood still ([`history`]), the store's
+//! indexes must agree with its records, and the broker must be empty.
 
 pub mod history;
 pub mod nemesis;
 pub mod rough;
 
-use history::{History, Ran};
+use history::{History, Ran, Stands};
 use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
 use longshore_link::embedded::Embedded;
 use longshore_link::{Link, World};
@@ -138,7 +139,7 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let world = World::simulated(plan.seed);
     let backend = Embedded::new(&world);
-    let history = History::new(world.clock.clone());
+    let history = History::new(world.clock.clone(), backend.clone());
     let sending = tokio::task::LocalSet::new();
     let fleet = Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), plan };
     let mut members = Vec::new();
@@ -146,8 +147,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         members.push(fleet.spawn(number).await);
     }
     let producer_world = world.process();
-    let roughness = Roughness::default();
-    let link = rough::link(backend.link(producer_world), &roughness);
+    let link = rough::link(backend.link(producer_world), &Roughness::default());
     let producer = Producer::connect_with(link, ProducerOptions::default());
 
     let accepted: Arc<std::sync::Mutex<Vec<JobId>>> = Arc::default();
@@ -177,7 +177,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             ids.lock().unwrap().push(id);
         }
     });
-    let torment = nemesis::torment(&fleet, &mut members, plan, &roughness);
+    let torment = nemesis::torment(&fleet, &mut members, plan);
     let ((), faults) = Box::pin(futures_util::future::join(sends, torment)).await;
 
     let accepted = accepted.lock().unwrap().clone();
@@ -245,8 +245,28 @@ pub struct Member {
     roughness: Roughness,
     number: usize,
     running: Option<Running>,
+    stands: Stands,
     /// A job took it down.
     dead: Arc<AtomicBool>,
+}
+
+impl Member {
+    /// The process is gone.
+    fn die(&mut self) {
+        self.world.tasks.kill();
+        self.running = None;
+        self.stands.end();
+    }
+
+    /// The process stands still, or goes on.
+    fn freeze(&self, on: bool) {
+        self.world.tasks.freeze(on);
+        if on {
+            self.stands.begin();
+        } else {
+            self.stands.end();
+        }
+    }
 }
 
 impl Fleet {
@@ -265,7 +285,8 @@ impl Fleet {
             settings.lease.hold = Duration::from_secs(10);
         }
         settings.on_unreachable = longshore_model::settings::OnUnreachable::Wait;
-        let (history, random, process) = (self.history.clone(), self.world.random.clone(), world.clone());
+        let ((history, stands), random, process) =
+            (self.history.of_process(), self.world.random.clone(), world.clone());
         let dead = Arc::new(AtomicBool::new(false));
         let death = dead.clone();
         let handle = move |ctx: Ctx| {
@@ -284,14 +305,14 @@ impl Fleet {
         };
         let consumer = Consumer::new(settings).link(link).world(world.clone()).on("sim/*", handle);
         let running = consumer.start().await.ok();
-        Member { world, roughness, number, running, dead }
+        Member { world, roughness, number, running, stands, dead }
     }
 
     /// Starts the processes anew that a job took down.
     async fn replace_dead(&self, members: &mut [Member]) {
         for member in members {
             if member.dead.load(Ordering::SeqCst) {
-                member.running = None;
+                member.die();
                 *member = self.spawn(member.number).await;
             }
         }

@@ -1,96 +1,185 @@
 //! What goes wrong, and when: drawn from the seed.
 
-use super::rough::Roughness;
+use super::rough::Trap;
 use super::{Fleet, Losses, Member, Plan};
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Every kind that strikes in every run.
+pub const KINDS: [&str; 18] = [
+    "kill",
+    "crash at a call",
+    "drain",
+    "stand still",
+    "stand still at a call",
+    "answer of a call lost",
+    "store cut off for one",
+    "broker cut off for one",
+    "store away",
+    "store restart",
+    "store answers lost",
+    "broker away",
+    "broker blocked",
+    "sessions closed",
+    "confirms lost",
+    "copies delivered twice",
+    "clock of one jumps",
+    "clock of the store jumps",
+];
+
+/// Every kind that strikes in runs with such losses.
+#[must_use]
+pub const fn kinds_of(losses: Losses) -> &'static [&'static str] {
+    match losses {
+        Losses::None => &[],
+        Losses::Lanes => &["copies of a lane lost", "lane deleted", "broker wiped"],
+        Losses::Store => &["store wiped"],
+    }
+}
+
+/// How often a kind of loss is drawn, in relation to one of the others.
+const LOSS: u64 = 3;
+/// How long nobody waits for a trap to hit: a process that makes no calls.
+const TRAP: Duration = Duration::from_secs(30);
+/// Steps of calls before a trap hits, at most.
+const STEPS: u64 = 100;
+/// How far clocks jump, at most, ms.
+const JUMP: u64 = 3_600_000;
+/// Copies that arrive twice, at most.
+const COPIES: usize = 12;
+
 /// Injects the plan's faults, one after the other, and heals everything at the end. Answers how many of each kind.
-pub async fn torment(
-    fleet: &Fleet,
-    members: &mut [Member],
-    plan: Plan,
-    producer: &Roughness,
-) -> BTreeMap<&'static str, usize> {
+pub async fn torment(fleet: &Fleet, members: &mut [Member], plan: Plan) -> BTreeMap<&'static str, usize> {
     let (clock, random) = (&fleet.world.clock, &fleet.world.random);
-    let mut faults = BTreeMap::new();
+    let losses = kinds_of(plan.losses);
+    let (mut faults, mut off) = (BTreeMap::new(), 0);
     for _ in 0..plan.faults {
         clock.sleep(Duration::from_millis(random.below(8_000))).await;
         fleet.replace_dead(members).await;
-        let span = Duration::from_millis(random.below(20_000));
-        let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
-        let kinds = if plan.losses == Losses::None { 10 } else { 13 };
-        let kind = match random.below(kinds) {
-            0 | 1 => {
-                let number = members[victim].number;
-                members[victim].world.tasks.kill();
-                members[victim].running = None;
-                clock.sleep(span / 4).await;
-                members[victim] = fleet.spawn(number).await;
-                "kill"
-            }
-            2 => {
-                let number = members[victim].number;
-                if let Some(running) = members[victim].running.take() {
-                    running.drain().await;
-                }
-                members[victim].world.tasks.kill();
-                members[victim] = fleet.spawn(number).await;
-                "drain"
-            }
-            3 => {
-                members[victim].roughness.cut_store(true);
-                clock.sleep(span).await;
-                members[victim].roughness.cut_store(false);
-                "store cut off for one"
-            }
-            4 => {
-                fleet.backend.set_store_away(Some("the nemesis took it"));
-                clock.sleep(span).await;
-                fleet.backend.set_store_away(None);
-                "store away"
-            }
-            5 => {
-                fleet.backend.restart_store();
-                "store restart"
-            }
-            6 => {
-                fleet.backend.set_broker_away(Some("the nemesis took it"));
-                clock.sleep(span).await;
-                fleet.backend.set_broker_away(None);
-                "broker away"
-            }
-            7 => {
-                fleet.backend.close_all_sessions("the nemesis closed it");
-                "sessions closed"
-            }
-            8 => {
-                fleet.backend.lose_store_answers(u32::try_from(1 + random.below(6)).unwrap_or(1));
-                "store answers lost"
-            }
-            10.. if plan.losses == Losses::Store => {
-                let lost = fleet.backend.wipe_store();
-                fleet.history.wipe(&lost, |id| fleet.backend.copies(&id.to_string()));
-                "store wiped"
-            }
-            10 | 11 => {
-                fleet.backend.lose_copies(&lane(random.below(2)));
-                "copies of a lane lost"
-            }
-            12 => {
-                fleet.backend.delete_lane(&lane(random.below(2)));
-                "lane deleted"
-            }
-            _ => {
-                fleet.backend.lose_confirms(u32::try_from(1 + random.below(6)).unwrap_or(1));
-                "confirms lost"
-            }
+        let of_losses = if losses.is_empty() { 0 } else { LOSS };
+        let drawn = random.below(KINDS.len() as u64 + of_losses) as usize;
+        let kind = match KINDS.get(drawn) {
+            Some(kind) => kind,
+            None => losses[random.below(losses.len() as u64) as usize],
         };
-        *faults.entry(kind).or_default() += 1;
+        let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
+        let struck = if kind == "clock of the store jumps" {
+            let drawn = jump(random.below(2 * JUMP));
+            // After a wipe only the clock makes fences grow: it must not go back as well.
+            off = if plan.losses == Losses::Store { off + drawn.abs() } else { drawn };
+            clock.jump(off);
+            true
+        } else {
+            strike(fleet, &mut members[victim], kind).await
+        };
+        if struck {
+            *faults.entry(kind).or_default() += 1;
+        }
     }
-    producer.cut_store(false);
+    if plan.losses != Losses::Store {
+        clock.jump(0);
+    }
     faults
+}
+
+/// Brings about one fault. Answers whether it struck.
+async fn strike(fleet: &Fleet, member: &mut Member, kind: &str) -> bool {
+    let (clock, random, backend) = (&fleet.world.clock, &fleet.world.random, &fleet.backend);
+    let span = Duration::from_millis(random.below(20_000));
+    let few = u32::try_from(1 + random.below(6)).unwrap_or(1);
+    match kind {
+        "kill" => {
+            member.die();
+            clock.sleep(span / 4).await;
+            *member = fleet.spawn(member.number).await;
+        }
+        "crash at a call" => {
+            let struck = spring(fleet, member, Trap::Crash).await;
+            member.die();
+            clock.sleep(span / 4).await;
+            *member = fleet.spawn(member.number).await;
+            return struck;
+        }
+        "drain" => {
+            if let Some(running) = member.running.take() {
+                running.drain().await;
+            }
+            member.die();
+            *member = fleet.spawn(member.number).await;
+        }
+        "stand still" => {
+            member.freeze(true);
+            clock.sleep(span).await;
+            member.freeze(false);
+        }
+        "stand still at a call" => {
+            // It counts as standing from now on: the trap hits between two looks.
+            member.stands.begin();
+            let struck = spring(fleet, member, Trap::Freeze).await;
+            if struck {
+                clock.sleep(span).await;
+            }
+            member.freeze(false);
+            return struck;
+        }
+        "answer of a call lost" => return spring(fleet, member, Trap::LostAnswer).await,
+        "store cut off for one" => {
+            member.roughness.cut_store(true);
+            clock.sleep(span).await;
+            member.roughness.cut_store(false);
+        }
+        "broker cut off for one" => {
+            member.roughness.cut_broker(true);
+            clock.sleep(span).await;
+            member.roughness.cut_broker(false);
+        }
+        "store away" => {
+            backend.set_store_away(Some("the nemesis took it"));
+            clock.sleep(span).await;
+            backend.set_store_away(None);
+        }
+        "store restart" => backend.restart_store(),
+        "store answers lost" => backend.lose_store_answers(few),
+        "broker away" => {
+            backend.set_broker_away(Some("the nemesis took it"));
+            clock.sleep(span).await;
+            backend.set_broker_away(None);
+        }
+        "broker blocked" => {
+            backend.set_blocked(Some("the nemesis filled its disk"));
+            clock.sleep(span).await;
+            backend.set_blocked(None);
+        }
+        "sessions closed" => backend.close_all_sessions("the nemesis closed it"),
+        "confirms lost" => backend.lose_confirms(few),
+        "copies delivered twice" => backend.duplicate_copies(&lane(random.below(2)), COPIES),
+        "clock of one jumps" => member.world.clock.jump(jump(random.below(2 * JUMP))),
+        "copies of a lane lost" => backend.lose_copies(&lane(random.below(2))),
+        "lane deleted" => backend.delete_lane(&lane(random.below(2))),
+        "broker wiped" => backend.wipe_broker(),
+        "store wiped" => {
+            let lost = backend.wipe_store();
+            fleet.history.wipe(&lost, |id| backend.copies(&id.to_string()));
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Sets a trap for a process and waits until it has hit; answers whether it did.
+async fn spring(fleet: &Fleet, member: &Member, trap: Trap) -> bool {
+    let (clock, random) = (&fleet.world.clock, &fleet.world.random);
+    member.roughness.set_trap(trap, 1 + random.below(STEPS));
+    let begun = clock.boot();
+    while member.roughness.is_trapped() && clock.boot() - begun < TRAP {
+        clock.sleep(Duration::from_millis(5)).await;
+    }
+    member.roughness.take_trap()
+}
+
+fn jump(drawn: u64) -> i64 {
+    i64::try_from(drawn).unwrap_or_default() - i64::try_from(JUMP).unwrap_or_default()
 }
 
 fn lane(number: u64) -> Topic {

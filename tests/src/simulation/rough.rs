@@ -1,11 +1,11 @@
 //! Broker and store whose every call takes a random time, before it happens and before its answer comes.
 //!
 //! That is what makes calls of different tasks overtake each other; the times are drawn from the
-//! world's seed.
+//! world's seed. Before and after every call a process can also be hit by a [`Trap`].
 
 use super::Without;
 use async_trait::async_trait;
-use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Letters, Message};
+use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Message, Settler};
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::store::{
@@ -20,15 +20,31 @@ use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::topic::Topic;
 use longshore_model::topology::View;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
+
+/// What hits a process at one of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// It dies.
+    Crash,
+    /// It stands still, until somebody lets it go on.
+    Freeze,
+    /// It does not get the answer.
+    LostAnswer,
+}
 
 /// What one process suffers apart from the others.
 #[derive(Debug, Clone, Default)]
 pub struct Roughness {
     store_cut: Arc<AtomicBool>,
+    broker_cut: Arc<AtomicBool>,
+    /// Wakes who waits for a delivery when the process is cut off the broker.
+    torn: Arc<Notify>,
+    /// After how many more steps of calls it hits.
+    trap: Arc<Mutex<Option<(Trap, u64)>>>,
     without: Option<Without>,
 }
 
@@ -42,6 +58,46 @@ impl Roughness {
     /// Cuts the process off from the store, or lets it back.
     pub fn cut_store(&self, cut: bool) {
         self.store_cut.store(cut, Ordering::SeqCst);
+    }
+
+    /// Cuts the process off from the broker, or lets it back.
+    pub fn cut_broker(&self, cut: bool) {
+        self.broker_cut.store(cut, Ordering::SeqCst);
+        if cut {
+            self.torn.notify_waiters();
+        }
+    }
+
+    /// Sets a trap behind so many steps of calls; a call has two, its begin and its answer.
+    pub fn set_trap(&self, trap: Trap, steps: u64) {
+        *self.trap.lock().unwrap() = Some((trap, steps));
+    }
+
+    /// Whether the trap that was set has hit. It does not afterwards.
+    pub fn take_trap(&self) -> bool {
+        self.trap.lock().unwrap().take().is_none()
+    }
+
+    /// Whether a trap is set and has not hit.
+    #[must_use]
+    pub fn is_trapped(&self) -> bool {
+        self.trap.lock().unwrap().is_some()
+    }
+
+    /// One more step. Answers what hits now.
+    fn step(&self) -> Option<Trap> {
+        let mut trap = self.trap.lock().unwrap();
+        let (kind, left) = trap.as_mut()?;
+        *left = left.saturating_sub(1);
+        let hit = (*left == 0).then_some(*kind);
+        if hit.is_some() {
+            *trap = None;
+        }
+        hit
+    }
+
+    fn broker_is_cut(&self) -> bool {
+        self.broker_cut.load(Ordering::SeqCst)
     }
 }
 
@@ -63,14 +119,32 @@ struct Road {
 }
 
 impl Road {
-    async fn travel(&self) {
+    /// A step of a call. Answers whether an answer that comes this way is lost.
+    async fn travel(&self) -> bool {
         // Mostly quick, now and then slow.
         let ms = if self.world.random.below(20) == 0 { 400 } else { 8 };
         self.world.clock.sleep(Duration::from_micros(self.world.random.below(ms * 1_000))).await;
+        match self.roughness.step() {
+            Some(Trap::Crash) => {
+                self.world.tasks.kill();
+                std::future::pending().await
+            }
+            Some(Trap::Freeze) => {
+                self.world.tasks.freeze(true);
+                // The task stands still here, as all others at their awaits.
+                tokio::task::yield_now().await;
+                false
+            }
+            Some(Trap::LostAnswer) => true,
+            None => false,
+        }
     }
 
     async fn to_store(&self) -> Result<(), Fault> {
-        self.travel().await;
+        // What is lost on the way there has not happened, and the caller cannot know.
+        if self.travel().await {
+            return Err(Fault::unknown(Service::Store, "lost"));
+        }
         if self.roughness.store_cut.load(Ordering::SeqCst) {
             return Err(Fault::unreachable(Service::Store, "cut off"));
         }
@@ -79,11 +153,20 @@ impl Road {
 
     /// The way back: an answer that is on its way when the cut comes is lost.
     async fn back<T>(&self, answer: Result<T, Fault>) -> Result<T, Fault> {
-        self.travel().await;
-        if self.roughness.store_cut.load(Ordering::SeqCst) {
+        if self.travel().await || self.roughness.store_cut.load(Ordering::SeqCst) {
             return Err(Fault::unknown(Service::Store, "cut off"));
         }
         answer
+    }
+
+    async fn to_broker(&self) -> Result<(), Fault> {
+        if self.travel().await {
+            return Err(Fault::unknown(Service::Broker, "lost"));
+        }
+        if self.roughness.broker_is_cut() {
+            return Err(Fault::unreachable(Service::Broker, "cut off"));
+        }
+        Ok(())
     }
 }
 
@@ -201,62 +284,113 @@ struct RoughBroker {
 #[async_trait]
 impl Broker for RoughBroker {
     async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.declare(topics).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
-        self.road.travel().await;
+        if let Err(fault) = self.road.to_broker().await {
+            return messages.iter().map(|_| Err(fault.clone())).collect();
+        }
         if self.road.roughness.without == Some(Without::ParkedCopies)
             && messages.iter().all(|message| message.target.park().is_some())
         {
             return messages.iter().map(|_| Ok(())).collect();
         }
         let answers = self.inner.publish(messages).await;
-        self.road.travel().await;
+        if self.road.travel().await || self.road.roughness.broker_is_cut() {
+            let lost = Fault::unknown(Service::Broker, "cut off");
+            return answers.iter().map(|_| Err(lost.clone())).collect();
+        }
         answers
     }
 
     async fn consume(&self) -> Result<Box<dyn Consumption>, Fault> {
-        self.road.travel().await;
-        self.inner.consume().await
+        self.road.to_broker().await?;
+        let inner = self.inner.consume().await?;
+        Ok(Box::new(RoughConsumption { inner, roughness: self.road.roughness.clone() }))
     }
 
     async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+        self.road.to_broker().await?;
         self.inner.depth(topic).await
     }
 
     async fn reroute(&self, limit: usize) -> Result<u64, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.reroute(limit).await
     }
 
     async fn read_letters(&self, place: Letters) -> Result<Box<dyn Reading>, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.read_letters(place).await
     }
 
     async fn count_letters(&self, place: Letters) -> Result<u64, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.count_letters(place).await
     }
 
     async fn read_copies(&self, place: &Copies) -> Result<Option<Box<dyn Reading>>, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.read_copies(place).await
     }
 
     async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.count_copies(place).await
     }
 
     async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
-        self.road.travel().await;
+        self.road.to_broker().await?;
         self.inner.erase(topics).await
     }
 
     fn status(&self) -> BrokerStatus {
-        self.inner.status()
+        let status = self.inner.status();
+        BrokerStatus { connected: status.connected && !self.road.roughness.broker_is_cut(), ..status }
+    }
+}
+
+/// A session that ends when its process is cut off.
+#[derive(Debug)]
+struct RoughConsumption {
+    inner: Box<dyn Consumption>,
+    roughness: Roughness,
+}
+
+#[async_trait]
+impl Consumption for RoughConsumption {
+    async fn next(&mut self) -> Intake {
+        let torn = self.roughness.torn.notified();
+        if !self.roughness.broker_is_cut() {
+            tokio::select! {
+                biased;
+                () = torn => {}
+                intake = self.inner.next() => return intake,
+            }
+        }
+        self.inner.close().await;
+        Intake::Ended { why: "cut off".to_owned() }
+    }
+
+    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+        self.inner.add(lane, prefetch).await
+    }
+
+    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault> {
+        self.inner.remove(lane).await
+    }
+
+    fn lanes(&self) -> Vec<Topic> {
+        self.inner.lanes()
+    }
+
+    fn settler(&self) -> Arc<dyn Settler> {
+        self.inner.settler()
+    }
+
+    async fn close(&mut self) {
+        self.inner.close().await;
     }
 }

@@ -67,8 +67,13 @@ impl Backend {
     /// The broker's state, with every parked message that is due back in its lane.
     fn exchange(&self) -> MutexGuard<'_, Exchange> {
         let mut exchange = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        exchange.unpark(self.clock.unix_us());
+        exchange.unpark(self.broker_us());
         exchange
+    }
+
+    /// The broker's clock, us: parked messages come back after a time, whatever the wall clock says.
+    fn broker_us(&self) -> u64 {
+        u64::try_from(self.clock.boot().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -168,6 +173,17 @@ impl Embedded {
     /// The broker loses everything it held, and every session ends.
     pub fn wipe_broker(&self) {
         self.backend.exchange().wipe();
+    }
+
+    /// The broker delivers copies of a lane once more, also of those that a consumer has; at most `limit` of them.
+    pub fn duplicate_copies(&self, topic: &Topic, limit: usize) {
+        self.backend.exchange().duplicate(topic, limit);
+    }
+
+    /// A moment of the store's clock, ms: not before any operation that has happened, and before all that follow.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.operate(|core| core.now())
     }
 
     /// How many copies of a message the broker has, wherever they are.

@@ -371,6 +371,23 @@ impl Exchange {
         self.parked.retain(|_, message| !matches!(&message.target, Target::Parked(_, lane) if lane == topic));
     }
 
+    /// Forgets everything. Every session has ended.
+    pub(in crate::embedded) fn wipe(&mut self) {
+        self.lanes.clear();
+        self.piles.clear();
+        self.parked.clear();
+    }
+
+    /// Copies of a lane arrive once more: first those with consumers, then those that wait.
+    pub(in crate::embedded) fn duplicate(&mut self, topic: &Topic, limit: usize) {
+        let Some(lane) = self.lanes.get(topic) else { return };
+        let held = self.sessions.values().flat_map(|session| session.held.values());
+        let held = held.filter(|held| held.lane == *topic && held.life == lane.life).map(|held| &held.stored);
+        let ready = lane.ready.values().map(|stored| &stored.message);
+        let copies: Vec<Message> = held.chain(ready).take(limit).cloned().collect();
+        copies.into_iter().for_each(|message| self.arrive(topic, message));
+    }
+
     pub(in crate::embedded) fn copies(&self, id: &str) -> usize {
         let ready = self.lanes.values().flat_map(|lane| lane.ready.values().map(|stored| &stored.message));
         let held = self

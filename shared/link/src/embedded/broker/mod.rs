@@ -75,7 +75,7 @@ impl Broker for EmbeddedBroker {
             Ok(answers) => answers,
             Err(fault) => return messages.iter().map(|_| Err(fault.clone())).collect(),
         };
-        let now_us = self.backend.clock.unix_us();
+        let now_us = self.backend.broker_us();
         let mut results = Vec::with_capacity(messages.len());
         {
             let mut exchange = self.backend.exchange();
@@ -187,7 +187,7 @@ impl Consumption for Session {
                 if let Some(intake) = exchange.take(self.session) {
                     return intake;
                 }
-                exchange.next_parked().map(|due| due.saturating_sub(self.clock().unix_us()))
+                exchange.next_parked().map(|due| due.saturating_sub(self.backend.broker_us()))
             };
             match wait {
                 Some(micros) => {
