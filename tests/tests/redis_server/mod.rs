@@ -69,21 +69,7 @@ impl Server {
 
     /// The fields of the packed record under a key that hold something.
     pub(crate) async fn record(&self, key: &str) -> BTreeMap<String, String> {
-        const READ: &str = "local function fields(...)
-              local found = {}
-              for i = 1, select('#', ...) do
-                local value = select(i, ...)
-                if value ~= nil then
-                  found[#found + 1] = ARGV[i]
-                  found[#found + 1] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
-                end
-              end
-              return found
-            end
-            return fields(cmsgpack.unpack(redis.call('GET', KEYS[1])))";
-        let mut words = vec!["EVAL", READ, "1", key];
-        words.extend(fields());
-        self.command(&words).await
+        self.command(&read_record(key)).await
     }
 
     /// Changes a field of the packed record under a key to what Lua makes of an expression.
@@ -102,6 +88,25 @@ impl Server {
     pub(crate) fn key(suffix: &str) -> String {
         format!("{}{suffix}", StoreNames::new(Namespace::default()).shard(None))
     }
+}
+
+/// The words of a command that answers the fields of the packed record under a key, and what they hold.
+pub(crate) fn read_record(key: &str) -> Vec<&str> {
+    const READ: &str = "local function fields(...)
+          local found = {}
+          for i = 1, select('#', ...) do
+            local value = select(i, ...)
+            if value ~= nil then
+              found[#found + 1] = ARGV[i]
+              found[#found + 1] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
+            end
+          end
+          return found
+        end
+        return fields(cmsgpack.unpack(redis.call('GET', KEYS[1])))";
+    let mut words = vec!["EVAL", READ, "1", key];
+    words.extend(fields());
+    words
 }
 
 /// The fields of a record, in the order of the script that packs them.
