@@ -34,6 +34,8 @@ pub struct Fleet {
     /// Settings of all members beside addresses, and their handlers: TOML.
     common: String,
     directory: PathBuf,
+    /// What a member has in its environment, by its name.
+    environment: BTreeMap<String, Vec<(String, String)>>,
     /// Removes the directory, unless it is to stay.
     temporary: Option<TempDir>,
 }
@@ -59,7 +61,12 @@ impl Fleet {
     #[must_use]
     pub fn within(directory: &Path, settings: Settings, common: &str) -> Self {
         let (members, common, directory) = (BTreeMap::new(), common.to_owned(), directory.to_owned());
-        Self { members, settings, common, directory, temporary: None }
+        Self { members, settings, common, directory, environment: BTreeMap::new(), temporary: None }
+    }
+
+    /// Gives a member an environment, from its next start on.
+    pub fn equip(&mut self, name: &str, environment: Vec<(String, String)>) {
+        self.environment.insert(name.to_owned(), environment);
     }
 
     /// Settings with which a producer reaches the fleet.
@@ -84,7 +91,8 @@ impl Fleet {
     /// When it runs already, or is missing.
     pub fn launch(&mut self, name: &str, settings: &Settings, command: Command) -> &mut Member {
         let member = self.members.entry(name.to_owned()).or_insert_with(|| Member::new(&self.directory, name));
-        member.start(settings, &self.common, command);
+        let environment = self.environment.get(name).map(Vec::as_slice).unwrap_or_default();
+        member.start(settings, &self.common, environment, command);
         member
     }
 
@@ -145,7 +153,7 @@ impl Member {
         Self { group: None, name: name.to_owned(), directory, health: Port::reserve() }
     }
 
-    fn start(&mut self, settings: &Settings, common: &str, mut command: Command) {
+    fn start(&mut self, settings: &Settings, common: &str, environment: &[(String, String)], mut command: Command) {
         assert!(self.group.is_none(), "the consumer {} runs already", self.name);
         let (broker, store) = (settings.broker.url.reveal(), settings.store.url.reveal());
         let text = format!(
@@ -159,6 +167,7 @@ impl Member {
         let file = self.directory.join("longshore.toml");
         fs::write(&file, text).expect("write a consumer's settings");
         command.arg("--config").arg(file).current_dir(&self.directory).env_clear().env("PATH", "/usr/bin:/bin");
+        command.envs(environment.iter().cloned());
         self.group = Some(Group::start(command, &self.directory.join("log"), &self.directory));
     }
 

@@ -7,7 +7,8 @@ use longshore_tests::fire::run::{self, Order};
 
 async fn passes(name: &str) {
     let row = rows::find(name).unwrap();
-    let outcome = run::row(&row, Order { size: Size::Short, seed: 1, jobs: None, times: None, limit: None }).await;
+    let order = Order { size: Size::Short, seed: 1, jobs: None, times: None, limit: None };
+    let outcome = run::row(&row, order, row.needs.with(None).unwrap()).await;
     println!("{name}: {outcome}");
     assert!(outcome.passed(), "{name}: {outcome}");
 }

@@ -41,6 +41,9 @@ pub struct Args {
     /// Everything random follows from it
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The program fire of another version, for rolling upgrades
+    #[arg(long)]
+    other: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,8 +148,15 @@ fn fire(args: &Args) -> ExitCode {
             say(&format!("{}: left out: {why}", row.name));
             continue;
         }
+        let with = match row.needs.with(args.other.as_deref()) {
+            Ok(with) => with,
+            Err(why) => {
+                say(&format!("{}: left out here: {why}", row.name));
+                continue;
+            }
+        };
         say(&format!("{}: {}", row.name, row.title));
-        let outcome = runtime.block_on(run::row(&row, order));
+        let outcome = runtime.block_on(run::row(&row, order, with));
         say(&outcome.to_string());
         match (outcome.passed(), row.standing) {
             (true, _) => say(&format!("{}: passed", row.name)),

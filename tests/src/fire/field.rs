@@ -4,6 +4,7 @@
 //! Everything that is done to a process or a service here is written down first. Waiting goes through
 //! [`Field::wait`], which starts again what fell by itself, as a supervisor of processes would.
 
+use super::clock::WallClock;
 use super::history::{Allowed, Event, History, Intent};
 use super::load::{Load, Mix};
 use super::survey::{self, Final};
@@ -11,14 +12,14 @@ use super::watch::Watcher;
 use super::worker;
 use crate::fleet::{Fleet, Process, descendants};
 use crate::proxy::Proxy;
-use crate::services::{RabbitMq, Redis, namespace};
+use crate::services::{Options, RabbitMq, Redis, namespace};
 use crate::wait::{eventually, pause};
 use longshore_link::world::Random;
-use longshore_model::names::{BrokerNames, Namespace, Park};
+use longshore_model::names::{BrokerNames, Namespace, Park, StoreNames, shard_keys};
 use longshore_model::settings::OnUnreachable;
 use longshore_model::{JobId, Secret, State, Topic, settings::Settings};
 use longshore_producer::Producer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -52,10 +53,27 @@ pub struct Setup {
     pub settings: String,
     /// Further settings of the broker.
     pub broker: Vec<String>,
+    /// What is unusual about the services and the programs.
+    pub with: With,
     /// What the checker lets pass.
     pub allowed: Allowed,
     /// Where the history and the logs are kept.
     pub directory: PathBuf,
+}
+
+/// What is unusual about the services and the programs of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct With {
+    /// The store has a file system of its own, MiB.
+    pub store_disk: Option<u32>,
+    /// The store syncs its file at every write.
+    pub store_syncs: bool,
+    /// The broker has a file system of its own, MiB.
+    pub broker_disk: Option<u32>,
+    /// The wall clocks of the store and of the consumers can be set.
+    pub clocks: bool,
+    /// The program `fire` of another version, with which the consumers begin.
+    pub other: Option<PathBuf>,
 }
 
 /// A way to the services, through proxies.
@@ -111,11 +129,17 @@ pub struct Field {
     pub redis: Redis,
     /// The namespace.
     pub namespace: Namespace,
+    /// Wall clocks by whom they are of, where they can be set; the store's is that of nobody.
+    pub clocks: BTreeMap<String, WallClock>,
+    /// The program of a consumer, where it is not this one.
+    pub programs: BTreeMap<String, PathBuf>,
     base: Settings,
     births: BTreeMap<String, u32>,
     load: Load,
     /// Jobs beside the load.
     extra: Vec<JobId>,
+    /// Jobs that nobody waits for any more.
+    forgotten: BTreeSet<JobId>,
 }
 
 impl Field {
@@ -129,7 +153,16 @@ impl Field {
         let (scenario, allowed) = (setup.scenario.clone(), setup.allowed.clone());
         history.note(Event::Run { scenario, seed: setup.seed, allowed });
         let lines: Vec<&str> = setup.broker.iter().map(String::as_str).collect();
-        let (rabbitmq, redis) = tokio::join!(RabbitMq::start_with(&lines), Redis::start());
+        let with = setup.with.clone();
+        let clocks: BTreeMap<String, WallClock> = if with.clocks {
+            let names = names(setup.workers).chain([String::new()]);
+            names.map(|name| (name.clone(), WallClock::new(&setup.directory, &name))).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let environment = clocks.get("").map(WallClock::environment).unwrap_or_default();
+        let options = Options { disk: with.store_disk, always: with.store_syncs, environment };
+        let (rabbitmq, redis) = tokio::join!(RabbitMq::start_on(with.broker_disk, &lines), Redis::start_with(options));
         let namespace = Namespace::new(&namespace("fire")).expect("a legal namespace");
         let mut base = Settings { namespace: namespace.clone(), ..Settings::default() };
         base.on_unreachable = OnUnreachable::Wait;
@@ -153,12 +186,21 @@ impl Field {
             rabbitmq,
             redis,
             namespace,
+            clocks,
+            programs: BTreeMap::new(),
             base,
             births,
             load,
             extra: Vec::new(),
+            forgotten: BTreeSet::new(),
         };
-        for name in ('a'..).take(field.setup.workers).map(String::from) {
+        for name in names(field.setup.workers) {
+            if let Some(clock) = field.clocks.get(&name) {
+                field.fleet.equip(&name, clock.environment());
+            }
+            if let Some(other) = &with.other {
+                field.programs.insert(name.clone(), other.clone());
+            }
             let way = Way::new(&field.rabbitmq, &field.redis, &field.base).await;
             field.ways.insert(name.clone(), way);
             field.launch(&name);
@@ -220,6 +262,13 @@ impl Field {
         }
     }
 
+    /// Notes which jobs have ended and which the store is about to forget, from an answer to [`Ends::ask`].
+    pub fn note_ends(&mut self, ends: Ends) {
+        self.watcher.saw(ends.ended);
+        self.history.note(Event::Forgotten { ids: ends.waiting.clone() });
+        self.forgotten.extend(ends.waiting);
+    }
+
     /// Notes what was measured.
     pub fn measured(&self, what: impl Into<String>) {
         self.history.note(Event::Measured { what: what.into() });
@@ -239,7 +288,7 @@ impl Field {
         *self.births.entry(name.to_owned()).or_default() += 1;
         let who = self.who(name);
         let settings = &self.ways[name].settings;
-        let mut command = Command::new(program());
+        let mut command = Command::new(self.programs.get(name).cloned().unwrap_or_else(program));
         command.arg(worker::MODE).arg("--who").arg(&who);
         command.arg("--history").arg(history_file(&self.setup.directory));
         let pid = self.fleet.launch(name, settings, command).pid();
@@ -384,7 +433,8 @@ impl Field {
         sent.append(&mut self.extra);
         loop {
             self.wait(STEP * 10).await;
-            let done = self.watcher.ended_of(&sent) && self.watcher.open().await == Some(0);
+            let awaited: Vec<JobId> = sent.iter().filter(|id| !self.forgotten.contains(id)).copied().collect();
+            let done = self.watcher.ended_of(&awaited) && self.watcher.open().await == Some(0);
             if done && self.messages().await == Some(0) || Instant::now() > end {
                 break;
             }
@@ -432,6 +482,53 @@ impl Field {
             (false, false) => self.redis.thaw(),
         }
     }
+}
+
+/// What a store knows of ends at the last moment before it forgets.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Jobs that have ended, how and when.
+    pub ended: Vec<(JobId, State, u64)>,
+    /// Jobs that wait for their time.
+    pub waiting: Vec<JobId>,
+}
+
+impl Ends {
+    /// Asks, and does what else is in the pipe, in one moment of the store.
+    ///
+    /// # Panics
+    /// When the store does not answer.
+    pub async fn ask(redis: &Redis, ns: &Namespace, then: &[&str]) -> Self {
+        let shard = StoreNames::new(ns.clone()).shard(None);
+        let asked: Vec<State> =
+            State::ALL.into_iter().filter(|state| state.is_terminal() || *state == State::Scheduled).collect();
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for state in &asked {
+            let key = format!("{shard}{}{state}", shard_keys::STATE);
+            pipe.cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES");
+        }
+        for command in then {
+            pipe.cmd(command).ignore();
+        }
+        let found: Vec<Vec<(String, f64)>> =
+            pipe.query_async(&mut redis.connection().await).await.expect("read what has ended");
+        let mut ends = Self::default();
+        for (state, jobs) in asked.into_iter().zip(found) {
+            let jobs = jobs.into_iter().filter_map(|(id, at)| Some((id.parse().ok()?, state, at as u64)));
+            if state.is_terminal() {
+                ends.ended.extend(jobs);
+            } else {
+                ends.waiting.extend(jobs.map(|(id, _, _)| id));
+            }
+        }
+        ends
+    }
+}
+
+/// Names of the consumers that a run begins with.
+fn names(workers: usize) -> impl Iterator<Item = String> {
+    ('a'..).take(workers).map(String::from)
 }
 
 /// Settings of all consumers.

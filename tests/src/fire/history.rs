@@ -101,6 +101,11 @@ pub enum Event {
         /// The job, its state, and when it entered it, ms of the store's clock.
         jobs: Vec<(JobId, State, u64)>,
     },
+    /// The store is about to lose jobs that no copy in the broker stands for: they waited for their time.
+    Forgotten {
+        /// The jobs.
+        ids: Vec<JobId>,
+    },
     /// A promise that only the scenario can check was broken.
     Broken {
         /// Which.

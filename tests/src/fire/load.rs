@@ -99,6 +99,14 @@ impl Mix {
         mix
     }
 
+    /// The usual mix without what waits by the store's clock: delays and retries.
+    #[must_use]
+    pub fn timeless() -> Self {
+        let mut mix = Self::brisk();
+        mix.0.retain(|kind| kind.after_ms == 0);
+        mix
+    }
+
     /// Every topic.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {

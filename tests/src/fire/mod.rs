@@ -13,6 +13,7 @@
 
 pub mod checker;
 pub mod cli;
+pub mod clock;
 pub mod faults;
 pub mod field;
 pub mod history;

@@ -2,7 +2,7 @@
 
 use super::checker::{self, Story, Summary, Verdict};
 use super::faults::Work;
-use super::field::{Field, Setup, final_file, history_file};
+use super::field::{Field, Setup, With, final_file, history_file};
 use super::history::{self, Event, History};
 use super::rows::{Dose, Row, Size};
 use super::survey::Final;
@@ -13,6 +13,9 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// Work before the next strike.
+const FIRST: Duration = Duration::from_millis(500);
 
 /// How a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +76,7 @@ impl fmt::Display for Outcome {
 ///
 /// # Panics
 /// When the history of the run cannot be read.
-pub async fn row(row: &Row, order: Order) -> Outcome {
+pub async fn row(row: &Row, order: Order, with: With) -> Outcome {
     let mut dose = row.dose(order.size);
     dose.times = order.times.unwrap_or(dose.times);
     let jobs = order.jobs.unwrap_or_else(|| order.size.of(row.jobs));
@@ -87,6 +90,7 @@ pub async fn row(row: &Row, order: Order) -> Outcome {
         lease: Duration::from_secs(row.lease),
         settings: row.settings.to_owned(),
         broker: row.broker.iter().map(|line| (*line).to_owned()).collect(),
+        with,
         allowed: (row.allowed)(&dose),
         directory: directory(row.name, order.seed),
     };
@@ -95,11 +99,13 @@ pub async fn row(row: &Row, order: Order) -> Outcome {
         Size::Usual => "",
         Size::Matrix => " --matrix",
     };
+    let other = setup.with.other.as_ref().map(|path| format!(" --other {}", path.display())).unwrap_or_default();
     let command = format!(
-        "cargo run --release -p longshore-tests --bin fire -- {}{size} --seed {} --jobs {jobs} --times {}",
+        "cargo run --release -p longshore-tests --bin fire -- {}{size} --seed {} --jobs {jobs} --times {}{other}",
         row.name, order.seed, dose.times
     );
-    let span = row.span(&dose);
+    // What is limited in time has work until then.
+    let span = order.limit.unwrap_or_else(|| row.span(&dose));
     let (strike, limit) = (row.strike, order.limit.unwrap_or(Duration::MAX));
     Box::pin(run(setup, span, command, &dose, |field, dose| Box::pin(struck(field, dose, strike, limit)))).await
 }
@@ -117,7 +123,7 @@ async fn struck(
             break;
         }
         // Some work first, so that there is something to strike.
-        field.wait(Duration::from_millis(1_000)).await;
+        field.wait(FIRST).await;
         strike(field, dose, number).await;
         longest = longest.max(field.until_it_goes_on().await);
     }

@@ -9,14 +9,19 @@ use lapin::{Connection, ConnectionProperties};
 use longshore_model::names::{Namespace, StoreNames, shard_keys};
 use longshore_model::{Fence, JobId, State};
 use longshore_producer::Producer;
-use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::{Duration, Instant};
 
 use crate::services::{RabbitMq, Redis};
+use crate::wait::pause;
 
 /// Jobs that are read in one call.
 const PART: usize = 200;
+/// How long a read is repeated: a service that has just gone through something, on a busy machine, answers late.
+const PATIENCE: Duration = Duration::from_secs(120);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The end of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,22 +70,13 @@ pub struct Kept {
     pub message: Option<String>,
 }
 
-/// Reads everything. Nothing may be running any more.
-///
-/// # Panics
-/// When a service does not answer.
+/// Reads everything, and repeats what is not answered. Nothing may be running any more.
 pub async fn take(producer: &Producer, rabbitmq: &RabbitMq, redis: &Redis, ns: &Namespace, sent: &[JobId]) -> Final {
     let mut last = Final::default();
+    let store = &producer.link().store;
     for part in sent.chunks(PART) {
-        let snapshots = producer.link().store.load(part.to_vec()).await;
-        let snapshots = match snapshots {
-            Ok(snapshots) => snapshots,
-            Err(fault) => {
-                last.unreadable.push(fault.to_string());
-                continue;
-            }
-        };
-        for snapshot in snapshots.into_iter().flatten() {
+        let snapshots = repeated(async || store.load(part.to_vec()).await).await;
+        for snapshot in snapshots.unwrap_or_else(|error| last.blind(error)).into_iter().flatten() {
             let record = snapshot.record;
             let kept = Kept {
                 state: record.state,
@@ -95,39 +91,63 @@ pub async fn take(producer: &Producer, rabbitmq: &RabbitMq, redis: &Redis, ns: &
             last.jobs.insert(record.id, kept);
         }
     }
-    match producer.counts().await {
-        Ok(counts) => {
-            for (state, count) in counts.into_values().flatten() {
-                *last.counts.entry(state).or_default() += count;
-            }
-        }
-        Err(fault) => last.unreadable.push(fault.to_string()),
+    let counts = repeated(async || producer.counts().await).await;
+    for (state, count) in counts.unwrap_or_else(|error| last.blind(error)).into_values().flatten() {
+        *last.counts.entry(state).or_default() += count;
     }
-    match producer.ledger().await {
+    let ledger = repeated(async || producer.ledger().await).await;
+    match ledger {
         Ok(ledger) => last.drifts = ledger.drifts().iter().map(ToString::to_string).collect(),
-        Err(fault) => last.unreadable.push(fault.to_string()),
+        Err(error) => last.unreadable.push(error),
     }
-    let mut connection = redis.connection().await;
     let shard = StoreNames::new(ns.clone()).shard(None);
     for state in State::ALL {
-        let key = format!("{shard}{}{state}", shard_keys::STATE);
-        last.by_state.insert(state, members(&mut connection, &key).await);
+        let found = members(redis, &format!("{shard}{}{state}", shard_keys::STATE)).await;
+        let found = found.unwrap_or_else(|error| last.blind(error));
+        last.by_state.insert(state, found);
     }
-    last.open = members(&mut connection, &format!("{shard}{}", shard_keys::OPEN)).await;
-    last.outbox = members(&mut connection, &format!("{shard}{}", shard_keys::OUTBOX)).await;
-    last.strays = strays(&mut connection, ns, &sent.iter().map(ToString::to_string).collect()).await;
-    last.queues = queues(rabbitmq, ns).await;
+    let open = members(redis, &format!("{shard}{}", shard_keys::OPEN)).await;
+    last.open = open.unwrap_or_else(|error| last.blind(error));
+    let outbox = members(redis, &format!("{shard}{}", shard_keys::OUTBOX)).await;
+    last.outbox = outbox.unwrap_or_else(|error| last.blind(error));
+    let strays = strays(redis, ns, &sent.iter().map(ToString::to_string).collect()).await;
+    last.strays = strays.unwrap_or_else(|error| last.blind(error));
+    let queues = repeated(async || queues(rabbitmq, ns).await).await;
+    last.queues = queues.unwrap_or_else(|error| last.blind(error));
     last
 }
 
-async fn members(connection: &mut MultiplexedConnection, key: &str) -> Vec<JobId> {
-    let ids: Vec<String> =
-        redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async(connection).await.expect("read an index");
-    ids.into_iter().filter_map(|id| id.parse().ok()).collect()
+impl Final {
+    /// Notes that something could not be read, and stands in for it.
+    fn blind<T: Default>(&mut self, error: String) -> T {
+        self.unreadable.push(error);
+        T::default()
+    }
+}
+
+/// Asks until there is an answer, for as long as that is worth waiting for.
+async fn repeated<T, E: Display>(mut ask: impl AsyncFnMut() -> Result<T, E>) -> Result<T, String> {
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error.to_string()),
+            Err(_) => pause(AGAIN).await,
+        }
+    }
+}
+
+async fn members(redis: &Redis, key: &str) -> Result<Vec<JobId>, String> {
+    let ids: Vec<String> = repeated(async || {
+        let mut connection = redis.try_connection().await?;
+        redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async(&mut connection).await
+    })
+    .await?;
+    Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
 }
 
 /// Keys that should not be there.
-async fn strays(connection: &mut MultiplexedConnection, ns: &Namespace, sent: &BTreeSet<String>) -> Vec<String> {
+async fn strays(redis: &Redis, ns: &Namespace, sent: &BTreeSet<String>) -> Result<Vec<String>, String> {
     let names = StoreNames::new(ns.clone());
     let (shard, meta) = (names.shard(None), names.meta());
     let of_jobs = [
@@ -138,16 +158,14 @@ async fn strays(connection: &mut MultiplexedConnection, ns: &Namespace, sent: &B
         shard_keys::LOG,
         shard_keys::ATTEMPTS,
     ];
-    let mut strays = Vec::new();
+    let mut strays = BTreeSet::new();
     let mut cursor: u64 = 0;
     loop {
-        let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
-            .arg(cursor)
-            .arg("COUNT")
-            .arg(1_000)
-            .query_async(connection)
-            .await
-            .expect("walk over the keys");
+        let (next, keys): (u64, Vec<String>) = repeated(async || {
+            let mut connection = redis.try_connection().await?;
+            redis::cmd("SCAN").arg(cursor).arg("COUNT").arg(10_000).query_async(&mut connection).await
+        })
+        .await?;
         for key in keys {
             let known = match key.strip_prefix(&shard) {
                 Some(rest) => {
@@ -156,31 +174,31 @@ async fn strays(connection: &mut MultiplexedConnection, ns: &Namespace, sent: &B
                 None => key.starts_with(&meta),
             };
             if !known {
-                strays.push(key);
+                strays.insert(key);
             }
         }
         cursor = next;
         if cursor == 0 {
-            strays.sort();
-            return strays;
+            return Ok(strays.into_iter().collect());
         }
     }
 }
 
 /// Every queue of the namespace with its messages.
-async fn queues(rabbitmq: &RabbitMq, ns: &Namespace) -> BTreeMap<String, u32> {
-    let listed = rabbitmq.ctl(&["list_queues", "name", "--no-table-headers"]).await;
-    let connection = Connection::connect(&rabbitmq.url(), ConnectionProperties::default()).await.expect("the broker");
+async fn queues(rabbitmq: &RabbitMq, ns: &Namespace) -> Result<BTreeMap<String, u32>, String> {
+    let listed = rabbitmq.try_ctl(&["list_queues", "name", "--no-table-headers"]).await?;
+    let connection = Connection::connect(&rabbitmq.url(), ConnectionProperties::default()).await;
+    let connection = connection.map_err(|error| error.to_string())?;
     let mut depths = BTreeMap::new();
     for name in listed.lines().map(str::trim).filter(|name| name.starts_with(&format!("{ns}."))) {
         // A channel each: asking for a queue that is gone ends it.
-        let channel = connection.create_channel().await.expect("a channel");
+        let channel = connection.create_channel().await.map_err(|error| error.to_string())?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         if let Ok(queue) = channel.queue_declare(name.into(), options, FieldTable::default()).await {
             depths.insert(name.to_owned(), queue.message_count());
         }
     }
-    depths
+    Ok(depths)
 }
 
 /// Messages in these queues together; `None` when the broker does not answer.

@@ -82,6 +82,19 @@ impl Watcher {
         redis::cmd("ZCARD").arg(key).query_async(&mut connection).await.ok()
     }
 
+    /// The jobs that have not ended; `None` when the store does not answer.
+    pub async fn open_ids(&self) -> Option<Vec<JobId>> {
+        let mut connection = self.shared.connection().await.ok()?;
+        let key = format!("{}{}", self.shared.shard, shard_keys::OPEN);
+        let ids: Vec<String> = redis::cmd("ZRANGE").arg(key).arg(0).arg(-1).query_async(&mut connection).await.ok()?;
+        Some(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// Notes ends that somebody else read, as [`look`] would have.
+    pub fn saw(&self, jobs: Vec<(JobId, State, u64)>) {
+        note(&self.shared, jobs);
+    }
+
     /// Asks once more and ends.
     pub async fn stop(&mut self) {
         self.stop.send_replace(true);

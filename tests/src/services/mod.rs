@@ -8,6 +8,7 @@
 //! Promises: what is started here ends with its owner, also when the test panics or its process is killed; servers of
 //! tests that run at the same time never meet; a missing program is a failure that names the package to install.
 
+mod disk;
 pub(crate) mod ports;
 pub(crate) mod process;
 mod program;
@@ -15,6 +16,7 @@ mod rabbitmq;
 mod redis;
 mod shared;
 
-pub use self::redis::Redis;
+pub use self::redis::{Options, Redis};
+pub use disk::SmallDisk;
 pub use rabbitmq::RabbitMq;
 pub use shared::{BROKER_URL, STORE_URL, Shared, namespace};

@@ -8,17 +8,18 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::disk::SmallDisk;
 use super::ports::Port;
 use super::process::Group;
 use super::program;
-use crate::wait::{eventually, eventually_ok, within};
+use crate::wait::{eventually, eventually_ok};
 
 /// Start takes 4 to 5 s on an idle machine; the rest is for one that is busy with much else.
 const START: Duration = Duration::from_secs(300);
@@ -41,6 +42,7 @@ disk_free_limit.absolute = 1MB
 pub struct RabbitMq {
     // Fields are dropped in this order: the processes before the directory they write to.
     group: Option<Group>,
+    disk: Option<SmallDisk>,
     directory: TempDir,
     amqp: Port,
     distribution: Port,
@@ -61,7 +63,16 @@ impl RabbitMq {
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn start_with(settings: &[&str]) -> Self {
+        Self::start_on(None, settings).await
+    }
+
+    /// As [`start_with`](Self::start_with), with a file system of its own of so many MiB.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and when a file system cannot be mounted.
+    pub async fn start_on(disk: Option<u32>, settings: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("ls-mq-").tempdir().expect("make a directory for RabbitMQ");
+        let disk = disk.map(|mebibytes| SmallDisk::mount(directory.path(), mebibytes));
         let write =
             |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("write a settings file");
         write("enabled_plugins", "[].\n");
@@ -72,7 +83,7 @@ impl RabbitMq {
             .expect("protect the cookie");
 
         let (amqp, distribution, mapper) = (Port::reserve(), Port::reserve(), Port::reserve());
-        let mut node = Self { group: None, directory, amqp, distribution, mapper };
+        let mut node = Self { group: None, disk, directory, amqp, distribution, mapper };
         node.resume().await;
         node
     }
@@ -104,6 +115,19 @@ impl RabbitMq {
         })
         .await;
         self.group = Some(group);
+    }
+
+    /// Its file system, if it has one of its own.
+    #[must_use]
+    pub const fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
+    }
+
+    /// How the node ended by itself, told once; `None` while it runs.
+    pub fn fell(&mut self) -> Option<ExitStatus> {
+        let status = self.group.as_mut()?.exited()?;
+        self.group = None;
+        Some(status)
     }
 
     /// Stops the node in good order (SIGTERM) and waits for its end.
@@ -178,21 +202,27 @@ impl RabbitMq {
     /// # Panics
     /// When the command fails or takes longer than four minutes.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
+        self.try_ctl(arguments).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`ctl`](Self::ctl).
+    ///
+    /// # Errors
+    /// When the command fails or takes longer than four minutes.
+    pub async fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(Self::program("rabbitmqctl"));
         command.arg("--quiet").args(arguments);
         self.environment(&mut command);
         let mut command = tokio::process::Command::from(command);
-        let output =
-            within(COMMAND, "rabbitmqctl", command.kill_on_drop(true).output()).await.expect("run rabbitmqctl");
+        let output = tokio::time::timeout(COMMAND, command.kill_on_drop(true).output()).await;
+        let Ok(output) = output else { return Err(format!("rabbitmqctl {arguments:?}: not done after {COMMAND:?}")) };
+        let output = output.map_err(|error| format!("run rabbitmqctl: {error}"))?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(
-            output.status.success(),
-            "rabbitmqctl {arguments:?} failed ({}): {}{}",
-            output.status,
-            text(&output.stdout),
-            text(&output.stderr)
-        );
-        text(&output.stdout)
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        let (status, out, err) = (output.status, text(&output.stdout), text(&output.stderr));
+        Err(format!("rabbitmqctl {arguments:?} failed ({status}): {out}{err}"))
     }
 
     /// Closes every client connection from the broker's side.

@@ -3,8 +3,8 @@
 //! Data survives [`stop`](Redis::stop), [`kill`](Redis::kill) and [`restart`](Redis::restart), and goes with the value.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
@@ -12,6 +12,7 @@ use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::disk::SmallDisk;
 use super::ports::Port;
 use super::process::Group;
 use super::program;
@@ -24,13 +25,26 @@ const REPLY: Duration = Duration::from_secs(10);
 
 const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
 
+/// What is unusual about a server.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A file system of its own of so many MiB for its data.
+    pub disk: Option<u32>,
+    /// The append-only file is synced at every write, not every second.
+    pub always: bool,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A Redis server that belongs to one test; dropping it kills the server and removes its data.
 #[derive(Debug)]
 pub struct Redis {
-    // Fields are dropped in this order: the process before the directory it writes to.
+    // Fields are dropped in this order: the process before the file system and the directory it writes to.
     group: Option<Group>,
+    disk: Option<SmallDisk>,
     directory: TempDir,
     port: Port,
+    options: Options,
 }
 
 impl Redis {
@@ -39,10 +53,57 @@ impl Redis {
     /// # Panics
     /// When the program is missing, or the server does not come up.
     pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// As [`start`](Self::start), otherwise than usual.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start), and when a file system cannot be mounted.
+    pub async fn start_with(options: Options) -> Self {
         let directory = tempfile::Builder::new().prefix("ls-redis-").tempdir().expect("make a directory for Redis");
-        let mut server = Self { group: None, directory, port: Port::reserve() };
+        let disk = options.disk.map(|mebibytes| SmallDisk::mount(directory.path(), mebibytes));
+        let mut server = Self { group: None, disk, directory, port: Port::reserve(), options };
         server.resume().await;
         server
+    }
+
+    /// Its file system, if it has one of its own.
+    #[must_use]
+    pub const fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
+    }
+
+    /// How the server ended by itself, told once; `None` while it runs.
+    pub fn fell(&mut self) -> Option<ExitStatus> {
+        let status = self.group.as_mut()?.exited()?;
+        self.group = None;
+        Some(status)
+    }
+
+    /// Keeps a copy of the data of a server that does not run, for [`bring_back`](Self::bring_back).
+    ///
+    /// # Panics
+    /// When it runs, or the copy cannot be made.
+    pub fn set_aside(&self, copy: &Path) {
+        assert!(self.group.is_none(), "Redis runs: stop it before its data is copied");
+        let copied = Command::new("cp").arg("-r").arg(self.data()).arg(copy).status();
+        assert!(copied.is_ok_and(|status| status.success()), "copy the append-only files");
+    }
+
+    /// Replaces the data of a stopped server by a copy, or by those of another server that does not run.
+    ///
+    /// # Panics
+    /// When it runs, or there is no such copy.
+    pub fn bring_back(&mut self, copy: &Path) {
+        self.wipe();
+        fs::rename(copy, self.data()).expect("bring a copy of the data back");
+    }
+
+    /// Where the append-only files are.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("appendonlydir")
     }
 
     /// Where clients connect: `redis://127.0.0.1:PORT/`.
@@ -54,9 +115,17 @@ impl Redis {
     /// A new connection, with a reply timeout of 10 s.
     ///
     /// # Panics
-    /// When the server does not answer.
+    /// When the server does not answer, asked for two minutes.
     pub async fn connection(&self) -> MultiplexedConnection {
-        connect(&self.url()).await.expect("connect to Redis")
+        eventually_ok(START, "Redis takes a connection", async || self.try_connection().await).await
+    }
+
+    /// As [`connection`](Self::connection), tried once.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn try_connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+        connect(&self.url()).await
     }
 
     /// Starts the stopped or killed server again, on the same data and port, and waits until it has loaded the data.
@@ -74,7 +143,7 @@ impl Redis {
         for option in [
             ["--bind", "127.0.0.1"],
             ["--appendonly", append_only],
-            ["--appendfsync", "everysec"],
+            ["--appendfsync", if self.options.always { "always" } else { "everysec" }],
             // Rewriting the file takes a core for seconds; a server that lives as long as a test never needs it.
             ["--auto-aof-rewrite-percentage", "0"],
             ["--save", ""],
@@ -82,6 +151,7 @@ impl Redis {
         ] {
             command.args(option);
         }
+        command.envs(self.options.environment.iter().cloned());
         let log = self.directory.path().join("output");
         let mut group = Group::start(command, &log, self.directory.path());
 
@@ -164,7 +234,7 @@ impl Redis {
     /// When the server runs.
     pub fn wipe(&mut self) {
         assert!(self.group.is_none(), "Redis runs: stop it before its data is removed");
-        fs::remove_dir_all(self.directory.path().join("appendonlydir")).expect("remove the append-only files");
+        fs::remove_dir_all(self.data()).expect("remove the append-only files");
     }
 
     /// Suspends the server: connections stay open and nothing answers, until [`thaw`](Self::thaw).

@@ -10,7 +10,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 
-pub use story::{Run, Seen, Story, WIPE};
+pub use story::{ROLLED_BACK, Run, Seen, Story, WIPE};
 
 use super::survey::Final;
 use longshore_model::State;

@@ -57,8 +57,10 @@ pub struct Story {
     pub ends_without_begin: Vec<(JobId, Fence)>,
     /// What the store said while it went on.
     pub seen: Vec<Seen>,
-    /// Lines at which the store lost everything.
+    /// Lines at which the store lost everything, or what was new.
     pub wipes: Vec<usize>,
+    /// Jobs that may be gone with the store.
+    pub forgotten: BTreeSet<JobId>,
     /// Faults by kind.
     pub faults: BTreeMap<String, usize>,
     /// Starts of processes.
@@ -73,6 +75,8 @@ pub struct Story {
 
 /// The kind of fault after which the store knows nothing.
 pub const WIPE: &str = "store wiped";
+/// The kind of fault after which the store knows only what it knew a while ago.
+pub const ROLLED_BACK: &str = "store rolled back";
 
 impl Story {
     /// Digests a history.
@@ -111,7 +115,7 @@ impl Story {
                 }
                 Event::Fault { kind, .. } => {
                     *story.faults.entry(kind.clone()).or_default() += 1;
-                    if kind == WIPE {
+                    if kind == WIPE || kind == ROLLED_BACK {
                         story.wipes.push(at);
                     }
                 }
@@ -136,6 +140,7 @@ impl Story {
                     let seen = |&(id, state, since)| Seen { line: at, id, state, at: since };
                     story.seen.extend(jobs.iter().map(seen));
                 }
+                Event::Forgotten { ids } => story.forgotten.extend(ids),
                 Event::Broken { what } => story.broken.push(what.clone()),
                 Event::Measured { what } => story.measured.push(what.clone()),
                 Event::Healed => {}

@@ -4,7 +4,7 @@ use super::super::faults;
 use super::super::history::Allowed;
 use super::super::load::{Kind, Mix};
 use super::super::worker::Act;
-use super::{ROW, Row, Standing, again, of_all, of_one, taken_over};
+use super::{Needs, ROW, Row, Standing, again, of_all, of_one, taken_over};
 use longshore_model::State;
 use std::time::Duration;
 
@@ -119,8 +119,20 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F27",
         title: "a consumer's clock is a day off",
-        standing: Standing::LeftOut("needs a library that shifts a process's wall clock; not built"),
-        allowed: |_| again(0),
+        standing: Standing::Unseen,
+        times: [2, 4, 10],
+        mix: Mix::timeless,
+        needs: Needs { clocks: true, ..Needs::NOTHING },
+        strike: |field, _, strike| {
+            const DAY_MS: i64 = 86_400_000;
+            Box::pin(async move {
+                let name = field.any();
+                field.fault("consumer's clock a day off", &name);
+                field.clocks[&name].jump(if strike.is_multiple_of(2) { DAY_MS } else { -DAY_MS });
+                field.wait(Duration::from_secs(5)).await;
+                field.healed();
+            })
+        },
         ..ROW
     },
 ];

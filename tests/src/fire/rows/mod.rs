@@ -9,10 +9,13 @@ mod lines;
 mod store;
 mod whole;
 
+use super::clock::WallClock;
 use super::faults::Work;
-use super::field::Field;
+use super::field::{Field, With};
 use super::history::Allowed;
 use super::load::Mix;
+use crate::services::SmallDisk;
+use std::path::Path;
 use std::time::Duration;
 
 /// How hard a run is.
@@ -45,6 +48,46 @@ pub enum Standing {
     Waits(&'static str),
     /// There is nothing to run, for this reason.
     LeftOut(&'static str),
+}
+
+/// What a row needs that not every machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// A file system of its own for the store, MiB.
+    pub store_disk: Option<u32>,
+    /// A store that syncs its file at every write.
+    pub store_syncs: bool,
+    /// A file system of its own for the broker, MiB.
+    pub broker_disk: Option<u32>,
+    /// Wall clocks that can be set.
+    pub clocks: bool,
+    /// The program of another version.
+    pub other: bool,
+}
+
+impl Needs {
+    /// Nothing but the two services.
+    pub const NOTHING: Self =
+        Self { store_disk: None, store_syncs: false, broker_disk: None, clocks: false, other: false };
+
+    /// What is not there, or what the field is to be made with.
+    ///
+    /// # Errors
+    /// With what is missing, in words.
+    pub fn with(self, other: Option<&Path>) -> Result<With, &'static str> {
+        if (self.store_disk.is_some() || self.broker_disk.is_some()) && !SmallDisk::is_possible() {
+            return Err("it needs a small file system, and nobody may mount one here");
+        }
+        if self.clocks && !WallClock::is_possible() {
+            return Err("it needs wall clocks that can be set, and there is no C compiler here to build them");
+        }
+        if self.other && other.is_none() {
+            return Err("it needs the program fire of another version: --other PATH");
+        }
+        let other = other.filter(|_| self.other).map(Path::to_owned);
+        let Self { store_disk, store_syncs, broker_disk, clocks, .. } = self;
+        Ok(With { store_disk, store_syncs, broker_disk, clocks, other })
+    }
 }
 
 /// How much is done.
@@ -89,6 +132,8 @@ pub struct Row {
     pub settings: &'static str,
     /// Further settings of the broker.
     pub broker: &'static [&'static str],
+    /// What is unusual about the services and the programs.
+    pub needs: Needs,
     /// What is legal.
     pub allowed: fn(&Dose) -> Allowed,
     /// Strikes once; the number of the strike comes with it.
@@ -110,6 +155,7 @@ const ROW: Row = Row {
     lease: 4,
     settings: "",
     broker: &[],
+    needs: Needs::NOTHING,
     allowed: |_| Allowed::NOTHING,
     strike: |_, _, _| Box::pin(async {}),
 };

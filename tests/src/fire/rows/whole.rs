@@ -4,7 +4,7 @@ use super::super::faults;
 use super::super::field::Field;
 use super::super::load::Mix;
 use super::super::soak;
-use super::{Dose, ROW, Row, Standing, of_one, taken_over};
+use super::{Dose, Needs, ROW, Row, Standing, of_one, taken_over};
 use longshore_model::names::{StoreNames, meta_keys};
 use std::time::Duration;
 
@@ -42,8 +42,13 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "F34",
-        title: "rolling upgrade",
-        standing: Standing::LeftOut("needs the program of another version beside this one; not built"),
+        title: "rolling upgrade from another version (--other), and back",
+        mix: Mix::long,
+        standing: Standing::Unseen,
+        times: [1, 2, 5],
+        pace: 60,
+        needs: Needs { other: true, ..Needs::NOTHING },
+        strike: |field, _, _| Box::pin(rolled(field)),
         ..ROW
     },
     Row {
@@ -58,12 +63,12 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F36",
         title: "everything at random",
-        standing: Standing::Waits("a nemesis that keeps from striking one job as often as gives it up"),
+        standing: Standing::Unseen,
         times: [10, 50, 1_000],
         jobs: [2_000, 20_000, 1_000_000],
         pace: 8,
         allowed: soak::allowed,
-        strike: |field, _, _| Box::pin(soak::strike(field)),
+        strike: |field, _, number| Box::pin(soak::strike(field, number)),
         ..ROW
     },
 ];
@@ -115,6 +120,26 @@ async fn backlog(field: &mut Field, dose: &Dose) {
     field.measured(format!("at most {} MiB resident in a consumer, half-way", most / 1_024));
     field.promise(most < 200 * 1_024, format!("a consumer takes {most} KiB with a backlog of {}", field.setup.jobs));
     let _ = dose;
+}
+
+/// Every consumer is replaced, one after the other: by this version, then by the other one again.
+async fn rolled(field: &mut Field) {
+    let other = field.setup.with.other.clone().expect("the program of another version");
+    for newer in [true, false] {
+        field.fault(if newer { "upgrade" } else { "downgrade" }, "");
+        for name in field.names() {
+            field.terminate(&name).await;
+            if newer {
+                field.programs.remove(&name);
+            } else {
+                field.programs.insert(name.clone(), other.clone());
+            }
+            field.launch(&name);
+            field.ready(&name).await;
+        }
+        field.until_it_goes_on().await;
+    }
+    field.healed();
 }
 
 /// A second process starts on a copy of a live consumer's home: it must not take its place.

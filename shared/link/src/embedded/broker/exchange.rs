@@ -371,13 +371,6 @@ impl Exchange {
         self.parked.retain(|_, message| !matches!(&message.target, Target::Parked(_, lane) if lane == topic));
     }
 
-    /// Forgets everything. Every session has ended.
-    pub(in crate::embedded) fn wipe(&mut self) {
-        self.lanes.clear();
-        self.piles.clear();
-        self.parked.clear();
-    }
-
     /// Copies of a lane arrive once more: first those with consumers, then those that wait.
     pub(in crate::embedded) fn duplicate(&mut self, topic: &Topic, limit: usize) {
         let Some(lane) = self.lanes.get(topic) else { return };
