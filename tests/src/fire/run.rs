@@ -140,7 +140,7 @@ async fn run(
 ) -> Outcome {
     let directory = setup.directory.clone();
     let lived = AssertUnwindSafe(async {
-        let mut field = Field::start(setup).await;
+        let mut field = Box::pin(Field::start(setup)).await;
         field.send_over(span);
         body(&mut field, dose).await;
         field.finish().await

@@ -24,11 +24,14 @@ pub struct History {
     stands: Stands,
 }
 
+/// From when to when; `None`: still.
+type Span = (Duration, Option<Duration>);
+
 /// When a process stood still.
 #[derive(Debug, Clone)]
 pub struct Stands {
     clock: Clock,
-    spans: Arc<Mutex<Vec<(Duration, Option<Duration>)>>>,
+    spans: Arc<Mutex<Vec<Span>>>,
 }
 
 impl Stands {

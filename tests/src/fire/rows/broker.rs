@@ -3,7 +3,7 @@
 use super::super::faults;
 use super::super::field::Field;
 use super::super::load::{Kind, Mix};
-use super::{Dose, Needs, ROW, Row, Standing};
+use super::{Dose, Needs, ROW, Row};
 use longshore_model::names::BrokerNames;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F6",
         title: "the broker is away for minutes while jobs are sent",
-        standing: Standing::Unseen,
         times: [1, 1, 3],
         pace: 80,
         strike: |field, dose, _| Box::pin(away(field, dose)),
@@ -56,7 +55,6 @@ pub(super) const ROWS: &[Row] = &[
         name: "F10",
         mix: Mix::long,
         title: "the broker blocks publishers: memory alarm, disk alarm",
-        standing: Standing::Unseen,
         times: [1, 2, 5],
         pace: 60,
         strike: |field, dose, strike| Box::pin(alarm(field, dose, strike)),
@@ -65,7 +63,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F11",
         title: "a job runs longer than the broker's acknowledgement timeout of 60 s",
-        standing: Standing::Unseen,
         times: [1, 1, 5],
         jobs: [200, 400, 1_000],
         pace: 60,
@@ -82,7 +79,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F20",
         title: "the broker's disk is full",
-        standing: Standing::Unseen,
         times: [1, 2, 3],
         pace: 60,
         needs: Needs { broker_disk: Some(700), ..Needs::NOTHING },

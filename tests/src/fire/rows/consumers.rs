@@ -102,7 +102,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F32",
         title: "handlers block the runtime for two leases",
-        standing: Standing::Unseen,
         times: [1, 2, 20],
         jobs: [200, 1_000, 4_000],
         pace: 30,
@@ -119,7 +118,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F27",
         title: "a consumer's clock is a day off",
-        standing: Standing::Unseen,
         times: [2, 4, 10],
         mix: Mix::timeless,
         needs: Needs { clocks: true, ..Needs::NOTHING },

@@ -4,7 +4,7 @@ use super::super::faults::{self, Line};
 use super::super::field::Field;
 use super::super::load::Mix;
 use super::{ROW, Row, Size, of_all, of_one, taken_over};
-use longshore_model::State;
+use longshore_model::{JobId, State};
 use std::time::Duration;
 
 pub(super) const ROWS: &[Row] = &[
@@ -126,7 +126,8 @@ async fn by_command(field: &mut Field, script: &str, hash: &str) -> bool {
     field.own_way.store.cut_before_reply(hash.as_bytes());
     for _ in 0..20 {
         let done = match script {
-            "remove" => field.producer.remove([id]).await.is_ok(),
+            // A second removal would take the job out of the history: whoever does not know looks first.
+            "remove" => field.producer.remove([id]).await.is_ok() || is_dropped(field, id).await,
             "stop" => field.producer.stop([id], "fire").await.is_ok(),
             _ => field.producer.topology().await.is_ok() && field.producer.stop([id], "fire").await.is_ok(),
         };
@@ -138,6 +139,11 @@ async fn by_command(field: &mut Field, script: &str, hash: &str) -> bool {
     let lost = field.own_way.store.cuts() > before;
     field.own_way.heal().await;
     lost
+}
+
+async fn is_dropped(field: &Field, id: JobId) -> bool {
+    let records = field.producer.link().store.records(vec![id]).await.unwrap_or_default();
+    records.iter().flatten().any(|record| record.state == State::Dropped)
 }
 
 /// What is only called when somebody died.

@@ -5,7 +5,7 @@ use super::super::faults;
 use super::super::field::{Ends, Field};
 use super::super::history::Allowed;
 use super::super::load::Mix;
-use super::{Dose, Needs, ROW, Row, Standing, again, of_all};
+use super::{Dose, Needs, ROW, Row, again, of_all};
 use crate::proxy::{Direction, Proxy};
 use crate::services::Redis;
 use crate::wait::eventually;
@@ -28,7 +28,6 @@ pub(super) const ROWS: &[Row] = &[
         name: "F13",
         mix: Mix::long,
         title: "the store is away for minutes",
-        standing: Standing::Unseen,
         times: [1, 1, 3],
         pace: 60,
         allowed: |dose| again(of_all(dose)),
@@ -38,7 +37,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F14",
         title: "FLUSHALL under load: what waited for its time is gone and told of",
-        standing: Standing::Unseen,
         times: [1, 3, 10],
         pace: 25,
         // Whoever runs at that moment may be started again beside itself; what was forgotten may run again.
@@ -49,7 +47,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F15",
         title: "the store is replaced by an old copy of itself",
-        standing: Standing::Unseen,
         times: [1, 2, 2],
         pace: 25,
         mix: Mix::timeless,
@@ -60,7 +57,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F16",
         title: "failover to a replica that is a second behind",
-        standing: Standing::Unseen,
         times: [1, 3, 20],
         pace: 25,
         mix: Mix::timeless,
@@ -90,7 +86,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F19",
         title: "the disk of the store's file is full",
-        standing: Standing::Unseen,
         times: [2, 4, 6],
         pace: 20,
         needs: Needs { store_disk: Some(96), ..Needs::NOTHING },
@@ -101,7 +96,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F26",
         title: "the store's wall clock jumps, by seconds and by an hour, and back",
-        standing: Standing::Unseen,
         times: [4, 8, 20],
         pace: 10,
         mix: Mix::timeless,

@@ -4,7 +4,7 @@ use super::super::faults;
 use super::super::field::Field;
 use super::super::load::Mix;
 use super::super::soak;
-use super::{Dose, Needs, ROW, Row, Standing, of_one, taken_over};
+use super::{Dose, Needs, ROW, Row, of_one, taken_over};
 use longshore_model::names::{StoreNames, meta_keys};
 use std::time::Duration;
 
@@ -20,7 +20,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F30",
         title: "a member comes and goes every second",
-        standing: Standing::Unseen,
         times: [10, 60, 300],
         pace: 2,
         allowed: |dose| taken_over(of_one(dose)),
@@ -44,7 +43,6 @@ pub(super) const ROWS: &[Row] = &[
         name: "F34",
         title: "rolling upgrade from another version (--other), and back",
         mix: Mix::long,
-        standing: Standing::Unseen,
         times: [1, 2, 5],
         pace: 60,
         needs: Needs { other: true, ..Needs::NOTHING },
@@ -54,7 +52,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F35",
         title: "the home of an instance is copied",
-        standing: Standing::Unseen,
         times: [1, 3, 5],
         pace: 10,
         strike: |field, _, strike| Box::pin(cloned(field, strike)),
@@ -63,7 +60,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F36",
         title: "everything at random",
-        standing: Standing::Unseen,
         times: [10, 50, 1_000],
         jobs: [2_000, 20_000, 1_000_000],
         pace: 8,
