@@ -4,7 +4,7 @@ use super::super::faults;
 use super::super::history::Allowed;
 use super::super::load::{Kind, Mix};
 use super::super::worker::Act;
-use super::{Needs, ROW, Row, Standing, again, of_all, of_one, taken_over};
+use super::{Needs, ROW, Row, again, of_all, of_one, taken_over};
 use longshore_model::State;
 use std::time::Duration;
 
@@ -71,7 +71,6 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F31",
         title: "poison: abort, exit(0), stack overflow, out of memory, panics, among 64 jobs that run beside it",
-        standing: Standing::Unseen,
         times: [1, 1, 1],
         jobs: [600, 4_000, 20_000],
         pace: 40,
