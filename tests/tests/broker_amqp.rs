@@ -651,7 +651,7 @@ async fn a_different_object_and_a_missing_right_are_refused_by_name() {
     node.ctl(&["add_user", "producer", "hunter2"]).await;
     let write = format!("^{prefix}\\.(jobs|direct)$");
     node.ctl(&["set_permissions", "producer", "^$", &write, "^$"]).await;
-    let url = node.url().replace("guest:guest", "producer:hunter2");
+    let url = node.url().replace(&format!("guest:{}", longshore_tests::services::PASSWORD), "producer:hunter2");
     let mut settings = Settings::default().broker;
     settings.url = Secret::new(&url);
     let ns = Namespace::new(&prefix).unwrap();
@@ -673,7 +673,7 @@ async fn a_different_object_and_a_missing_right_are_refused_by_name() {
 
     // No way in: said so, without the password.
     for (wrong, said) in [
-        (node.url().replace("guest:guest", "producer:hunter3"), "password"),
+        (node.url().replace(&format!("guest:{}", longshore_tests::services::PASSWORD), "producer:hunter3"), "password"),
         (node.url().replace("%2f", "nowhere"), "virtual host"),
         ("producer:hunter3@127.0.0.1".to_owned(), "expected amqp://"),
     ] {

@@ -129,12 +129,17 @@ impl Caller {
     /// When encryption cannot be set up.
     pub fn new() -> Result<Self, NoClient> {
         install_encryption();
-        Client::builder()
-            .user_agent(concat!("longshore-consumer/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("longshore-consumer/", env!("CARGO_PKG_VERSION")))
+                .redirect(Policy::none())
+                .no_proxy()
+                .connect_timeout(CONNECT_TIMEOUT)
+        };
+        // Refused where the system has no certificates at all, as in a small image.
+        builder()
             .build()
+            .or_else(|_| trust_public_authorities(builder()).build())
             .map(Self)
             .map_err(|error| NoClient(causes(&error)))
     }
@@ -168,7 +173,19 @@ fn install_encryption() {
 }
 
 #[cfg(not(feature = "tls"))]
-fn install_encryption() {}
+const fn install_encryption() {}
+
+/// The certificates of the public authorities that come with the program.
+#[cfg(feature = "tls")]
+fn trust_public_authorities(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    let certificates = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    builder.tls_certs_only(certificates.iter().filter_map(|cert| reqwest::Certificate::from_der(cert).ok()))
+}
+
+#[cfg(not(feature = "tls"))]
+const fn trust_public_authorities(builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    builder
+}
 
 /// A value that cannot stand in a header (a broken trace context) is left out rather than failing the job.
 fn headers(job: &HttpJob) -> HeaderMap {
@@ -185,7 +202,8 @@ fn headers(job: &HttpJob) -> HeaderMap {
     given.chain([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]).collect()
 }
 
-async fn judge(endpoint: &Endpoint, mut response: Response, now: impl Fn() -> SystemTime) -> HttpOutcome {
+/// What an answer means; the table in the head of this module. Reads no more of the body than it may keep.
+pub async fn judge(endpoint: &Endpoint, mut response: Response, now: impl Fn() -> SystemTime) -> HttpOutcome {
     let status = response.status();
     let may_snooze = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     if may_snooze && let Some(delay) = retry_after(response.headers(), now) {

@@ -12,11 +12,13 @@ mod disk;
 pub(crate) mod ports;
 pub(crate) mod process;
 mod program;
+mod protection;
 mod rabbitmq;
 mod redis;
 mod shared;
 
 pub use self::redis::{Options, Redis};
 pub use disk::SmallDisk;
+pub use protection::{Authority, Issued, PASSWORD, Protection};
 pub use rabbitmq::RabbitMq;
 pub use shared::{BROKER_URL, STORE_URL, Shared, namespace};

@@ -2,8 +2,8 @@
 //!
 //! Own name, ports, data, cookie and port mapper (epmd), no plugins, started from the package's inner scripts: the
 //! outer ones on the path insist on a fixed user and a fixed data directory. Data survives [`stop`](RabbitMq::stop),
-//! [`kill`](RabbitMq::kill) and [`restart`](RabbitMq::restart), and goes with the value. User and password are the
-//! default `guest`.
+//! [`kill`](RabbitMq::kill) and [`restart`](RabbitMq::restart), and goes with the value. The user is the
+//! default `guest`, its password [`PASSWORD`].
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,6 +19,7 @@ use super::disk::SmallDisk;
 use super::ports::Port;
 use super::process::Group;
 use super::program;
+use super::protection::{Issued, PASSWORD, Protection};
 use crate::wait::{eventually, eventually_ok};
 
 /// Start takes 4 to 5 s on an idle machine; the rest is for one that is busy with much else.
@@ -47,6 +48,8 @@ pub struct RabbitMq {
     amqp: Port,
     distribution: Port,
     mapper: Port,
+    password: String,
+    encrypted: Option<Port>,
 }
 
 impl RabbitMq {
@@ -56,6 +59,26 @@ impl RabbitMq {
     /// When the program is missing, or the node does not come up.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
+    }
+
+    /// As [`start`](Self::start), asking for what a test wants.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn protected(protection: Protection<'_>) -> Self {
+        let encrypted = protection.certificate.map(|_| Port::reserve());
+        let password = protection.password.unwrap_or(PASSWORD);
+        let mut lines = Vec::new();
+        if let (Some(port), Some(Issued { ca, cert, key })) = (&encrypted, protection.certificate) {
+            let (ca, cert, key) = (ca.display(), cert.display(), key.display());
+            lines.extend([
+                format!("listeners.ssl.1 = {}", port.address()),
+                format!("ssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\nssl_options.keyfile = {key}"),
+                "ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true".to_owned(),
+            ]);
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        Box::pin(Self::launch(None, &lines, password, encrypted)).await
     }
 
     /// As [`start`](Self::start), with further lines of `rabbitmq.conf`, such as `consumer_timeout = 5000`.
@@ -71,19 +94,24 @@ impl RabbitMq {
     /// # Panics
     /// As [`start`](Self::start), and when a file system cannot be mounted.
     pub async fn start_on(disk: Option<u32>, settings: &[&str]) -> Self {
+        Box::pin(Self::launch(disk, settings, PASSWORD, None)).await
+    }
+
+    async fn launch(disk: Option<u32>, settings: &[&str], password: &str, encrypted: Option<Port>) -> Self {
         let directory = tempfile::Builder::new().prefix("ls-mq-").tempdir().expect("make a directory for RabbitMQ");
         let disk = disk.map(|mebibytes| SmallDisk::mount(directory.path(), mebibytes));
         let write =
             |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("write a settings file");
         write("enabled_plugins", "[].\n");
-        write("rabbitmq.conf", &format!("{SETTINGS}{}\n", settings.join("\n")));
+        write("rabbitmq.conf", &format!("{SETTINGS}default_pass = {password}\n{}\n", settings.join("\n")));
         // Written here because several Erlang processes start at once and would each make their own.
         write(".erlang.cookie", "longshoretests");
         fs::set_permissions(directory.path().join(".erlang.cookie"), Permissions::from_mode(0o400))
             .expect("protect the cookie");
 
         let (amqp, distribution, mapper) = (Port::reserve(), Port::reserve(), Port::reserve());
-        let mut node = Self { group: None, disk, directory, amqp, distribution, mapper };
+        let password = password.to_owned();
+        let mut node = Self { group: None, disk, directory, amqp, distribution, mapper, password, encrypted };
         node.resume().await;
         node
     }
@@ -91,7 +119,17 @@ impl RabbitMq {
     /// Where clients connect: `amqp://guest:guest@127.0.0.1:PORT/%2f`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@{}/%2f", self.amqp.address())
+        format!("amqp://guest:{}@{}/%2f", self.password, self.amqp.address())
+    }
+
+    /// Where clients connect encrypted, by this name of the machine.
+    ///
+    /// # Panics
+    /// When it was started without a certificate.
+    #[must_use]
+    pub fn encrypted_url(&self, host: &str) -> String {
+        let port = self.encrypted.as_ref().expect("RabbitMQ has a certificate").number();
+        format!("amqps://guest:{}@{host}:{port}/%2f", self.password)
     }
 
     /// Starts the stopped or killed node again, on the same data and port, and waits until it takes connections.

@@ -16,6 +16,7 @@ use super::disk::SmallDisk;
 use super::ports::Port;
 use super::process::Group;
 use super::program;
+use super::protection::{Issued, Protection};
 use crate::wait::eventually_ok;
 
 const START: Duration = Duration::from_secs(120);
@@ -45,6 +46,10 @@ pub struct Redis {
     directory: TempDir,
     port: Port,
     options: Options,
+    password: Option<String>,
+    encrypted: Option<Port>,
+    /// Further options of its command line.
+    arguments: Vec<String>,
 }
 
 impl Redis {
@@ -61,9 +66,34 @@ impl Redis {
     /// # Panics
     /// As [`start`](Self::start), and when a file system cannot be mounted.
     pub async fn start_with(options: Options) -> Self {
+        Box::pin(Self::begin(options, Protection::default())).await
+    }
+
+    /// As [`start`](Self::start), asking for what a test wants.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn protected(protection: Protection<'_>) -> Self {
+        Box::pin(Self::begin(Options::default(), protection)).await
+    }
+
+    async fn begin(options: Options, protection: Protection<'_>) -> Self {
         let directory = tempfile::Builder::new().prefix("ls-redis-").tempdir().expect("make a directory for Redis");
         let disk = options.disk.map(|mebibytes| SmallDisk::mount(directory.path(), mebibytes));
-        let mut server = Self { group: None, disk, directory, port: Port::reserve(), options };
+        let encrypted = protection.certificate.map(|_| Port::reserve());
+        let password = protection.password.map(str::to_owned);
+        let mut arguments = Vec::new();
+        if let Some(password) = &password {
+            arguments.extend(["--requirepass".to_owned(), password.clone()]);
+        }
+        if let (Some(port), Some(Issued { ca, cert, key })) = (&encrypted, protection.certificate) {
+            arguments.extend(["--tls-port".to_owned(), port.number().to_string()]);
+            for (name, file) in [("--tls-ca-cert-file", ca), ("--tls-cert-file", cert), ("--tls-key-file", key)] {
+                arguments.extend([name.to_owned(), file.display().to_string()]);
+            }
+        }
+        let port = Port::reserve();
+        let mut server = Self { group: None, disk, directory, port, options, password, encrypted, arguments };
         server.resume().await;
         server
     }
@@ -109,7 +139,21 @@ impl Redis {
     /// Where clients connect: `redis://127.0.0.1:PORT/`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://{}/", self.port.address())
+        format!("redis://{}{}/", self.credentials(), self.port.address())
+    }
+
+    /// Where clients connect encrypted, by this name of the machine.
+    ///
+    /// # Panics
+    /// When it was started without a certificate.
+    #[must_use]
+    pub fn encrypted_url(&self, host: &str) -> String {
+        let port = self.encrypted.as_ref().expect("Redis has a certificate").number();
+        format!("rediss://{}{host}:{port}/", self.credentials())
+    }
+
+    fn credentials(&self) -> String {
+        self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default()
     }
 
     /// A new connection, with a reply timeout of 10 s.
@@ -152,6 +196,7 @@ impl Redis {
             command.args(option);
         }
         command.envs(self.options.environment.iter().cloned());
+        command.args(&self.arguments);
         let log = self.directory.path().join("output");
         let mut group = Group::start(command, &log, self.directory.path());
 

@@ -13,7 +13,7 @@ use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Own
 use longshore_model::names::{Namespace, StoreNames};
 use longshore_model::record::{Admission, Start};
 use longshore_model::secret::Secret;
-use longshore_model::settings::StoreSettings;
+use longshore_model::settings::{StoreSettings, TlsSettings};
 use longshore_model::topic::Topic;
 use longshore_tests::services::Redis;
 use std::collections::BTreeMap;
@@ -119,6 +119,7 @@ fn fields() -> Vec<&'static str> {
 pub(crate) async fn redis_store(url: &str) -> Result<Arc<dyn Store>, Fault> {
     let settings = StoreSettings {
         url: Secret::new(url),
+        tls: TlsSettings::default(),
         connect_timeout: Duration::from_secs(2),
         call_timeout: Duration::from_secs(2),
     };

@@ -5,12 +5,14 @@
 //! and [`Socket::shut`] ends it whatever state the library is in. Its own recovery is off: it hides losses.
 
 use super::errors::{Said, refused, said, text, unreachable};
-use crate::error::Fault;
+use crate::error::{Fault, Service};
+use crate::tls;
 use crate::world::World;
-use lapin::tcp::{AsyncTcpStream, OwnedTLSConfig};
+use lapin::tcp::AsyncTcpStream;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
 use longshore_model::settings::BrokerSettings;
+use std::fmt;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,14 +94,21 @@ pub(super) struct Dialed {
 }
 
 /// Knows where the broker is and how to introduce this process to it.
-#[derive(Debug)]
 pub(super) struct Dialer {
     uri: AMQPUri,
     /// The address without user and password.
     shown: String,
     name: String,
     timeout: Duration,
+    encryption: Encryption,
     world: World,
+}
+
+impl fmt::Debug for Dialer {
+    /// Without the address as the library has it: that one shows the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").field("broker", &self.shown).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
@@ -113,12 +122,12 @@ impl Dialer {
         let mut uri: AMQPUri = settings.url.reveal().parse().map_err(|_| {
             refused(format!("`{shown}` is not a broker address: expected amqp://user:password@host:5672/vhost"))
         })?;
-        prepare_tls(&uri, &shown)?;
+        let encryption = Encryption::new(&uri, settings, &shown)?;
         let seconds = settings.heartbeat.as_secs().clamp(1, u64::from(u16::MAX));
         uri.query.heartbeat = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let name = format!("longshore {role} {host} {}", std::process::id());
-        Ok(Self { uri, shown, name, timeout: settings.connect_timeout, world })
+        Ok(Self { uri, shown, name, timeout: settings.connect_timeout, encryption, world })
     }
 
     /// One attempt, with its deadline.
@@ -129,6 +138,7 @@ impl Dialer {
         let socket = Socket::default();
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let (learned, clock, patience) = (socket.clone(), self.world.clock.clone(), self.timeout);
+        let encryption = self.encryption.clone();
         let runtime = lapin::runtime::default_runtime().map_err(|error| unreachable(text(&error)))?;
         let connect = Connection::connector(
             self.uri.clone(),
@@ -144,10 +154,7 @@ impl Dialer {
                     if let AsyncTcpStream::Plain(plain) = &stream {
                         learned.learn(plain.get_ref().as_fd().try_clone_to_owned()?.into())?;
                     }
-                    match uri.scheme {
-                        AMQPScheme::AMQP => Ok(stream),
-                        AMQPScheme::AMQPS => stream.into_tls(bare, OwnedTLSConfig::default().as_ref()).await,
-                    }
+                    encryption.apply(stream, bare).await
                 };
                 let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
                 clock.timeout(patience, open).await.unwrap_or_else(late).map_err(lapin::Error::from)
@@ -193,26 +200,79 @@ impl Dialer {
         match said(error) {
             Said::Forbidden => refused(format!("{shown}: {why}; check user and password")),
             Said::NotAllowed => refused(format!("{shown}: {why}; check the virtual host and the user's rights in it")),
-            _ => unreachable(format!("{shown}: {why}")),
+            _ => match tls::remedy(&why, Service::Broker) {
+                Some(remedy) => refused(format!("{shown}: {why}; {remedy}")),
+                None => unreachable(format!("{shown}: {why}")),
+            },
         }
     }
 }
 
+/// What a connection needs to be encrypted, made once: connections then share what was read and learned.
 #[cfg(feature = "tls")]
-#[expect(clippy::unnecessary_wraps, reason = "without the feature it refuses")]
-fn prepare_tls(uri: &AMQPUri, _shown: &str) -> Result<(), Fault> {
-    if uri.scheme == AMQPScheme::AMQPS {
+#[derive(Debug, Clone)]
+struct Encryption(Option<lapin::tcp::RustlsConnector>);
+
+#[cfg(feature = "tls")]
+impl Encryption {
+    fn new(uri: &AMQPUri, settings: &BrokerSettings, shown: &str) -> Result<Self, Fault> {
+        use lapin::tcp::RustlsConnectorConfig;
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        if uri.scheme != AMQPScheme::AMQPS {
+            return Ok(Self(None));
+        }
         // Where the application has chosen a provider already, its choice stands.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let files = tls::read(&settings.tls, Service::Broker)?;
+        let certificates = |setting: &str, pem: &[u8]| {
+            let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            read.map_err(|error| refused(format!("{shown}: {setting}: {error}")))
+        };
+        let config = match files.ca {
+            Some(ca) => RustlsConnectorConfig::default().with_parsable_certificates(certificates("broker.ca", &ca)?),
+            None => RustlsConnectorConfig::new_with_webpki_root_certs(),
+        };
+        let connector = match files.identity {
+            Some((cert, key)) => {
+                let cert = certificates("broker.cert", &cert)?;
+                let key = PrivateKeyDer::from_pem_slice(&key)
+                    .map_err(|error| refused(format!("{shown}: broker.key: {error}")))?;
+                config.connector_with_single_cert(cert, key)
+            }
+            None => config.connector_with_no_client_auth(),
+        };
+        connector.map(|connector| Self(Some(connector))).map_err(|error| refused(format!("{shown}: {error}")))
     }
-    Ok(())
+
+    /// Encrypts a new connection to a server of this name.
+    async fn apply<S>(&self, stream: AsyncTcpStream<S>, name: &str) -> std::io::Result<AsyncTcpStream<S>>
+    where
+        S: futures_util::io::AsyncRead + futures_util::io::AsyncWrite + Send + Unpin + 'static,
+    {
+        match &self.0 {
+            Some(connector) => stream.into_rustls(connector, name).await,
+            None => Ok(stream),
+        }
+    }
 }
 
+/// Without the feature nothing is encrypted, and what asks for it is refused.
 #[cfg(not(feature = "tls"))]
-fn prepare_tls(uri: &AMQPUri, shown: &str) -> Result<(), Fault> {
-    if uri.scheme == AMQPScheme::AMQPS {
-        // Without this check the library would speak plain text, the password included.
-        return Err(refused(format!("{shown}: this program was built without the feature `tls`")));
+#[derive(Debug, Clone)]
+struct Encryption;
+
+#[cfg(not(feature = "tls"))]
+impl Encryption {
+    fn new(uri: &AMQPUri, _settings: &BrokerSettings, shown: &str) -> Result<Self, Fault> {
+        if uri.scheme == AMQPScheme::AMQPS {
+            // Without this check the library would speak plain text, the password included.
+            return Err(refused(format!("{shown}: this program was built without the feature `tls`")));
+        }
+        Ok(Self)
     }
-    Ok(())
+
+    async fn apply<S>(&self, stream: AsyncTcpStream<S>, _name: &str) -> std::io::Result<AsyncTcpStream<S>> {
+        Ok(stream)
+    }
 }

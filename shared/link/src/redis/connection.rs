@@ -8,10 +8,12 @@
 use super::fault::{self, Condition};
 use super::scripts::Script;
 use crate::error::{Fault, Service};
+use crate::tls;
 use longshore_model::settings::StoreSettings;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisResult, Value,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -45,10 +47,11 @@ impl Address {
             // Fails when the process has chosen a provider already, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        let files = tls::read(&settings.tls, Service::Store)?;
         let client = settings.url.reveal().into_connection_info().and_then(|info| {
             // RESP3 lets the connection for nudges carry pings as well, so that a dead one is noticed.
             let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-            Client::open(info.set_redis_settings(redis))
+            client(info.set_redis_settings(redis), files)
         });
         Ok(Self {
             client: client.map_err(|error| fault::of_connecting(&error))?,
@@ -80,6 +83,20 @@ impl Address {
         let made = self.client.get_multiplexed_async_connection_with_config(&config).await;
         made.map_err(|error| fault::of_connecting(&error))
     }
+}
+
+#[cfg(feature = "tls")]
+fn client(info: ConnectionInfo, files: tls::Files) -> RedisResult<Client> {
+    if !matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        return Client::open(info);
+    }
+    let identity = files.identity.map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key });
+    Client::build_with_tls(info, redis::TlsCertificates { client_tls: identity, root_cert: files.ca })
+}
+
+#[cfg(not(feature = "tls"))]
+fn client(info: ConnectionInfo, _files: tls::Files) -> RedisResult<Client> {
+    Client::open(info)
 }
 
 /// A connection that is made anew when it breaks.
@@ -268,6 +285,7 @@ fn check_server(info: &str) -> Result<&str, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use longshore_model::settings::TlsSettings;
 
     #[test]
     fn servers_that_cannot_be_used_are_refused() {
@@ -284,6 +302,7 @@ mod tests {
     fn a_bad_address_is_refused_without_its_password() {
         let settings = StoreSettings {
             url: longshore_model::secret::Secret::new("redis://me:hunter2@host:notaport/"),
+            tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(1),
             call_timeout: Duration::from_secs(1),
         };

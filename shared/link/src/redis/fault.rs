@@ -36,7 +36,10 @@ pub(super) fn of_connecting(error: &RedisError) -> Fault {
                 Fault::refused(Service::Store, format!("the store's url cannot be used: {}", said(error)))
             }
             ErrorKind::RESP3NotSupported => Fault::refused(Service::Store, too_old("older than 6.0")),
-            _ => Fault::unreachable(Service::Store, said(error)),
+            _ => match crate::tls::remedy(&error.to_string(), Service::Store) {
+                Some(remedy) => Fault::refused(Service::Store, format!("{}; {remedy}", said(error))),
+                None => Fault::unreachable(Service::Store, said(error)),
+            },
         },
     }
 }

@@ -35,6 +35,24 @@ pub(super) fn contradictions(settings: &Settings) -> Vec<Contradiction> {
                    such as file:///srv/longshore, or make broker and store embedded: as well";
         wrong(&["blobs.url", "broker.url"], why);
     }
+    let sections: [(_, _, _, [&'static [&'static str]; 2]); 2] = [
+        (
+            &broker.url,
+            &broker.tls,
+            "amqps",
+            [&["broker.ca", "broker.cert", "broker.key"], &["broker.cert", "broker.key"]],
+        ),
+        (&store.url, &store.tls, "rediss", [&["store.ca", "store.cert", "store.key"], &["store.cert", "store.key"]]),
+    ];
+    for (url, tls, scheme, [all, pair]) in sections {
+        if tls.cert.is_some() != tls.key.is_some() {
+            wrong(pair, &format!("{} and {} go together: set both or none", pair[0], pair[1]));
+        }
+        let used = tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some();
+        if used && embedded(url.reveal()).is_none() && !url.reveal().starts_with(&format!("{scheme}://")) {
+            wrong(all, &format!("the connection is not encrypted; write {scheme}:// in the address"));
+        }
+    }
     if lease.doubt >= lease.length {
         let why = "an instance must stop by itself before others take its jobs over: make lease.doubt shorter than \
                    lease.length";

@@ -97,6 +97,17 @@ pub const KEYS: &[Key] = &[
         Slot::Url { at: |s| &mut s.broker.url, check: urls::broker },
     ),
     key(
+        "broker.ca",
+        "file with the certificates to trust at `amqps://`, and no others (PEM); default: the public authorities",
+        Slot::Path { at: |s| &mut s.broker.tls.ca },
+    ),
+    key(
+        "broker.cert",
+        "file with this process's own certificate (PEM), for a server that asks for one",
+        Slot::Path { at: |s| &mut s.broker.tls.cert },
+    ),
+    key("broker.key", "file with the private key of `broker.cert` (PEM)", Slot::Path { at: |s| &mut s.broker.tls.key }),
+    key(
         "broker.connect_timeout",
         "longest wait for a connection to the broker",
         Slot::Span { at: |s| &mut s.broker.connect_timeout, from: ms(100), to: HOUR },
@@ -141,6 +152,17 @@ pub const KEYS: &[Key] = &[
         "`redis://user:password@host:6379/0`, `rediss://…`, or `embedded:` for a store in this process",
         Slot::Url { at: |s| &mut s.store.url, check: urls::store },
     ),
+    key(
+        "store.ca",
+        "file with the certificates to trust at `rediss://`, and no others (PEM); default: the public authorities",
+        Slot::Path { at: |s| &mut s.store.tls.ca },
+    ),
+    key(
+        "store.cert",
+        "file with this process's own certificate (PEM), for a server that asks for one",
+        Slot::Path { at: |s| &mut s.store.tls.cert },
+    ),
+    key("store.key", "file with the private key of `store.cert` (PEM)", Slot::Path { at: |s| &mut s.store.tls.key }),
     key(
         "store.connect_timeout",
         "longest wait for a connection to the store",
@@ -380,6 +402,11 @@ where
 
 fn patterns(text: &str) -> Result<Vec<TopicPattern>, String> {
     let parts = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+    let count = parts.clone().count();
+    if count > crate::limits::PATTERNS {
+        let most = crate::limits::PATTERNS;
+        return Err(format!("{count} patterns are more than {most}; take whole branches with `a/**`"));
+    }
     parts.map(|part| TopicPattern::new(part).map_err(|error| error.to_string())).collect()
 }
 

@@ -61,6 +61,8 @@ pub struct Settings {
 pub struct BrokerSettings {
     /// `amqp://user:password@host:5672/vhost`, `amqps://…`, or `embedded:` with an optional name.
     pub url: Secret,
+    /// For `amqps://`.
+    pub tls: TlsSettings,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// AMQP heartbeat.
@@ -89,10 +91,23 @@ pub struct JournalSettings {
 pub struct StoreSettings {
     /// `redis://user:password@host:6379/0`, `rediss://…`, or `embedded:` with an optional name.
     pub url: Secret,
+    /// For `rediss://`.
+    pub tls: TlsSettings,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Deadline of one call.
     pub call_timeout: Duration,
+}
+
+/// The files of an encrypted connection, all in PEM form. They are read once, when the process connects.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TlsSettings {
+    /// Certificates to trust, and no others; without it, the public authorities that come with the program.
+    pub ca: Option<PathBuf>,
+    /// This process's own certificate, with those between it and the authority; for a server that asks for one.
+    pub cert: Option<PathBuf>,
+    /// The private key of `cert`.
+    pub key: Option<PathBuf>,
 }
 
 /// Payload files.
@@ -217,6 +232,7 @@ impl Default for Settings {
             namespace: Namespace::default(),
             broker: BrokerSettings {
                 url: Secret::new("amqp://127.0.0.1:5672/%2f"),
+                tls: TlsSettings::default(),
                 connect_timeout: Duration::from_secs(5),
                 heartbeat: Duration::from_secs(5),
                 publish_timeout: Duration::from_secs(5),
@@ -229,6 +245,7 @@ impl Default for Settings {
             },
             store: StoreSettings {
                 url: Secret::new("redis://127.0.0.1:6379/0"),
+                tls: TlsSettings::default(),
                 connect_timeout: Duration::from_secs(5),
                 call_timeout: Duration::from_secs(2),
             },

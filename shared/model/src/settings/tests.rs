@@ -131,6 +131,9 @@ fn contradictions_are_found_at_what_was_written() {
     );
     check("[store]\nurl = \"embedded:\"\n", &["longshore.toml:2: store.url: the store is embedded and the broker is"]);
     check("[blobs]\nurl = \"embedded:\"\n", &["longshore.toml:2: blobs.url: payload files in this process"]);
+    check("[broker]\nca = \"/ca\"\n", &["longshore.toml:2: broker.ca: the connection is not encrypted"]);
+    check("[store]\ncert = \"/c\"\nkey = \"/k\"\n", &["longshore.toml:2: store.cert: the connection is not encrypted"]);
+    check("[store]\nurl = \"rediss://h\"\nkey = \"/k\"\n", &["longshore.toml:3: store.key: store.cert and store.key"]);
     check(
         "[store]\nurl = \"embedded:a\"\n[broker]\nurl = \"embedded:b\"\n",
         &["longshore.toml:2: store.url: broker and store are embedded under different names"],
@@ -187,6 +190,9 @@ fn every_value_can_be_set() {
         ("namespace", "n"),
         ("on_unreachable", "wait"),
         ("broker.url", "embedded:t"),
+        ("broker.ca", "/ca-broker"),
+        ("broker.cert", "/cert-broker"),
+        ("broker.key", "/key-broker"),
         ("broker.connect_timeout", "6s"),
         ("broker.heartbeat", "6s"),
         ("broker.publish_timeout", "6s"),
@@ -195,6 +201,9 @@ fn every_value_can_be_set() {
         ("broker.journal_bytes", "20000000"),
         ("broker.journal_age", "2h"),
         ("store.url", "embedded:t"),
+        ("store.ca", "/ca-store"),
+        ("store.cert", "/cert-store"),
+        ("store.key", "/key-store"),
         ("store.connect_timeout", "6s"),
         ("store.call_timeout", "3s"),
         ("blobs.url", "embedded:t"),
