@@ -3,7 +3,10 @@
 use longshore_model::settings::OnUnreachable;
 use longshore_producer::Loaded;
 use std::io::IsTerminal;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::prelude::*;
 
 /// Starts the log, once a process.
 pub(crate) fn start(loaded: &Loaded) {
@@ -15,10 +18,15 @@ pub(crate) fn start(loaded: &Loaded) {
     } else {
         "off"
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let filter = EnvFilter::new(level).and(filter_fn(harmless));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second run in the same process (a test) keeps the first log.
-    let _ = log.try_init();
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// Whether it may be logged at all. At its finest level the client library prints the frames that it sends, and the
+/// first one holds the password.
+fn harmless(about: &Metadata<'_>) -> bool {
+    *about.level() != Level::TRACE || !about.target().starts_with("lapin")
 }

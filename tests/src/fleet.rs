@@ -12,6 +12,7 @@ use longshore_model::{Secret, settings::Settings};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -124,9 +125,17 @@ impl Fleet {
 }
 
 impl Drop for Fleet {
-    /// A failed test shows what its processes said, when their directory goes with it.
+    /// No process may have told the broker's password. A failed test shows what its processes said, when their
+    /// directory goes with it.
     #[allow(clippy::print_stderr, reason = "the output of a failed test")]
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for (name, member) in &self.members {
+                let log = member.log();
+                let told = log.lines().find(|line| line.contains(crate::services::PASSWORD));
+                assert!(told.is_none(), "the log of {name} tells a password: {told:?}");
+            }
+        }
         if std::thread::panicking() && self.temporary.is_some() {
             for (name, member) in &self.members {
                 let log = member.log();
@@ -183,17 +192,18 @@ impl Member {
             if let Some(status) = group.exited() {
                 panic!("a consumer ended ({status}):\n{}", log(&directory));
             }
-            let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-            let request = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-            let mut answer = String::new();
-            let exchange = async {
-                stream.write_all(request.as_bytes()).await?;
-                stream.read_to_string(&mut answer).await
-            };
-            exchange.await.map_err(|error| error.to_string())?;
+            let answer = get(address, "/readyz").await?;
             if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
         })
         .await;
+    }
+
+    /// What its health endpoints answer, with the headers.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> String {
+        get(self.health.address(), path).await.unwrap_or_else(|error| panic!("{path} of {}: {error}", self.name))
     }
 
     /// Its process id.
@@ -267,6 +277,18 @@ impl Member {
     fn running(&self) -> &Group {
         self.group.as_ref().expect("the consumer runs")
     }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<String, String> {
+    let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let exchange = async {
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_to_string(&mut answer).await
+    };
+    exchange.await.map_err(|error| error.to_string())?;
+    Ok(answer)
 }
 
 fn log(directory: &Path) -> String {

@@ -31,15 +31,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, over file and environment, such as instance.concurrency=4; can be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
+    // Parted later: clap repeats what it cannot read, and it may be an address with a password.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Only say whether the settings are right
     #[arg(long)]
     check: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+fn key_value(text: &str) -> Result<(String, String), Vec<String>> {
+    let (key, value) = text.split_once('=').ok_or_else(|| vec!["--set: write it as KEY=VALUE".to_owned()])?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -81,7 +82,8 @@ struct Prepared {
 
 /// Everything that can be known to be wrong without connecting, all at once.
 fn prepare(args: &Args) -> Result<Prepared, Vec<String>> {
-    let loaded = settings::load(args.config.as_deref(), &args.set).map_err(|error| vec![error.to_string()])?;
+    let set = args.set.iter().map(|text| key_value(text)).collect::<Result<Vec<_>, _>>()?;
+    let loaded = settings::load(args.config.as_deref(), &set).map_err(|error| vec![error.to_string()])?;
     let mut problems = Vec::new();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if let Err(bad) = Queues::new(loaded.queues.clone(), cores) {

@@ -4,7 +4,10 @@
 
 use longshore_model::settings::LogFormat;
 use std::io::{self, IsTerminal};
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::prelude::*;
 
 /// What is logged.
 pub type Filter = EnvFilter;
@@ -24,11 +27,24 @@ pub fn filter(level: &str) -> Result<Filter, String> {
 
 /// Starts to log. Once per process: a later call changes nothing.
 pub fn start(filter: Filter, format: LogFormat) {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let filter = filter.and(filter_fn(harmless));
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let _ = match format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(io::stderr().is_terminal());
+            tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
+        }
     };
+}
+
+/// Whether it may be logged at all. At its finest level the client library prints the frames that it sends, and the
+/// first one holds the password.
+fn harmless(about: &Metadata<'_>) -> bool {
+    *about.level() != Level::TRACE || !about.target().starts_with("lapin")
 }
 
 #[cfg(test)]
