@@ -41,6 +41,12 @@ pub enum StartError {
     /// Two handlers for one pattern.
     #[error(transparent)]
     Duplicate(#[from] DuplicateHandler),
+    /// More handlers than an instance may have.
+    #[error(
+        "`{0}` would be more than {max} patterns of one instance; take whole branches with `a/**`, or start another instance",
+        max = longshore_model::limits::PATTERNS
+    )]
+    TooManyHandlers(String),
     /// A topic or pattern breaks the grammar.
     #[error(transparent)]
     Topic(#[from] BadTopic),
@@ -230,6 +236,9 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         place: &'static Location<'static>,
         run: crate::handler::Erased,
     ) {
+        if self.registry.capabilities().len() >= longshore_model::limits::PATTERNS {
+            return self.note(StartError::TooManyHandlers(pattern.to_string()));
+        }
         let slots = options.concurrency.map(|limit| Arc::new(Semaphore::new(limit.max(1))));
         let added = self.registry.add(Registration { pattern, version, options, place, slots, run });
         if let Err(error) = added {

@@ -15,6 +15,7 @@ use longshore_model::snapshot::Progress;
 use longshore_model::topic::Topic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -74,6 +75,8 @@ struct Inner {
     output_dir: OnceLock<PathBuf>,
     progress: Mutex<ProgressState>,
     follow_ups: Mutex<Vec<(JobId, FollowUp)>>,
+    /// Names of the properties that this attempt has set.
+    named: Mutex<BTreeSet<String>>,
     deferred: Mutex<Option<oneshot::Receiver<Outcome>>>,
 }
 
@@ -201,6 +204,7 @@ impl Ctx {
             output_dir: OnceLock::new(),
             progress: Mutex::default(),
             follow_ups: Mutex::default(),
+            named: Mutex::default(),
             deferred: Mutex::default(),
         };
         (Self { inner: Arc::new(inner) }, Controls { cancel, sink })
@@ -414,7 +418,7 @@ impl Ctx {
     ///
     /// # Errors
     /// [`BadProperty`] when the name is empty, too long or begins with `longshore.` or `slingevent:`, and when the
-    /// value is null, not JSON or too large (PR-03).
+    /// value is null, not JSON or too large (PR-03), or when it is one more than [`limits::PROPERTIES`].
     pub fn set(&self, name: &str, value: impl Serialize) -> Result<(), BadProperty> {
         let bad = |why: &str| BadProperty { name: limits::cut(name, 80), why: why.to_owned() };
         if name.is_empty() || name.len() > limits::LABEL_BYTES {
@@ -430,6 +434,15 @@ impl Ctx {
         if text.len() > limits::PROPERTY_BYTES {
             return Err(bad(&format!("its value has {} bytes, more than {}", text.len(), limits::PROPERTY_BYTES)));
         }
+        let mut named = self.inner.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() >= limits::PROPERTIES && !named.contains(name) {
+            return Err(bad(&format!(
+                "it is one more than {}; put several values into one object",
+                limits::PROPERTIES
+            )));
+        }
+        named.insert(name.to_owned());
+        drop(named);
         self.inner.sink.with(|report| {
             report.properties.insert(name.to_owned(), text);
         });

@@ -161,6 +161,7 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
 
 fn read(delivery: &Delivery) -> Result<Envelope, String> {
     let envelope = Envelope::decode(&delivery.body).map_err(|error| error.to_string())?;
+    delivery.headers.check()?;
     if envelope.topic != delivery.lane {
         return Err(format!("its topic is {}, yet it came through the lane of {}", envelope.topic, delivery.lane));
     }

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
-use longshore_model::names::{BrokerNames, Park};
+use longshore_model::limits;
+use longshore_model::names::{BrokerNames, Park, headers};
 use longshore_model::topic::Topic;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -100,6 +101,27 @@ pub struct Headers {
 impl From<&Outgoing> for Headers {
     fn from(job: &Outgoing) -> Self {
         Self { generation: job.generation, enqueued: Some(job.created), fence: job.fence, ..Self::default() }
+    }
+}
+
+impl Headers {
+    /// Checks the numbers of a copy that anybody may have published: the store counts on from them.
+    ///
+    /// # Errors
+    /// A sentence that names the header and the largest number allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let numbers = [
+            (headers::GENERATION, self.generation.0),
+            (headers::FENCE, self.fence.0),
+            (headers::ENQUEUED, self.enqueued.unwrap_or(0)),
+        ];
+        match numbers.into_iter().find(|(_, number)| *number > limits::COUNTER) {
+            Some((name, number)) => Err(format!(
+                "header {name}: {number} is more than {}; leave it out of messages of your own",
+                limits::COUNTER
+            )),
+            None => Ok(()),
+        }
     }
 }
 

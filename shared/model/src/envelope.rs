@@ -113,7 +113,8 @@ impl FileRef {
             return Err(format!("file `{}`: sha256 must be 64 lower-case hex digits", self.name));
         }
         if self.size > limits::FILE_BYTES {
-            return Err(format!("file `{}`: {} bytes is more than {}", self.name, self.size, limits::FILE_BYTES));
+            let (name, size, most) = (&self.name, self.size, limits::FILE_BYTES);
+            return Err(format!("file `{name}`: {size} bytes is more than {most}; split it into several"));
         }
         Ok(())
     }
@@ -183,7 +184,7 @@ impl Envelope {
         if bytes.len() > limits::ENVELOPE_BYTES {
             return Err(BadEnvelope::TooLarge(bytes.len()));
         }
-        check_depth(bytes)?;
+        check_shape(bytes)?;
         let malformed = |error: serde_json::Error| BadEnvelope::Malformed(limits::cut(&error.to_string(), 300));
         let known =
             |version: u32| if (1..=VERSION).contains(&version) { Ok(()) } else { Err(BadEnvelope::TooNew(version)) };
@@ -210,7 +211,7 @@ impl Envelope {
         if bytes.len() > limits::ENVELOPE_BYTES {
             return Err(BadEnvelope::TooLarge(bytes.len()));
         }
-        check_depth(&bytes)?;
+        check_shape(&bytes)?;
         Ok(bytes)
     }
 
@@ -220,10 +221,23 @@ impl Envelope {
     /// A sentence that names the field and the remedy.
     pub fn check(&self) -> Result<(), String> {
         if self.title.as_ref().is_some_and(|title| title.len() > limits::TITLE_BYTES) {
-            return Err(format!("title: more than {} bytes", limits::TITLE_BYTES));
+            return Err(format!("title: more than {} bytes; shorten it", limits::TITLE_BYTES));
+        }
+        let queue_bytes = limits::QUEUE_NAME_BYTES + limits::TOPIC_BYTES;
+        let trace = self.trace.as_ref();
+        for (what, text, most) in [
+            ("queue", self.queue.as_ref(), queue_bytes),
+            ("created_by", self.created_by.as_ref(), limits::CREATED_BY_BYTES),
+            ("trace.traceparent", trace.map(|trace| &trace.traceparent), limits::TRACEPARENT_BYTES),
+            ("trace.tracestate", trace.and_then(|trace| trace.tracestate.as_ref()), limits::TRACESTATE_BYTES),
+        ] {
+            if let Some(text) = text.filter(|text| text.len() > most) {
+                return Err(format!("{what}: {} bytes is more than {most}; shorten it", text.len()));
+            }
         }
         if self.labels.len() > limits::LABELS {
-            return Err(format!("labels: {} is more than {}", self.labels.len(), limits::LABELS));
+            let why = "put what is only read, not searched for, into the payload";
+            return Err(format!("labels: {} is more than {}; {why}", self.labels.len(), limits::LABELS));
         }
         for (name, value) in &self.labels {
             check_label(name, value)?;
@@ -235,14 +249,15 @@ impl Envelope {
         }
         for (what, ms) in [("retry_delay_ms", self.retry_delay_ms), ("timeout_ms", self.timeout_ms)] {
             if ms.is_some_and(|ms| ms > limits::DELAY_MS) {
-                return Err(format!("{what}: more than a year"));
+                return Err(format!("{what}: more than a year ({} ms); choose a shorter time", limits::DELAY_MS));
             }
         }
         if self.timeout_ms == Some(0) {
             return Err("timeout_ms: 0 would never let it run; leave it out for no limit".into());
         }
         if self.files.len() > limits::FILES {
-            return Err(format!("files: {} is more than {}", self.files.len(), limits::FILES));
+            let why = "put several into one archive";
+            return Err(format!("files: {} is more than {}; {why}", self.files.len(), limits::FILES));
         }
         for (index, file) in self.files.iter().enumerate() {
             file.check()?;
@@ -272,24 +287,39 @@ pub fn check_label(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses JSON that nests deeper than [`limits::JSON_DEPTH`] plus the envelope itself, before any parser recurses.
-fn check_depth(bytes: &[u8]) -> Result<(), BadEnvelope> {
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+/// Refuses JSON that nests deeper than [`limits::JSON_DEPTH`] plus the envelope itself, or has more than
+/// [`limits::JSON_TOKENS`] values and names, before any parser recurses or allocates.
+fn check_shape(bytes: &[u8]) -> Result<(), BadEnvelope> {
+    let (mut depth, mut tokens, mut in_text, mut escaped, mut in_word) = (0_usize, 0_usize, false, false, false);
     for byte in bytes {
+        // Numbers and the three words; brackets and texts count where they begin.
+        let word = !in_text && (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'));
+        tokens += usize::from(word && !in_word);
+        in_word = word;
         match (in_text, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
             (true, b'"') => in_text = false,
-            (false, b'"') => in_text = true,
+            (false, b'"') => {
+                in_text = true;
+                tokens += 1;
+            }
             (false, b'[' | b'{') => {
                 depth += 1;
+                tokens += 1;
                 if depth > limits::JSON_DEPTH + 1 {
-                    let why = format!("payload: nested deeper than {}", limits::JSON_DEPTH);
+                    let most = limits::JSON_DEPTH;
+                    let why = format!("payload: nested deeper than {most}; send it as a file, or flatten it");
                     return Err(BadEnvelope::OutOfBounds(why));
                 }
             }
             (false, b']' | b'}') => depth = depth.saturating_sub(1),
             _ => {}
+        }
+        if tokens > limits::JSON_TOKENS {
+            let most = limits::JSON_TOKENS;
+            let why = format!("payload: more than {most} values and names; send it as a file");
+            return Err(BadEnvelope::OutOfBounds(why));
         }
     }
     Ok(())

@@ -14,6 +14,8 @@ pub const INLINE_BYTES: usize = 64 * 1024;
 pub const ENVELOPE_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of a payload.
 pub const JSON_DEPTH: usize = 64;
+/// Most values and names of members in an envelope, its payload included.
+pub const JSON_TOKENS: usize = 100_000;
 /// Most labels of a job.
 pub const LABELS: usize = 32;
 /// Longest label name or value, bytes.
@@ -28,6 +30,18 @@ pub const FILE_NAME_BYTES: usize = 255;
 pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Longest name of a queue, before `{0}` is filled in, bytes.
 pub const QUEUE_NAME_BYTES: usize = 128;
+/// Most queues of an installation.
+pub const QUEUES: usize = 256;
+/// Most patterns that an instance takes, and most in each of its two lists of allowed and denied ones.
+pub const PATTERNS: usize = 512;
+/// Longest name of who sent a job, bytes.
+pub const CREATED_BY_BYTES: usize = 256;
+/// Longest `traceparent` that is passed on, bytes; version 0 has 55.
+pub const TRACEPARENT_BYTES: usize = 128;
+/// Longest `tracestate` that is passed on, bytes: what the W3C's rules ask for.
+pub const TRACESTATE_BYTES: usize = 512;
+/// Largest generation, fence or time in a header: beyond, the store could not count on. As a fence, the year 2112.
+pub const COUNTER: u64 = 1 << 52;
 /// Most retries that may be asked for.
 pub const RETRIES: i32 = 1_000_000;
 /// The crash that gives a job up, if it was alone in the process that went away: so many processes at most.

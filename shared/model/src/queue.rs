@@ -171,6 +171,10 @@ impl Queues {
     /// [`BadQueues`] with all that is wrong with all of them; none is left out silently.
     pub fn new(configs: Vec<QueueConfig>, cores: usize) -> Result<Self, BadQueues> {
         let mut problems = Vec::new();
+        if configs.len() > limits::QUEUES {
+            let why = "a queue is a policy: give topics that need the same one the same queue";
+            return Err(BadQueues(vec![format!("queues: {} is more than {}; {why}", configs.len(), limits::QUEUES)]));
+        }
         for (index, config) in configs.iter().enumerate() {
             let shown = format!("queue {} `{}`", index + 1, limits::cut(&config.name, 80));
             problems.extend(config.problems(cores).into_iter().map(|problem| format!("{shown}: {problem}")));

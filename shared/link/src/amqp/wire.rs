@@ -1,7 +1,7 @@
 //! How a message looks on the wire: properties and headers, to and from RabbitMQ's tables.
 //!
-//! Reading is lenient, because a foreign client may have set anything: what has the wrong type counts as
-//! absent. Headers stay far below the broker's frame limit (a table that does not fit one frame costs the
+//! Reading is lenient, because a foreign client may have set anything: what has the wrong type or is too long counts
+//! as absent. Headers stay far below the broker's frame limit (a table that does not fit one frame costs the
 //! whole connection), so free text is cut.
 
 use super::errors::refused;
@@ -11,15 +11,11 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
-use longshore_model::limits;
+use longshore_model::limits::{self, TRACEPARENT_BYTES, TRACESTATE_BYTES};
 use longshore_model::names::{Park, headers};
 
 /// Survives a restart of the broker. Confirmed messages that are not persistent do not.
 const PERSISTENT: u8 = 2;
-/// Longest trace state that must be passed on by the W3C's rules, bytes; a longer one is left out.
-const TRACESTATE_BYTES: usize = 512;
-/// Longest trace parent that is passed on, bytes; version 0 has 55.
-const TRACEPARENT_BYTES: usize = 128;
 /// The broker's own header about what it moved.
 const DEATH: &str = "x-death";
 /// Longest reason in a header, bytes.
@@ -94,10 +90,13 @@ pub(super) fn read(properties: &BasicProperties) -> Headers {
         enqueued: get(headers::ENQUEUED).and_then(as_number),
         fence: Fence(get(headers::FENCE).and_then(as_number).unwrap_or(0)),
         parked: get(headers::PARKED).and_then(as_number).map(Park::at_least),
-        reason: get(headers::REASON).and_then(as_text),
-        trace: get(headers::TRACEPARENT)
-            .and_then(as_text)
-            .map(|traceparent| Trace { traceparent, tracestate: get(headers::TRACESTATE).and_then(as_text) }),
+        reason: get(headers::REASON).and_then(as_text).map(|reason| limits::cut(&reason, REASON_BYTES)),
+        trace: get(headers::TRACEPARENT).and_then(as_text).filter(|text| text.len() <= TRACEPARENT_BYTES).map(
+            |traceparent| {
+                let state = get(headers::TRACESTATE).and_then(as_text);
+                Trace { traceparent, tracestate: state.filter(|text| text.len() <= TRACESTATE_BYTES) }
+            },
+        ),
     }
 }
 
