@@ -49,6 +49,15 @@ pub fn cannot_start(error: &std::io::Error) -> Exit {
     Exit::Failed
 }
 
+/// Whether a command line can be understood, and else what is said of it. For tests.
+///
+/// # Errors
+/// What the program would print; help and version are printed in the same way.
+#[doc(hidden)]
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    cli::Cli::try_parse_from(args).map(drop).map_err(|error| error.to_string())
+}
+
 async fn start(args: impl IntoIterator<Item = OsString>, mut streams: Streams, backend: Backend) -> Exit {
     let cli = match cli::Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -5,6 +5,8 @@
 //! - [`fleet`]: consumer processes, to be killed, frozen and started again.
 //! - [`proxy`]: a TCP proxy that cuts, swallows, delays and throttles at the test's command.
 //! - [`cases`]: what running systems must do, written once, run on every backend.
+//! - [`bad`]: bad input of every kind, made from a seed.
+//! - [`fuzzing`]: what must hold for any bytes, for the targets in `fuzz/` and for the tests.
 //! - [`search`]: every interleaving of one job and two, in a model around the real state machine.
 //! - [`simulation`]: the whole system under one seed, in virtual time.
 //! - [`fire`]: real processes on private services, faults, a history, and a checker that reads it.
@@ -15,10 +17,12 @@
 //! a missing program fails the run instead of skipping it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "support code of tests: a failed set-up is a failed test")]
 
+pub mod bad;
 pub mod baseline;
 pub mod cases;
 pub mod fire;
 pub mod fleet;
+pub mod fuzzing;
 pub mod proxy;
 pub mod search;
 pub mod services;
