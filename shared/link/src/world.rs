@@ -324,6 +324,8 @@ mod tests {
             clock.sleep(Duration::from_secs(1)).await;
             clock.boot()
         });
+        // It sleeps by now.
+        tokio::task::yield_now().await;
         world.tasks.freeze(true);
         world.clock.sleep(Duration::from_secs(5)).await;
         assert!(!task.is_finished());
