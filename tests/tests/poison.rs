@@ -79,10 +79,27 @@ async fn poison(rabbitmq: &RabbitMq, redis: &Redis, act: Act) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn alone_a_poison_among_64_takes_three_processes_and_nobody_with_it() {
+async fn takes_three_processes_and_nobody_with_it(act: Act) {
     let (rabbitmq, redis) = tokio::join!(RabbitMq::start(), Redis::start());
-    for act in [Act::Abort, Act::Overflow, Act::Exit, Act::Exhaust] {
-        poison(&rabbitmq, &redis, act).await;
-    }
+    poison(&rabbitmq, &redis, act).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_a_job_that_aborts_takes_three_processes_and_nobody_with_it() {
+    takes_three_processes_and_nobody_with_it(Act::Abort).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_a_job_that_overflows_the_stack_takes_three_processes_and_nobody_with_it() {
+    takes_three_processes_and_nobody_with_it(Act::Overflow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_a_job_that_exits_takes_three_processes_and_nobody_with_it() {
+    takes_three_processes_and_nobody_with_it(Act::Exit).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_a_job_that_takes_all_memory_takes_three_processes_and_nobody_with_it() {
+    takes_three_processes_and_nobody_with_it(Act::Exhaust).await;
 }
