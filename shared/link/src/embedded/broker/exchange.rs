@@ -381,14 +381,15 @@ impl Exchange {
         copies.into_iter().for_each(|message| self.arrive(topic, message));
     }
 
+    /// What sessions hold and would give back: not what came from a lane that is gone.
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        let held = self.sessions.values().flat_map(|session| session.held.values());
+        held.filter(|held| self.lanes.get(&held.lane).is_some_and(|lane| lane.life == held.life))
+    }
+
     pub(in crate::embedded) fn copies(&self, id: &str) -> usize {
         let ready = self.lanes.values().flat_map(|lane| lane.ready.values().map(|stored| &stored.message));
-        let held = self
-            .sessions
-            .values()
-            .flat_map(|session| session.held.values())
-            .filter(|held| self.lanes.get(&held.lane).is_some_and(|lane| lane.life == held.life));
-        let all = ready.chain(held.map(|held| &held.stored)).chain(self.parked.values());
+        let all = ready.chain(self.held().map(|held| &held.stored)).chain(self.parked.values());
         let letters = self.piles.values().flat_map(Pile::all);
         let of_job = |message: &&Message| message.message_id == id;
         all.filter(of_job).count() + letters.filter(|message| message.message_id == id).count()
@@ -400,8 +401,7 @@ impl Exchange {
 
     pub(in crate::embedded) fn messages(&self) -> usize {
         let waiting: usize = self.lanes.values().map(|lane| lane.ready.len()).sum();
-        let held: usize = self.sessions.values().map(|session| session.held.len()).sum();
-        waiting + held + self.parked.len()
+        waiting + self.held().count() + self.parked.len()
     }
 
     pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
