@@ -272,7 +272,10 @@ impl Encryption {
         Ok(Self)
     }
 
-    async fn apply<S>(&self, stream: AsyncTcpStream<S>, _name: &str) -> std::io::Result<AsyncTcpStream<S>> {
+    async fn apply<S>(&self, stream: AsyncTcpStream<S>, _name: &str) -> std::io::Result<AsyncTcpStream<S>>
+    where
+        S: futures_util::io::AsyncRead + futures_util::io::AsyncWrite + Send + Unpin + 'static,
+    {
         Ok(stream)
     }
 }
