@@ -80,8 +80,7 @@ impl Program {
 
 async fn get(address: &str, path: &str) -> (u16, String) {
     // Every client of a build that can encrypt asks for one.
-    #[cfg(feature = "tls")]
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    longshore_link::tls::choose_provider();
     let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }

@@ -105,7 +105,7 @@ impl Producer {
             None => Finding::new("broker", Severity::Ok, "it answers", ""),
         });
         queues(&found, findings);
-        for place in [Letters::Unrouted, Letters::Dead, Letters::Quarantine] {
+        for place in Letters::ALL {
             let (name, advice) = match place {
                 Letters::Unrouted => ("unrouted", "start a consumer that takes their topics"),
                 Letters::Dead => ("dead", "`longshore letters dead list`, then replay or drop them"),

@@ -52,7 +52,7 @@ impl Producer {
         for park in Park::ALL {
             contents.messages += link.broker.count_copies(&Copies::Parked(park)).await?.unwrap_or(0);
         }
-        for place in [Letters::Unrouted, Letters::Dead, Letters::Quarantine] {
+        for place in Letters::ALL {
             contents.letters += link.broker.count_letters(place).await?;
         }
         contents.instances = link.store.view().await?.instances.into_iter().map(|card| card.name).collect();

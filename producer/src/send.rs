@@ -222,8 +222,8 @@ impl Producer {
         }
     }
 
-    /// Publishes what was accepted and can run now. It cannot fail: what the broker does not confirm in time is the
-    /// relay's.
+    /// Publishes what was accepted: into its lane what can run now, into the journal what waits, where there is one. It
+    /// cannot fail: a runnable job that the broker does not confirm in time is the relay's.
     pub(crate) async fn publish(
         &self,
         jobs: &[(&Prepared, &Accepted)],
@@ -269,15 +269,20 @@ impl Producer {
         let late = Fault::unknown(Service::Broker, "no confirm before the deadline of the send");
         let confirms = confirms.await.unwrap_or_else(|| vec![Err(late); places.len()]);
         for (place, confirm) in places.into_iter().zip(confirms) {
+            let (id, queued) = (sent[place].id, jobs[place].1.state == State::Queued);
             match confirm {
                 Ok(()) => {
                     sent[place].custody = Custody::Both;
-                    if jobs[place].1.state == State::Queued {
-                        inner.mark_published(sent[place].id, jobs[place].1.generation);
+                    if queued {
+                        inner.mark_published(id, jobs[place].1.generation);
                     }
                 }
                 Err(fault) => {
-                    tracing::debug!(job = %sent[place].id, %fault, "not confirmed by the broker; the relay publishes it");
+                    if queued {
+                        tracing::debug!(job = %id, %fault, "not confirmed by the broker; the relay publishes it");
+                    } else {
+                        tracing::debug!(job = %id, %fault, "not in the journal; until it starts the store alone has it");
+                    }
                     sent[place].held_up = Some(fault);
                 }
             }

@@ -27,7 +27,7 @@ pub(crate) mod taken_back;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use longshore_link::Link;
-use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::broker::Message;
 use longshore_link::signal;
 use longshore_link::store::Outgoing;
 use longshore_model::id::Owner;
@@ -182,7 +182,7 @@ impl Engine {
         if let Err(fault) = self.link.broker.declare(&topics).await {
             tracing::debug!(%fault, "lanes could not be declared; publishing all the same");
         }
-        let messages = outgoing.into_iter().map(lane_message).collect();
+        let messages = outgoing.into_iter().map(Message::from).collect();
         let answers = self.link.broker.publish(messages).await;
         let asked = generations.len();
         let mut confirmed = Vec::with_capacity(asked);
@@ -210,16 +210,6 @@ impl Engine {
         }
         self.metrics.published(count);
         count
-    }
-}
-
-/// The message of a job that the store handed out, straight into its lane.
-fn lane_message(job: Outgoing) -> Message {
-    Message {
-        headers: Headers::from(&job),
-        target: Target::Lane(job.topic),
-        message_id: job.id.to_string(),
-        body: job.envelope,
     }
 }
 

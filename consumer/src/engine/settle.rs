@@ -304,38 +304,30 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
                 continue;
             }
         };
-        let waits = accepted.state == State::Scheduled && engine.journal;
-        if accepted.state != State::Queued {
-            engine.promote_now.notify_one();
-            if !waits {
-                continue;
-            }
-        }
-        let topic = job.admission.topic.clone();
-        let message = Message {
-            target: if waits {
-                Target::Journal(topic, job.admission.start.at(accepted.created))
-            } else {
-                Target::Jobs(topic)
-            },
-            message_id: job.admission.id.to_string(),
+        let (id, topic, start) = (job.admission.id, job.admission.topic, job.admission.start);
+        let message = |target| Message {
+            target,
+            message_id: id.to_string(),
             headers: Headers {
                 generation: accepted.generation,
                 enqueued: Some(accepted.created),
                 ..Headers::default()
             },
-            body: job.envelope.clone(),
+            body: job.envelope,
         };
-        let published = if waits {
-            publish_journal(attempt, message).await
+        let there = if accepted.state == State::Queued {
+            confirmed.push((id, accepted.generation));
+            publish(engine, attempt.settler.as_ref(), message(Target::Jobs(topic))).await
         } else {
-            publish(engine, attempt.settler.as_ref(), message).await
+            engine.promote_now.notify_one();
+            let journaled = accepted.state == State::Scheduled && engine.journal;
+            !journaled || {
+                let entry = message(Target::Journal(topic, start.at(accepted.created)));
+                publish_journal(attempt, entry).await
+            }
         };
-        if !published {
+        if !there {
             return false;
-        }
-        if !waits {
-            confirmed.push((job.admission.id, accepted.generation));
         }
     }
     mark(engine, confirmed).await;

@@ -128,7 +128,7 @@ impl Caller {
     /// # Errors
     /// When encryption cannot be set up.
     pub fn new() -> Result<Self, NoClient> {
-        install_encryption();
+        longshore_link::tls::choose_provider();
         let builder = || {
             Client::builder()
                 .user_agent(concat!("longshore-consumer/", env!("CARGO_PKG_VERSION")))
@@ -165,15 +165,6 @@ impl Caller {
         cancel.run_until_cancelled(exchange).await.unwrap_or(HttpOutcome::Interrupted)
     }
 }
-
-/// Once per process; when another part was first, its choice holds.
-#[cfg(feature = "tls")]
-fn install_encryption() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-#[cfg(not(feature = "tls"))]
-const fn install_encryption() {}
 
 /// The certificates of the public authorities that come with the program.
 #[cfg(feature = "tls")]

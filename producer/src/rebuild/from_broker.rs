@@ -83,6 +83,12 @@ impl StoreRebuild {
     pub fn made(&self) -> u64 {
         self.places.iter().flat_map(|place| place.made.values()).sum()
     }
+
+    /// [`Self::lost_at`] for people: RFC 3339.
+    #[must_use]
+    pub fn lost_at_text(&self) -> Option<String> {
+        self.lost_at.map(span::rfc3339)
+    }
 }
 
 impl RebuildStore {
@@ -236,14 +242,5 @@ impl Work<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The moment of the loss, for people.
-impl StoreRebuild {
-    /// [`Self::lost_at`] as RFC 3339.
-    #[must_use]
-    pub fn lost_at_text(&self) -> Option<String> {
-        self.lost_at.map(span::rfc3339)
     }
 }

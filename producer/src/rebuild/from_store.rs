@@ -7,7 +7,7 @@
 //! retrying jobs, which would outlive a wiped store, come back with their next failure.
 
 use crate::connect::Producer;
-use longshore_link::broker::{Copies, Headers, Message, Target};
+use longshore_link::broker::{Copies, Message};
 use longshore_link::error::Fault;
 use longshore_link::store::Depleted;
 use longshore_model::ledger::Ledger;
@@ -101,7 +101,8 @@ impl Producer {
 
     /// Rebuilds a broker that lost what it held: declares every lane, and publishes the queued jobs of
     /// every topic of which it has fewer copies than there are jobs.
-    /// [`Self::compare_lanes`] is the plan. May be repeated; what was published less than a minute ago is left alone.
+    /// [`Self::compare_lanes`] is the plan. May be repeated: a job that was published anew before, by this or by a
+    /// reconciler, rests for a minute after that, longer each time.
     ///
     /// # Errors
     /// [`Fault`] when a service gives no answer. What was done stays done.
@@ -139,13 +140,7 @@ impl Producer {
                 return Ok(published);
             }
             let jobs: Vec<_> = outgoing.iter().map(|job| (job.id, job.generation)).collect();
-            let messages = outgoing.into_iter().map(|job| Message {
-                headers: Headers::from(&job),
-                target: Target::Lane(job.topic),
-                message_id: job.id.to_string(),
-                body: job.envelope,
-            });
-            let answers = link.broker.publish(messages.collect()).await;
+            let answers = link.broker.publish(outgoing.into_iter().map(Message::from).collect()).await;
             let failed = answers.iter().find_map(|answer| answer.clone().err());
             let sent = jobs.into_iter().zip(answers).filter(|(_, answer)| answer.is_ok()).map(|(job, _)| job);
             let sent: Vec<_> = sent.collect();

@@ -60,6 +60,9 @@ pub enum Letters {
 }
 
 impl Letters {
+    /// Every place.
+    pub const ALL: [Self; 3] = [Self::Unrouted, Self::Dead, Self::Quarantine];
+
     /// The name of the queue.
     pub(crate) fn queue(self, names: &BrokerNames) -> String {
         match self {
@@ -136,6 +139,18 @@ pub struct Message {
     pub headers: Headers,
     /// The envelope.
     pub body: Bytes,
+}
+
+/// The message of a job that the store handed out, straight into its lane.
+impl From<Outgoing> for Message {
+    fn from(job: Outgoing) -> Self {
+        Self {
+            headers: Headers::from(&job),
+            target: Target::Lane(job.topic),
+            message_id: job.id.to_string(),
+            body: job.envelope,
+        }
+    }
 }
 
 /// A message that arrived.

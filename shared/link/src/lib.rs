@@ -24,7 +24,7 @@ mod loss;
 pub mod redis;
 pub mod signal;
 pub mod store;
-mod tls;
+pub mod tls;
 pub mod world;
 
 pub use connect::Link;

@@ -10,6 +10,16 @@ use std::path::Path;
 /// More than any bundle of certificates has, bytes.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Chooses the library that encrypts, once per process. Where the application has chosen one already, its choice stands.
+#[cfg(feature = "tls")]
+pub fn choose_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Nothing to choose: nothing is encrypted.
+#[cfg(not(feature = "tls"))]
+pub const fn choose_provider() {}
+
 /// The content of the files that the settings name; PEM.
 #[derive(Default)]
 #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "read, and then refused with the address"))]

@@ -222,8 +222,7 @@ impl Encryption {
         if uri.scheme != AMQPScheme::AMQPS {
             return Ok(Self(None));
         }
-        // Where the application has chosen a provider already, its choice stands.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        tls::choose_provider();
         let files = tls::read(&settings.tls, Service::Broker)?;
         let certificates = |setting: &str, pem: &[u8]| {
             let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();

@@ -40,7 +40,7 @@ fn ids(letters: &[Letter]) -> Vec<&str> {
 }
 
 pub async fn a_place_without_letters_is_empty(bench: &Bench) {
-    for place in [Letters::Unrouted, Letters::Dead, Letters::Quarantine] {
+    for place in Letters::ALL {
         let mut reading = bench.a.broker.read_letters(place).await.unwrap();
         assert_eq!(reading.next().await.unwrap(), None);
         reading.close().await.unwrap();

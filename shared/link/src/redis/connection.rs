@@ -42,11 +42,7 @@ impl fmt::Debug for Address {
 impl Address {
     /// Reads the settings; contacts nobody.
     pub(super) fn new(settings: &StoreSettings) -> Result<Self, Fault> {
-        #[cfg(feature = "tls")]
-        {
-            // Fails when the process has chosen a provider already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        tls::choose_provider();
         let files = tls::read(&settings.tls, Service::Store)?;
         let client = settings.url.reveal().into_connection_info().and_then(|info| {
             // RESP3 lets the connection for nudges carry pings as well, so that a dead one is noticed.
