@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use longshore_link::store::NewJob;
 use longshore_model::Job;
-use longshore_model::envelope::{self, Envelope, Trace};
+use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
 use longshore_model::limits;
 use longshore_model::queue::Queues;
@@ -35,6 +35,9 @@ pub struct FollowUp {
     expires_in: Option<Duration>,
     title: Option<String>,
     labels: BTreeMap<String, String>,
+    order_key: Option<String>,
+    limits: Vec<LimitUse>,
+    turn: Option<String>,
 }
 
 impl FollowUp {
@@ -76,6 +79,9 @@ impl FollowUp {
             expires_in: None,
             title: None,
             labels: BTreeMap::new(),
+            order_key: None,
+            limits: Vec::new(),
+            turn: None,
         })
     }
 
@@ -94,6 +100,27 @@ impl FollowUp {
         envelope::check_label(name, value).map_err(BadFollowUp)?;
         self.labels.insert(name.to_owned(), value.to_owned());
         Ok(self)
+    }
+
+    /// Runs it after the jobs of its queue that have the same key, one at a time, in order.
+    #[must_use]
+    pub fn order_key(mut self, key: &str) -> Self {
+        self.order_key = Some(key.to_owned());
+        self
+    }
+
+    /// Makes it count against a named limit; `key` is whose share of it, or empty.
+    #[must_use]
+    pub fn limit(mut self, name: &str, key: &str) -> Self {
+        self.limits.push(LimitUse { name: name.to_owned(), key: key.to_owned() });
+        self
+    }
+
+    /// On whose behalf it waits for a limit: jobs of different turns are let through by turns.
+    #[must_use]
+    pub fn turn(mut self, turn: &str) -> Self {
+        self.turn = Some(turn.to_owned());
+        self
     }
 
     /// Gives it a title.
@@ -143,12 +170,16 @@ impl FollowUp {
             retry_of: None,
             trace,
             files: Vec::new(),
+            order_key: self.order_key,
+            limits: self.limits,
+            turn: self.turn,
         };
         let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
         Ok(NewJob {
             admission: Admission {
                 id,
                 topic: self.topic,
+                gates: envelope.gates(&queue.name),
                 queue: queue.name,
                 start: if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) },
                 max_retries: self.retries.unwrap_or(queue.config.retries),

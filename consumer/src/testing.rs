@@ -146,6 +146,9 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             retry_of: None,
             trace: None,
             files: Vec::new(),
+            order_key: None,
+            limits: Vec::new(),
+            turn: None,
         };
         let info = JobInfo {
             id,

@@ -11,7 +11,7 @@ use crate::send::Sent;
 use crate::time::Time;
 use bytes::Bytes;
 use longshore_link::store::NewJob;
-use longshore_model::envelope::{Envelope, FileRef, Trace, VERSION, check_label};
+use longshore_model::envelope::{Envelope, FileRef, LimitUse, Trace, VERSION, check_label};
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::{Job, JobId, JobOptions, Topic, limits, span};
 use serde::Serialize;
@@ -43,6 +43,9 @@ pub struct JobBuilder {
     parent: Option<JobId>,
     trace: Option<Trace>,
     files: Vec<Input>,
+    order_key: Option<String>,
+    limits: Vec<LimitUse>,
+    turn: Option<String>,
 }
 
 impl Producer {
@@ -104,6 +107,9 @@ impl JobBuilder {
             parent: None,
             trace: None,
             files: Vec::new(),
+            order_key: None,
+            limits: Vec::new(),
+            turn: None,
         }
     }
 
@@ -160,6 +166,32 @@ impl JobBuilder {
     /// Dropped when it was not started before this time.
     pub fn expires_at(mut self, time: impl Into<Time>) -> Self {
         self.expires = Some(Expiry::At(time.into().unix_ms()));
+        self
+    }
+
+    /// Runs after the jobs of its queue that have the same key, one at a time, in the order in which they were accepted; a
+    /// failing one holds up those behind it until it has ended. Jobs of different keys run beside each other. A delayed
+    /// job takes its place when its time has come.
+    pub fn order_key(mut self, key: impl Into<String>) -> Self {
+        self.order_key = Some(key.into());
+        self
+    }
+
+    /// Counts against a named limit ([`Producer::set_limit`]). A limit that is not set lets everything through. At most 8.
+    pub fn limit(self, name: impl Into<String>) -> Self {
+        self.limit_key(name, "")
+    }
+
+    /// As [`Self::limit`], against the share of one key, such as a customer: the limit counts each key by itself.
+    pub fn limit_key(mut self, name: impl Into<String>, key: impl Into<String>) -> Self {
+        self.limits.push(LimitUse { name: name.into(), key: key.into() });
+        self
+    }
+
+    /// On whose behalf it waits for a limit: jobs of different turns are let through by turns, so that one tenant's many
+    /// jobs do not hold up another's few.
+    pub fn turn(mut self, turn: impl Into<String>) -> Self {
+        self.turn = Some(turn.into());
         self
     }
 
@@ -311,10 +343,14 @@ impl JobBuilder {
             retry_of: None,
             trace: self.trace,
             files,
+            order_key: self.order_key,
+            limits: self.limits,
+            turn: self.turn,
         };
         let admission = Admission {
             id: self.id,
             topic,
+            gates: envelope.gates(&queue.name),
             queue: queue.name,
             start: self.start,
             max_retries: retries.unwrap_or(queue.config.retries),

@@ -118,6 +118,7 @@ impl Producer {
             max_retries: record.max_retries,
             max_crashes: record.max_crashes,
             expires: None,
+            gates: record.gates,
         };
         let prepared =
             Prepared::new(admission, envelope, Some(id)).map_err(|why: Refusal| RetryError::Send(why.into()))?;

@@ -77,6 +77,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
         match nudge {
             Ok(Nudge::Topics) => engine.topics_changed.notify_one(),
             Ok(Nudge::Due) => engine.promote_now.notify_one(),
+            Ok(Nudge::Relay) => engine.relay_now.notify_one(),
             Ok(Nudge::Stop(id)) => {
                 if engine.running.contains(&id) {
                     engine.beat_now.notify_one();

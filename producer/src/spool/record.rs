@@ -76,6 +76,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
     let admission = Admission {
         id: line.id,
         topic: line.topic,
+        gates: envelope.gates(&line.queue),
         queue: line.queue,
         start: line.start.map_or(Start::Now, Start::At),
         max_retries: line.max_retries,
@@ -90,6 +91,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use longshore_model::gate::Gates;
     use std::collections::BTreeMap;
 
     /// A job whose payload has everything that a line must not have.
@@ -106,6 +108,7 @@ pub(super) mod tests {
             max_retries: -1,
             max_crashes: 3,
             expires: Some(Expiry::After(9_000)),
+            gates: Gates::default(),
         };
         let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         NewJob { admission, envelope: envelope.into(), labels, retry_of: None }

@@ -111,6 +111,9 @@ pub enum NotAccepted {
     /// The namespace has as many topics as it may.
     #[error("topic `{0}` would be one more than {max} in this namespace; a topic is a kind of job: put customers and tenants into labels", max = longshore_model::limits::TOPICS)]
     TooManyTopics(String),
+    /// A limit that refuses what it does not let through does not let it through.
+    #[error("limit `{0}` lets no further job through now; send it later, or let the limit make jobs wait")]
+    OverLimit(String),
     /// The job to be retried has not ended, or does not exist.
     #[error("job {0} is not in the history, so it cannot be retried")]
     NotInHistory(JobId),

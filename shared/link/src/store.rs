@@ -12,6 +12,7 @@ pub use crate::loss::{Known, Loss, LossKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
+use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Record, State};
@@ -356,6 +357,54 @@ pub enum Controlled {
     Damaged(String),
 }
 
+/// A named limit as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitState {
+    /// Its name.
+    pub name: String,
+    /// What it allows, for each key.
+    pub policy: LimitPolicy,
+    /// How many of its keys are in use.
+    pub keys: u64,
+    /// The first of these, by key.
+    pub shown: Vec<KeyState>,
+}
+
+/// One key of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyState {
+    /// The key; empty: that of all who name none.
+    pub key: String,
+    /// Jobs that it let through and that have not left it.
+    pub passed: u64,
+    /// Jobs that wait for it.
+    pub waiting: u64,
+}
+
+/// What is to be paused, by whom and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseOrder {
+    /// Who asks, for people.
+    pub by: String,
+    /// Why, for people.
+    pub why: String,
+    /// When it ends by itself, ms since 1970 by the store's clock; `None`: when somebody ends it.
+    pub until: Option<u64>,
+}
+
+/// A pause as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseState {
+    /// What is paused.
+    pub what: Pausable,
+    /// By whom, why, and until when.
+    pub order: PauseOrder,
+    /// Since when, ms.
+    pub since: u64,
+    /// Jobs that it keeps from being queued.
+    pub waiting: u64,
+}
+
 /// How many jobs are in each state, by topic.
 pub type Counts = BTreeMap<Topic, BTreeMap<State, u64>>;
 
@@ -366,6 +415,8 @@ pub enum Nudge {
     Topics,
     /// A job is due earlier than any before.
     Due,
+    /// Gates let jobs pass: they are in the outbox.
+    Relay,
     /// Somebody asked a running job to stop, or removed it.
     Stop(JobId),
     /// The view changed.
@@ -439,6 +490,19 @@ pub trait Store: Send + Sync + Debug {
 
     /// Makes due jobs runnable (T13), at most `limit`.
     async fn promote(&self, limit: usize) -> Result<Moved, Fault>;
+
+    /// Sets a named limit, or takes it away (`None`). What passed already stays; who waits passes as soon as it may.
+    async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault>;
+
+    /// Every named limit, by name.
+    async fn limits(&self) -> Result<Vec<LimitState>, Fault>;
+
+    /// Pauses a queue, a topic or a key, or lets it go on (`None`). What runs goes on; what is queued already waits when
+    /// it is claimed. Answers whether it was paused before.
+    async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault>;
+
+    /// Every pause.
+    async fn pauses(&self) -> Result<Vec<PauseState>, Fault>;
 
     /// Hands out outbox entries whose time has come, at most `limit`, and keeps them from other relays for
     /// `hold_ms`.

@@ -5,6 +5,7 @@
 //! refused. What does change from copy to copy (generation, fence) is in the message's headers, so
 //! that the body of one job is the same bytes everywhere.
 
+use crate::gate::{GateName, Gates, check_key, check_limit_name};
 use crate::id::JobId;
 use crate::limits;
 use crate::queue::Queues;
@@ -52,6 +53,15 @@ pub struct Envelope {
     /// Not to be started at or after this time, ms since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Runs after the jobs of its queue that have the same one, and before later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_key: Option<String>,
+    /// The limits that it counts against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitUse>,
+    /// On whose behalf it waits for a limit: jobs of different turns are let through by turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<String>,
     /// Who sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -67,6 +77,16 @@ pub struct Envelope {
     /// Payload files, delivered before the handler starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
+}
+
+/// One limit that a job counts against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitUse {
+    /// The limit's name.
+    pub name: String,
+    /// Whose share of it; empty: that of all who name no key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
 }
 
 fn one() -> u32 {
@@ -161,14 +181,26 @@ impl Envelope {
     #[must_use]
     pub fn admission(&self, queues: &Queues) -> Admission {
         let queue = queues.resolve(&self.topic);
+        let name = self.queue.clone().unwrap_or(queue.name);
         Admission {
             id: self.id,
             topic: self.topic.clone(),
-            queue: self.queue.clone().unwrap_or(queue.name),
+            gates: self.gates(&name),
+            queue: name,
             start: Start::Now,
             max_retries: self.retries.unwrap_or(queue.config.retries),
             max_crashes: limits::CRASHES,
             expires: self.expires_ms.map(Expiry::At),
+        }
+    }
+
+    /// What the job has to pass before it is queued, in this queue.
+    #[must_use]
+    pub fn gates(&self, queue: &str) -> Gates {
+        Gates {
+            order: self.order_key.as_ref().map(|key| GateName::order(queue, key)),
+            limits: self.limits.iter().map(|limit| GateName::limit(&limit.name, &limit.key)).collect(),
+            turn: self.turn.clone().unwrap_or_default(),
         }
     }
 
@@ -242,6 +274,7 @@ impl Envelope {
         for (name, value) in &self.labels {
             check_label(name, value)?;
         }
+        self.check_gates()?;
         if let Some(retries) = self.retries
             && !(-1..=limits::RETRIES).contains(&retries)
         {
@@ -263,6 +296,31 @@ impl Envelope {
             file.check()?;
             if self.files[..index].iter().any(|other| other.name == file.name) {
                 return Err(format!("files: two are named `{}`", file.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Envelope {
+    fn check_gates(&self) -> Result<(), String> {
+        if let Some(key) = &self.order_key {
+            if key.is_empty() {
+                return Err("order_key: it is empty; leave it out for a job without order".into());
+            }
+            check_key("order_key", key)?;
+        }
+        if let Some(turn) = &self.turn {
+            check_key("turn", turn)?;
+        }
+        if self.limits.len() > limits::JOB_LIMITS {
+            return Err(format!("limits: {} is more than {}", self.limits.len(), limits::JOB_LIMITS));
+        }
+        for (index, limit) in self.limits.iter().enumerate() {
+            check_limit_name(&limit.name)?;
+            check_key("limits.key", &limit.key)?;
+            if self.limits[..index].contains(limit) {
+                return Err(format!("limits: `{}` is named twice with the same key", limit.name));
             }
         }
         Ok(())

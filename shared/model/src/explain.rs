@@ -146,6 +146,7 @@ fn some(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Gates;
     use crate::id::{Incarnation, InstanceId, JobId, Owner};
     use crate::record::{Admission, Start};
     use crate::topic::{Topic, TopicPattern};
@@ -163,6 +164,7 @@ mod tests {
             max_retries: 10,
             max_crashes: 3,
             expires: None,
+            gates: Gates::default(),
         };
         let mut record = Record::admit(&admission, NOW);
         record.outbox = None;

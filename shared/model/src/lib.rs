@@ -11,6 +11,7 @@
 
 pub mod envelope;
 pub mod explain;
+pub mod gate;
 pub mod id;
 pub mod job;
 pub mod ledger;

@@ -28,6 +28,27 @@ pub const FILES: usize = 64;
 pub const FILE_NAME_BYTES: usize = 255;
 /// Largest payload file by default, bytes.
 pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+/// Longest order key, key of a limit, or turn, bytes.
+pub const KEY_BYTES: usize = 256;
+/// Longest name of a limit, bytes.
+pub const LIMIT_NAME_BYTES: usize = 200;
+/// Most named limits in a namespace.
+pub const LIMITS: usize = 1_000;
+/// Most limits that one job counts against.
+pub const JOB_LIMITS: usize = 8;
+/// Most jobs in one period of a rate limit.
+pub const RATE_COUNT: u32 = 1_000_000;
+/// Longest period of a rate limit, milliseconds: a day.
+pub const RATE_PER_MS: u64 = 86_400_000;
+/// Most pauses at once.
+pub const PAUSES: usize = 1_000;
+/// How long a job that a limit let through may wait for an instance while jobs of other topics wait for the limit,
+/// milliseconds.
+pub const GRANT_MS: u64 = 10_000;
+/// Jobs that gates may let through in one call to the store; the rest follows in the next.
+pub const RELEASES: usize = 100;
+/// Keys of one limit that are shown.
+pub const KEYS_SHOWN: usize = 100;
 /// Longest name of a queue, before `{0}` is filled in, bytes.
 pub const QUEUE_NAME_BYTES: usize = 128;
 /// Most queues of an installation.

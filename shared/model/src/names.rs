@@ -211,7 +211,7 @@ impl StoreNames {
         format!("{{{}.*", self.ns)
     }
 
-    /// Channel on which the fleet is nudged: `topics`, `due`, `stop <id>`, `view`.
+    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `stop <id>`, `view`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -259,7 +259,7 @@ pub mod shard_keys {
     pub const COUNTS: &str = "n";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
-    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `gap_from` and `gap_to` the last
+    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `gap_from` and `gap_to` the last
     /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged.
     pub const SHARD: &str = "shard";
     /// zset: incarnations (`instance/incarnation`) that renewed in the last hour; the score is when, ms.
@@ -271,6 +271,25 @@ pub mod shard_keys {
     pub const EXPIRY: &str = "exp";
     /// hash: spans in which the store may have lost writes, JSON by the epoch that began after each.
     pub const LOSSES: &str = "loss";
+    /// hash: named limits, JSON by name.
+    pub const LIMITS: &str = "limits";
+    /// hash: what is paused, JSON by what it is.
+    pub const PAUSES: &str = "pauses";
+    /// zset: limits' gates that somebody holds or waits at; all scores are 0.
+    pub const GATES: &str = "gates";
+    /// zset: gates that may be open by then; the score is when, ms.
+    pub const WAKE: &str = "wake";
+    /// zset: jobs that passed a gate and have not left it; the score is when they passed, ms. `gh:<gate>`
+    pub const HOLDERS: &str = "gh:";
+    /// zset: jobs that a rate let through and nobody claimed yet; the score is when they passed, ms. `gu:<gate>`
+    pub const UNCLAIMED: &str = "gu:";
+    /// zset: turns that have jobs waiting at a gate; the one that was let through longest ago has the least score.
+    /// `gt:<gate>`
+    pub const TURNS: &str = "gt:";
+    /// zset: jobs of one turn that wait at a gate; the score is their place. `gw:<gate>`, a line feed, the turn
+    pub const WAITERS: &str = "gw:";
+    /// string: when the bucket of a rate is full again, us. `gr:<gate>`
+    pub const TAT: &str = "gr:";
     /// channel: ended jobs that one process waits for. `done:<watcher>`
     pub const OUTCOMES: &str = "done:";
 }

@@ -3,6 +3,7 @@
 //! Everything that never changes (payload, labels, title, options) is in the envelope; everything
 //! bulky (result, log, properties) has a place of its own in the store. The record stays small.
 
+use crate::gate::{GateName, Gates};
 use crate::id::{Fence, Generation, JobId, Owner};
 use crate::limits;
 use crate::snapshot::Progress;
@@ -75,6 +76,18 @@ impl State {
         matches!(self, Self::Succeeded | Self::Error | Self::GivenUp | Self::Stopped | Self::Dropped)
     }
 
+    /// Whether a job in this state ends when it was not started in time.
+    #[must_use]
+    pub const fn may_expire(self) -> bool {
+        matches!(self, Self::Queued | Self::Scheduled | Self::Blocked)
+    }
+
+    /// Whether a job in this state counts as one of those that a limit let through.
+    #[must_use]
+    pub const fn holds_limits(self) -> bool {
+        matches!(self, Self::Queued | Self::Active)
+    }
+
     /// Whether the job waits in the store for a point in time.
     #[must_use]
     pub const fn waits_for_time(self) -> bool {
@@ -132,11 +145,19 @@ pub enum Reason {
     Removed,
     /// `dropped`: it was not started in time.
     Expired,
+    /// `blocked`: jobs before it in its order have not ended.
+    Order,
+    /// `blocked`: as many as a limit allows are under way, or were let through in its time.
+    Limit,
+    /// `blocked`: its queue, its topic or its key is paused.
+    Paused,
+    /// `dropped`: a newer job took its place in the line of a limit.
+    Replaced,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Delayed,
         Self::Snoozed,
         Self::Failed,
@@ -152,6 +173,10 @@ impl Reason {
         Self::StopRequested,
         Self::Removed,
         Self::Expired,
+        Self::Order,
+        Self::Limit,
+        Self::Paused,
+        Self::Replaced,
     ];
 
     /// The name used in the store and in JSON.
@@ -173,6 +198,10 @@ impl Reason {
             Self::StopRequested => "stop_requested",
             Self::Removed => "removed",
             Self::Expired => "expired",
+            Self::Order => "order",
+            Self::Limit => "limit",
+            Self::Paused => "paused",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -247,6 +276,21 @@ pub struct Record {
     pub republished: u32,
     /// The newest job that was made from this one by a retry of its history.
     pub retried_as: Option<JobId>,
+    /// What it has to pass before it is queued.
+    pub gates: Gates,
+    /// Its place in every line: grows with each job that asks something of gates. Kept for life.
+    pub place: Option<u64>,
+    /// The gate that it waits at (`blocked`), and the turn under which it waits there.
+    pub waits_at: Option<WaitsAt>,
+}
+
+/// Where a blocked job waits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WaitsAt {
+    /// The gate.
+    pub gate: GateName,
+    /// On whose behalf; empty where nobody takes turns.
+    pub turn: String,
 }
 
 /// What the store is told when a job is accepted.
@@ -266,6 +310,8 @@ pub struct Admission {
     pub max_crashes: u32,
     /// Not to be started at or after this time.
     pub expires: Option<Expiry>,
+    /// What it has to pass before it is queued.
+    pub gates: Gates,
 }
 
 /// When a new job becomes runnable, by the store's clock.
@@ -349,6 +395,9 @@ impl Record {
             published: None,
             republished: 0,
             retried_as: None,
+            gates: admission.gates.clone(),
+            place: None,
+            waits_at: None,
         }
     }
 }

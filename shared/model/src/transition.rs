@@ -9,12 +9,15 @@
 //!   scheduled, retrying ── Promote ──> queued            (generation + 1, into the outbox)
 //!   any not ended ── Adopt ──> active                    (only where the store lost writes; the attempt's own fence)
 //!   queued ── Claim ──> active                           (fence grows, attempts + 1)
+//!   queued ── Block ──> blocked                         (a gate does not let it pass)
+//!   blocked ── Release ──> queued                       (generation + 1, into the outbox)
 //!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
 //!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
 //!   queued after a second crash ── Claim ──> active      (only by an instance that runs nothing else meanwhile)
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
 //!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
-//!   any not ended ── Remove ──> dropped    queued, scheduled ── Expire ──> dropped
+//!   any not ended ── Remove ──> dropped    queued, scheduled, blocked ── Expire ──> dropped
+//!   blocked ── Replace ──> dropped
 //! ```
 //!
 //! A fence that equals the record's while the job is no longer active means that this very attempt
@@ -23,7 +26,7 @@
 
 use crate::id::{Fence, Generation, Owner};
 use crate::limits;
-use crate::record::{Crash, PastAttempt, Reason, Record, State};
+use crate::record::{Crash, PastAttempt, Reason, Record, State, WaitsAt};
 use crate::retry;
 
 /// Something that happens to a job. The letters are those of the protocol's transitions.
@@ -99,6 +102,17 @@ pub enum Event {
     Remove,
     /// T20: somebody saw that it was not started in time.
     Expire,
+    /// A gate does not let it pass: it was to be queued, or is, and waits in the store instead.
+    Block {
+        /// `order`, `limit` or `paused`.
+        reason: Reason,
+        /// Where it waits.
+        at: WaitsAt,
+    },
+    /// T14: every gate let it pass.
+    Release,
+    /// A newer job took its place in the line of a limit.
+    Replace,
     /// Somebody saw that the broker holds fewer copies than there are jobs queued: it goes back into the outbox, unless
     /// a copy of it was confirmed not long ago.
     Republish {
@@ -281,11 +295,36 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             (Answer::Moved { state: State::Dropped }, past)
         }
         Event::Expire => {
-            if matches!(record.state, State::Queued | State::Scheduled) && expired(record, now) {
+            if record.state.may_expire() && expired(record, now) {
                 end(record, now, State::Dropped, Some(Reason::Expired));
                 return (Answer::Moved { state: State::Dropped }, None);
             }
             (Answer::Nothing, None)
+        }
+        Event::Block { reason, at } => {
+            if !matches!(record.state, State::Queued | State::Blocked) {
+                return (Answer::Nothing, None);
+            }
+            record.state = State::Blocked;
+            record.reason = Some(*reason);
+            record.since = now;
+            leave_queued(record);
+            record.waits_at = Some(at.clone());
+            (Answer::Moved { state: State::Blocked }, None)
+        }
+        Event::Release => {
+            if record.state != State::Blocked {
+                return (Answer::Nothing, None);
+            }
+            enter_queued(record, now, None, 0);
+            (Answer::Moved { state: State::Queued }, None)
+        }
+        Event::Replace => {
+            if record.state != State::Blocked {
+                return (Answer::Nothing, None);
+            }
+            end(record, now, State::Dropped, Some(Reason::Replaced));
+            (Answer::Moved { state: State::Dropped }, None)
         }
         Event::Republish { patience_ms } => {
             let rest = republish_after_ms(record.republished, *patience_ms);
@@ -534,11 +573,12 @@ fn enter_queued(record: &mut Record, now: u64, reason: Option<Reason>, outbox_ms
     record.outbox = Some(now + outbox_ms);
 }
 
-/// What only a queued job has goes.
-const fn leave_queued(record: &mut Record) {
+/// What only a queued or blocked job has goes.
+fn leave_queued(record: &mut Record) {
     record.outbox = None;
     record.published = None;
     record.republished = 0;
+    record.waits_at = None;
 }
 
 fn wait_until(record: &mut Record, now: u64, state: State, reason: Reason, delay_ms: u64) {

@@ -6,6 +6,7 @@
 //! *has ended* is decided by what its owner is doing ([`super::store`]), because an event that comes too early changes
 //! nothing. The clock hands out one microsecond per fence.
 
+use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{Admission, Record, Start, State};
 use longshore_model::topic::Topic;
@@ -53,8 +54,16 @@ impl Records {
     pub(super) fn new(max_retries: i32, max_crashes: u32) -> Self {
         let id = JobId::new(NOW_MS, [1; 16], 0);
         let topic: Topic = "search/job".parse().unwrap();
-        let admission =
-            Admission { id, topic, queue: "main".into(), start: Start::Now, max_retries, max_crashes, expires: None };
+        let admission = Admission {
+            id,
+            topic,
+            queue: "main".into(),
+            start: Start::Now,
+            max_retries,
+            max_crashes,
+            expires: None,
+            gates: Gates::default(),
+        };
         let owner = |instance, incarnation| Owner {
             instance: InstanceId(format!("w{instance}")),
             incarnation: Incarnation(format!("{incarnation}")),
@@ -66,7 +75,10 @@ impl Records {
     /// A job that is accepted (T1, T2).
     pub(super) fn admit(&self, start: Start) -> Slim {
         let Record { id, topic, queue, max_retries, max_crashes, .. } = self.template.clone();
-        slim(&Record::admit(&Admission { id, topic, queue, start, max_retries, max_crashes, expires: None }, NOW_MS))
+        slim(&Record::admit(
+            &Admission { id, topic, queue, start, max_retries, max_crashes, expires: None, gates: Gates::default() },
+            NOW_MS,
+        ))
     }
 
     /// Applies an event after the store's clock reached `clock`.
@@ -164,6 +176,10 @@ fn slim(record: &Record) -> Slim {
         published: _,
         republished: _,
         retried_as: _,
+        // What gates ask is decided beside the state machine ([`super::gates`]).
+        gates: _,
+        place: _,
+        waits_at: _,
     } = record;
     let small = |number: u64| u8::try_from(number).expect("budgets keep counters small");
     // Of a job that has ended only its fence is asked for.

@@ -9,11 +9,12 @@ use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, 
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss,
-    Moved, NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore,
-    Restored, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Renew,
+    Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
+use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
@@ -230,6 +231,10 @@ rough_store! {
     rescue(limit: usize, beat_ms: u64) -> Moved;
     bury(owner: &Owner) -> u64;
     promote(limit: usize) -> Moved;
+    set_limit(name: &str, policy: Option<&LimitPolicy>) -> ();
+    limits() -> Vec<LimitState>;
+    set_pause(what: &Pausable, order: Option<&PauseOrder>) -> bool;
+    pauses() -> Vec<PauseState>;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;
     purge(retention: Retention, limit: usize) -> u64;
     stop(by: &str, jobs: Vec<JobId>) -> Vec<Controlled>;

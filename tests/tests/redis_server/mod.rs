@@ -9,6 +9,7 @@ use bytes::Bytes;
 use longshore_link::World;
 use longshore_link::store::{Claim, NewJob, Store};
 use longshore_link::{Fault, redis};
+use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::names::{Namespace, StoreNames};
 use longshore_model::record::{Admission, Start};
@@ -156,6 +157,7 @@ pub(crate) fn job_with_id(id: JobId, topic: &str) -> NewJob {
             max_retries: 2,
             max_crashes: 3,
             expires: None,
+            gates: Gates::default(),
         },
         envelope: Bytes::from_static(b"{\"v\":1}"),
         labels: BTreeMap::new(),

@@ -5,6 +5,7 @@ use crate::connect::Link;
 use crate::store::{Accepted, Claim, Claimed, Controlled, Finish, Finished, Moved, NewJob, Query, Renew, Report};
 use async_trait::async_trait;
 use bytes::Bytes;
+use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Reason, Record, Start, State};
@@ -112,6 +113,7 @@ impl Bench {
             max_retries: 2,
             max_crashes: 3,
             expires: None,
+            gates: Gates::default(),
         };
         NewJob { admission, envelope: Bytes::from_static(b"{\"v\":1}"), labels: BTreeMap::new(), retry_of: None }
     }

@@ -22,6 +22,7 @@ pub mod copies;
 pub mod enqueue;
 pub mod find;
 pub mod finish;
+pub mod gates;
 pub mod isolation;
 pub mod ledger;
 pub mod letters;
@@ -153,6 +154,24 @@ macro_rules! conformance_store {
                 t12_a_rescue_takes_the_longest_expired_first
                 t12_a_rescue_is_bounded_and_says_so
                 proof_of_death_ends_the_leases_of_older_incarnations_only
+            }
+            gates {
+                q02_an_order_lets_one_through_at_a_time_in_order
+                q02_a_failing_head_holds_up_its_order_until_it_has_ended
+                a_delayed_job_takes_its_place_when_its_time_has_come
+                who_leaves_a_line_makes_room_in_it
+                a_blocked_job_that_comes_too_late_is_dropped
+                a_crash_keeps_the_order_and_the_limit
+                q09_a_limit_is_never_exceeded_and_changes_while_jobs_wait
+                limits_count_each_key_by_itself_and_are_shown
+                turns_share_a_limit_whatever_their_number_of_jobs
+                a_job_takes_all_of_its_limits_or_none
+                a_limit_can_refuse_or_replace_instead
+                a_rate_lets_so_many_through_in_a_time
+                q14_qs_01_a_pause_holds_what_comes_and_what_waits
+                topics_and_keys_can_be_paused_and_a_pause_can_end_by_itself
+                a_share_that_no_instance_claims_goes_to_jobs_of_other_topics
+                more_than_one_call_releases_follow_by_promotions
             }
             isolation {
                 a_job_that_crashed_twice_is_run_by_who_runs_nothing_else

@@ -6,7 +6,7 @@ use crate::error::NotAccepted;
 use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt, Restore, Restored};
 use longshore_model::id::{JobId, Owner};
 use longshore_model::limits;
-use longshore_model::record::{Admission, Record, Start};
+use longshore_model::record::{Admission, Record, Start, State};
 use longshore_model::transition::Event;
 
 impl Core {
@@ -29,10 +29,13 @@ impl Core {
         if !self.topics.contains_key(topic) && self.topics.len() >= limits::TOPICS {
             return Err(NotAccepted::TooManyTopics(topic.to_string()));
         }
-        let record = Record::admit(&job.admission, self.now());
-        let answer = accepted(&record, false);
-        self.insert(record, job);
-        Ok(answer)
+        if job.admission.start == Start::Now
+            && let Some(limit) = self.full(&id, &job.admission.gates.limits)
+        {
+            return Err(NotAccepted::OverLimit(limit));
+        }
+        let record = self.insert(Record::admit(&job.admission, self.now()), job);
+        Ok(accepted(&record, false))
     }
 
     pub(super) fn rebuild(&mut self, owner: &Owner, lease_ms: u64, rebuild: &Rebuild) -> Rebuilt {
@@ -68,11 +71,8 @@ impl Core {
             return Restored::TooManyTopics;
         }
         let record = Record::restore(admission, now, restore.enqueued, restore.copy, restore.fence);
-        let state = record.state;
-        if !dry {
-            self.insert(record, &restore.job);
-        }
-        Restored::Made(state)
+        let record = if dry { record } else { self.insert(record, &restore.job) };
+        Restored::Made(record.state)
     }
 
     pub(super) fn adopt(&mut self, owner: &Owner, lease_ms: u64, adopt: &Adopt) -> Claimed {
@@ -99,13 +99,19 @@ impl Core {
         self.apply(&id, &event).map_or(Claimed::Unknown, Claimed::Known)
     }
 
-    fn insert(&mut self, record: Record, job: &NewJob) {
+    /// Enters a new job, which waits where a gate does not let it pass. Answers its record.
+    fn insert(&mut self, record: Record, job: &NewJob) -> Record {
         let id = record.id;
+        let inserted = record.clone();
         self.know(&job.admission.topic);
         self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone()));
         if let Some(old) = job.retry_of {
             self.table.adjust(&old, |record| record.retried_as = Some(id));
         }
+        if inserted.state == State::Queued {
+            self.enter(&id, true);
+        }
+        self.table.get(&id).map_or(inserted, |entry| entry.record.clone())
     }
 
     fn is_history(&self, id: &JobId) -> bool {

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::table::Entry;
 use crate::store::{Claim, Claimed, Finish, Finished, Known, Renew, Renewed, Report};
-use longshore_model::id::{Fence, JobId, Owner};
+use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
 use longshore_model::snapshot::LogLine;
@@ -20,6 +20,9 @@ impl Core {
             lease_ms,
             alone: claim.alone,
         };
+        if self.is_claimable(claim) && self.pause(&claim.id) {
+            return Claimed::Known(Answer::Waiting { state: State::Blocked, left_ms: None });
+        }
         let Some(answer) = self.apply(&claim.id, &event) else {
             let buried = self.table.is_buried(&claim.id, self.now());
             return if buried { Claimed::Tombstone } else { Claimed::Unknown };
@@ -33,6 +36,16 @@ impl Core {
             entry.properties.clear();
         }
         Claimed::Known(answer)
+    }
+
+    /// Whether the job is queued, in time, and the copy as new as its record.
+    fn is_claimable(&self, claim: &Claim) -> bool {
+        self.table.get(&claim.id).is_some_and(|entry| {
+            let record = &entry.record;
+            let outdated = claim.generation != Generation(0) && claim.generation < record.generation;
+            let expired = record.expires.is_some_and(|expires| expires <= self.now());
+            record.state == State::Queued && !outdated && !expired
+        })
     }
 
     pub(super) fn finish(&mut self, finish: &Finish) -> Finished {

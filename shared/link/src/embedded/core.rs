@@ -7,11 +7,12 @@
 use super::company::Fallen;
 use super::epoch::Epoch;
 use super::fleet::Fleet;
+use super::gates::Gates;
 use super::outage::Outage;
 use super::table::Table;
 use crate::store::Nudge;
 use longshore_model::id::{Incarnation, InstanceId, JobId};
-use longshore_model::record::Record;
+use longshore_model::record::{Record, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub(super) struct Core {
     pub(super) epoch: Epoch,
     /// The last renewal of each instance: by which incarnation, and when, ms.
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
+    /// Orders, limits and pauses.
+    pub(super) gates: Gates,
     /// From whom attempts were taken back.
     pub(super) fallen: Fallen,
     /// Known topics, and when each was first seen, ms.
@@ -48,9 +51,10 @@ impl Core {
     /// Runs one operation.
     pub(super) fn operate<A>(&mut self, clock_us: u64, operation: impl FnOnce(&mut Self) -> A) -> A {
         self.now_us = clock_us.max(self.now_us + 1);
-        let due = self.table.next_due();
+        let due = self.next_due();
         let answer = operation(self);
-        if self.table.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
+        self.open();
+        if self.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
             self.news.push(Nudge::Due);
         }
         self.spread();
@@ -62,9 +66,38 @@ impl Core {
         self.now_us / 1_000
     }
 
-    /// Lets something happen to a job.
+    /// Lets something happen to a job; one that would be queued by it waits in the store instead, where a gate does not
+    /// let it pass.
     pub(super) fn apply(&mut self, id: &JobId, event: &Event) -> Option<Answer> {
-        self.table.apply(id, self.now_us, event)
+        let before = self.table.get(id)?.record.generation;
+        let answer = self.move_on(id, event)?;
+        let record = &self.table.get(id)?.record;
+        if record.state != State::Queued || record.generation == before {
+            return Some(answer);
+        }
+        self.enter(id, false);
+        let state = self.table.get(id)?.record.state;
+        Some(if state == State::Blocked { Answer::Moved { state } } else { answer })
+    }
+
+    /// Lets something happen to a job whatever gates say; what it leaves may let others pass.
+    pub(super) fn move_on(&mut self, id: &JobId, event: &Event) -> Option<Answer> {
+        let record = &self.table.get(id)?.record;
+        if record.gates.is_empty() && record.waits_at.is_none() {
+            return self.table.apply(id, self.now_us, event);
+        }
+        let before = record.clone();
+        let answer = self.table.apply(id, self.now_us, event)?;
+        if let Some(entry) = self.table.get(id).filter(|entry| entry.record.state != before.state) {
+            let after = entry.record.clone();
+            self.gates.left(&before, &after, self.now_us);
+        }
+        Some(answer)
+    }
+
+    /// When there is something to promote, ms: a job that is due, or a gate that may be open.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.table.next_due().into_iter().chain(self.gates.next_wake()).min()
     }
 
     /// Tells every process, when the operation is done.
@@ -100,6 +133,7 @@ impl Core {
         let lost = std::mem::take(&mut self.table).records();
         self.fleet = Fleet::default();
         self.leases = Outage::default();
+        self.gates = Gates::default();
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.epoch = Epoch::default();

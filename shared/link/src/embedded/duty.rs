@@ -40,7 +40,7 @@ impl Core {
                 Some(Answer::Moved { state: State::Queued }) => {
                     moved.runnable.extend(self.outgoing(&id).filter(|_| self.crashes(&id) <= 1));
                 }
-                Some(Answer::Moved { .. }) => moved.ended += 1,
+                Some(Answer::Moved { state }) if state.is_terminal() => moved.ended += 1,
                 _ => {}
             }
         }
@@ -75,17 +75,22 @@ impl Core {
     pub(super) fn promote(&mut self, limit: usize) -> Moved {
         let now = self.now();
         let mut moved = Moved { now, ..Moved::default() };
+        let mut promoted = 0;
         while let Some(id) = self.first_due(now) {
-            if moved.runnable.len() >= limit {
+            if promoted >= limit {
                 moved.more = true;
                 break;
             }
-            if self.apply(&id, &Event::Promote).is_none() {
-                break;
+            let Some(answer) = self.apply(&id, &Event::Promote) else { break };
+            promoted += 1;
+            if answer == (Answer::Moved { state: State::Queued }) {
+                moved.runnable.extend(self.outgoing(&id));
             }
-            moved.runnable.extend(self.outgoing(&id));
         }
-        moved.next = self.table.next_due();
+        self.gates.wake_due(now);
+        self.open();
+        moved.next = self.next_due();
+        moved.more |= moved.next.is_some_and(|next| next <= now);
         moved
     }
 

@@ -19,6 +19,7 @@ mod duty;
 mod epoch;
 mod find;
 mod fleet;
+mod gates;
 mod outage;
 pub(crate) mod registry;
 mod store;

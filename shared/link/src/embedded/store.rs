@@ -8,11 +8,12 @@ use super::core::Core;
 use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss,
-    Moved, NewJob, Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore,
-    Restored, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Renew,
+    Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use async_trait::async_trait;
+use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
@@ -109,6 +110,26 @@ impl Store for EmbeddedStore {
 
     async fn promote(&self, limit: usize) -> Result<Moved, Fault> {
         self.call(|core| core.promote(limit)).await
+    }
+
+    async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
+        let set = self.call(|core| core.gates.set_limit(name, policy, core.now())).await?;
+        let full = || format!("there are {} limits, and there may be no more", limits::LIMITS);
+        if set { Ok(()) } else { Err(Fault::refused(Service::Store, full())) }
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitState>, Fault> {
+        self.call(|core| core.gates.limits()).await
+    }
+
+    async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {
+        let before = self.call(|core| core.gates.set_pause(what, order, core.now())).await?;
+        let full = || format!("there are {} pauses, and there may be no more", limits::PAUSES);
+        before.ok_or_else(|| Fault::refused(Service::Store, full()))
+    }
+
+    async fn pauses(&self) -> Result<Vec<PauseState>, Fault> {
+        self.call(|core| core.gates.pauses()).await
     }
 
     async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault> {

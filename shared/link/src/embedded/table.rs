@@ -282,5 +282,5 @@ fn size(index: &Index) -> u64 {
 }
 
 fn expiry(record: &Record) -> Option<u64> {
-    record.expires.filter(|_| matches!(record.state, State::Queued | State::Scheduled))
+    record.expires.filter(|_| record.state.may_expire())
 }

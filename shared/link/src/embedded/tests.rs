@@ -7,6 +7,7 @@ use crate::conformance::{Bench, Hooks, Letter, Running, sequences};
 use crate::error::Fault;
 use crate::store::{Beat, NewJob, Nudge, Renew};
 use bytes::Bytes;
+use longshore_model::gate::Gates;
 use longshore_model::id::{Incarnation, InstanceId, JobId, Owner};
 use longshore_model::names::Park;
 use longshore_model::record::{Admission, Start};
@@ -125,6 +126,7 @@ fn job(link: &Link) -> NewJob {
         max_retries: 0,
         max_crashes: 3,
         expires: None,
+        gates: Gates::default(),
     };
     NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: std::collections::BTreeMap::new(), retry_of: None }
 }

@@ -55,6 +55,7 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
     for (name, value) in &job.labels {
         cmd.arg(label(name, value));
     }
+    cmd.arg(admission.gates.lines()).arg(&admission.gates.turn);
     cmd.arg(job.envelope.as_ref());
 }
 

@@ -4,8 +4,9 @@ use super::args::PROPERTY;
 use super::reply::Items;
 use crate::error::Fault;
 use crate::store::{Known, Loss};
+use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
-use longshore_model::record::{PastAttempt, Reason, Record, State};
+use longshore_model::record::{PastAttempt, Reason, Record, State, WaitsAt};
 use longshore_model::snapshot::{LogLine, Snapshot};
 use redis::Value;
 use serde::de::DeserializeOwned;
@@ -87,7 +88,17 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
         published: if state == State::Queued { fields.parsed("pb")? } else { None },
         republished: if state == State::Queued { fields.parsed("hi")?.unwrap_or(0) } else { 0 },
         retried_as: fields.parsed("ra")?,
+        gates: Gates::parse(&fields.text("ga").unwrap_or_default(), fields.text("tu").unwrap_or_default()),
+        place: fields.parsed("sq")?,
+        waits_at: if state == State::Blocked { waits_at(fields) } else { None },
     })
+}
+
+/// The gate, and the turn, a line each.
+fn waits_at(fields: &Fields) -> Option<WaitsAt> {
+    let text = fields.text("wg")?;
+    let (gate, turn) = text.split_once('\n')?;
+    Some(WaitsAt { gate: GateName::parse(gate)?, turn: turn.to_owned() })
 }
 
 /// Reads one job of load.lua: `None` when there is none; the inner error says what is wrong with it.

@@ -13,6 +13,7 @@ mod batches;
 mod codec;
 mod connection;
 mod fault;
+mod gates;
 #[cfg(feature = "conformance")]
 mod hashes;
 mod heart;
@@ -28,13 +29,15 @@ pub use hashes::hashes;
 
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
-    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, Loss, Moved, NewJob,
-    Nudge, Outgoing, Page, Query, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, Store,
+    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, LimitState, Loss,
+    Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Report, Republished,
+    Restore, Restored, Retention, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
 use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
+use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
@@ -273,6 +276,22 @@ impl Store for RedisStore {
             next: u64::try_from(answer.signed()?).ok(),
             more: answer.flag()?,
         })
+    }
+
+    async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
+        gates::set_limit(&self.server, name, policy).await
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitState>, Fault> {
+        gates::limits(&self.server).await
+    }
+
+    async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {
+        gates::set_pause(&self.server, what, order).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<PauseState>, Fault> {
+        gates::pauses(&self.server).await
     }
 
     async fn outbox(&self, limit: usize, hold_ms: u64) -> Result<Vec<Outgoing>, Fault> {

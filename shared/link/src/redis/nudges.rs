@@ -122,6 +122,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
     match text {
         "topics" => Some(Nudge::Topics),
         "due" => Some(Nudge::Due),
+        "relay" => Some(Nudge::Relay),
         "view" => Some(Nudge::View),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
@@ -136,6 +137,7 @@ mod tests {
         let id = "019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00";
         assert_eq!(parse(false, "topics"), Some(Nudge::Topics));
         assert_eq!(parse(false, "due"), Some(Nudge::Due));
+        assert_eq!(parse(false, "relay"), Some(Nudge::Relay));
         assert_eq!(parse(false, "view"), Some(Nudge::View));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));

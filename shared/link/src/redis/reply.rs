@@ -122,6 +122,7 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
         "ended" => Err(NotAccepted::Ended(id)),
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
+        "limit" => Err(NotAccepted::OverLimit(items.text()?)),
         "damaged" => Err(NotAccepted::Damaged { id, detail: items.text()? }),
         other => return Err(unexpected(other)),
     })

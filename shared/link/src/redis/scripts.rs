@@ -100,6 +100,15 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("shard", shard_keys::SHARD),
         ("renewed", shard_keys::RENEWED),
         ("fallen", shard_keys::FALLEN),
+        ("limits", shard_keys::LIMITS),
+        ("pauses", shard_keys::PAUSES),
+        ("gates", shard_keys::GATES),
+        ("wake", shard_keys::WAKE),
+        ("holders", shard_keys::HOLDERS),
+        ("unclaimed", shard_keys::UNCLAIMED),
+        ("turns", shard_keys::TURNS),
+        ("waiters", shard_keys::WAITERS),
+        ("tat", shard_keys::TAT),
         ("outcomes", shard_keys::OUTCOMES),
         ("members", meta_keys::MEMBERS),
         ("cards", meta_keys::CARDS),
@@ -125,6 +134,11 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("republish_ms", limits::REPUBLISH_MS),
         ("loss_margin_ms", limits::LOSS_MARGIN_MS),
         ("losses", limits::LOSSES as u64),
+        ("limits", limits::LIMITS as u64),
+        ("pauses", limits::PAUSES as u64),
+        ("grant_ms", limits::GRANT_MS),
+        ("releases", limits::RELEASES as u64),
+        ("keys_shown", limits::KEYS_SHOWN as u64),
         ("shelve_ms", SHELVE_MS),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
@@ -133,6 +147,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
 
 const COMMON: &str = include_str!("lua/common.lua");
 const JOB: &str = include_str!("lua/job.lua");
+const GATES: &str = include_str!("lua/gates.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const LOSS: &str = include_str!("lua/loss.lua");
 const FLEET: &str = include_str!("lua/fleet.lua");
@@ -170,30 +185,33 @@ macro_rules! scripts {
 }
 
 scripts! {
-    adopt: ALLOW_OOM, [COMMON, JOB, ADMIT];
+    adopt: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
     ahead: READ_ONLY, [COMMON, JOB];
     beat: ALLOW_OOM, [COMMON, FLEET];
     bury: ALLOW_OOM, [COMMON, JOB];
-    claim: ALLOW_OOM, [COMMON, JOB];
-    enqueue: "", [COMMON, JOB, ADMIT];
+    claim: ALLOW_OOM, [COMMON, JOB, GATES];
+    enqueue: "", [COMMON, JOB, GATES, ADMIT];
     find: READ_ONLY, [COMMON, JOB];
-    finish: ALLOW_OOM, [COMMON, JOB, ADMIT];
+    finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
     know: "", [COMMON, JOB, ADMIT];
     ledger: READ_ONLY, [COMMON, JOB];
     leave: ALLOW_OOM, [COMMON, FLEET];
+    limit: ALLOW_OOM, [COMMON, JOB, GATES];
+    limits: READ_ONLY, [COMMON, JOB];
     load: READ_ONLY, [COMMON, JOB];
     outbox: ALLOW_OOM, [COMMON, JOB];
-    promote: ALLOW_OOM, [COMMON, JOB];
+    pause: ALLOW_OOM, [COMMON, JOB, GATES];
+    promote: ALLOW_OOM, [COMMON, JOB, GATES];
     published: ALLOW_OOM, [COMMON, JOB];
-    purge: ALLOW_OOM, [COMMON, JOB];
-    rebuild: "", [COMMON, JOB, ADMIT, LOSS];
-    remove: ALLOW_OOM, [COMMON, JOB];
+    purge: ALLOW_OOM, [COMMON, JOB, GATES];
+    rebuild: "", [COMMON, JOB, GATES, ADMIT, LOSS];
+    remove: ALLOW_OOM, [COMMON, JOB, GATES];
     renew: ALLOW_OOM, [COMMON, JOB, LOSS];
     report: "", [COMMON, JOB];
     republish: ALLOW_OOM, [COMMON, JOB];
-    rescue: ALLOW_OOM, [COMMON, JOB];
-    restore: "", [COMMON, JOB, ADMIT, LOSS];
-    stop: ALLOW_OOM, [COMMON, JOB];
+    rescue: ALLOW_OOM, [COMMON, JOB, GATES];
+    restore: "", [COMMON, JOB, GATES, ADMIT, LOSS];
+    stop: ALLOW_OOM, [COMMON, JOB, GATES];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];
 }

@@ -5,6 +5,7 @@ mod table;
 mod walks;
 
 use super::*;
+use crate::gate::{GateName, Gates};
 use crate::id::{Incarnation, InstanceId, JobId};
 use crate::record::{Admission, Start};
 use crate::topic::Topic;
@@ -13,6 +14,11 @@ use crate::topic::Topic;
 const NOW_US: u64 = 1_763_719_000_000_000;
 const NOW: u64 = NOW_US / 1_000;
 const LEASE: u64 = 10_000;
+
+/// A place to wait at.
+fn line() -> WaitsAt {
+    WaitsAt { gate: GateName::order("main", "k"), turn: String::new() }
+}
 
 fn owner(name: &str) -> Owner {
     Owner { instance: InstanceId(name.into()), incarnation: Incarnation(format!("{name}-1")) }
@@ -27,6 +33,7 @@ fn admitted(max_retries: i32) -> Record {
         max_retries,
         max_crashes: 3,
         expires: None,
+        gates: Gates::default(),
     };
     Record::admit(&admission, NOW)
 }

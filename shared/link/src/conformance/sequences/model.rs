@@ -10,6 +10,7 @@ use crate::store::{
 };
 use crate::world::World;
 use bytes::Bytes;
+use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{Admission, Expiry, Reason, Record, Start, State};
 use longshore_model::topic::Topic;
@@ -96,6 +97,7 @@ impl Model {
             max_retries: retries,
             max_crashes: 2,
             expires: expires.ms().map(Expiry::After),
+            gates: Gates::default(),
         };
         NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: BTreeMap::new(), retry_of: None }
     }

@@ -4,7 +4,7 @@
 local function read_job()
   return {
     id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
-    max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), envelope = arg(),
+    max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(), turn = arg(), envelope = arg(),
   }
 end
 
@@ -45,20 +45,24 @@ local function create(job, created)
   elseif job.expiry == 'at' then
     expires = job.expiry_ms
   end
-  local state = due and 'scheduled' or 'queued'
-  local id, outbox = job.id, now + L.outbox_grace_ms
+  local id = job.id
   make_known(job.topic)
   local r = {
-    id = id, st = state, tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0, fa = 0, cr = 0,
+    id = id, st = due and 'scheduled' or 'queued', tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0, fa = 0, cr = 0,
     mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
+    ga = job.gates ~= '' and job.gates or nil, tu = job.turn ~= '' and job.turn or nil,
   }
   if due then
     r.du, r.re = due, 'delayed'
     earliest = math.min(earliest or due, due)
   else
-    r.ob = outbox
-    index(K.outbox, outbox, id)
+    r.ob = now + L.outbox_grace_ms
+    hold_back(r)
+    if r.ob then
+      index(K.outbox, r.ob, id)
+    end
   end
+  local state = r.st
   if expires then
     index(K.expiry, expires, id)
   end
@@ -76,7 +80,7 @@ local function create(job, created)
   end
   count(state, job.topic, 1)
   count('accepted', job.topic, 1)
-  return {'ok', state, due and 0 or 1, created, 0}
+  return {'ok', state, r.ge, created, 0}
 end
 
 -- Accepts a job, or answers why not; accepting the same job again answers the same.
@@ -105,6 +109,10 @@ local function admit(job)
   end
   if not known(job.topic) and call('HLEN', P .. K.topics) >= L.topics then
     return {'topics', job.topic}
+  end
+  local full = job.gates ~= '' and job.start == 'now' and gates().full(job)
+  if full then
+    return {'limit', full}
   end
   return create(job, now)
 end

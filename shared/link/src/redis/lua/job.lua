@@ -14,6 +14,8 @@
 --   ob outbox, pb when a copy was last confirmed, hi how often it was republished (while queued)
 --   cn cancel, me message: `+` and the text
 --   dx true when progress, properties or log lines are kept, which the next claim clears
+--   ga gates that it has to pass, a line each, its order first      tu turn       sq its place in lines
+--   wg the gate that it waits at, and the turn, a line each (while blocked)
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
 -- (`save`); indexes and counters are collected over the whole call and written by `flush`, which every script calls
@@ -21,7 +23,7 @@
 local TERMINAL = {succeeded = true, error = true, given_up = true, stopped = true, dropped = true}
 -- The field that a record needs in its state.
 local NEEDS = {
-  scheduled = 'du', blocked = 'st', queued = 'st', active = 'le', retrying = 'du',
+  scheduled = 'du', blocked = 'wg', queued = 'st', active = 'le', retrying = 'du',
   succeeded = 'st', error = 'st', given_up = 'st', stopped = 'st', dropped = 'st',
 }
 local unpack_fields, pack_fields, pcall, select = cmsgpack.unpack, cmsgpack.pack, pcall, select
@@ -29,11 +31,11 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ...)
+  cn, me, dx, ga, tu, sq, wg, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, ra = ra, wa = wa, du = du, le = le, ob = ob, pb = pb, hi = hi,
-    cn = cn, me = me, dx = dx,
+    cn = cn, me = me, dx = dx, ga = ga, tu = tu, sq = sq, wg = wg,
   }
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
@@ -44,7 +46,8 @@ end
 local function packed(r)
   local more = r.more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
-    r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, unpack(more, 1, more.n))
+    r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
+    r.wg, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -52,7 +55,8 @@ end
 local function sound(text)
   local r = named(unpack_fields(text))
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
-    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + #r.tp + #r.qu
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + #r.tp
+    + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
   end
@@ -77,8 +81,8 @@ local function damage_of(text)
     end
   end
   for kind, names in pairs({
-    string = 'st tp qu re no oi oc ra wa cn me',
-    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi',
+    string = 'st tp qu re no oi oc ra wa cn me ga tu wg',
+    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq',
     boolean = 'dx',
   }) do
     for name in string.gmatch(names, '%S+') do
@@ -167,8 +171,35 @@ local function count(state, topic, by)
   states[state] = (states[state] or 0) + by
 end
 
+-- Gates (gates.lua), made when they are first needed: most jobs ask for none.
+local make_gates, made
+local function gates()
+  made = made or make_gates()
+  return made
+end
+
+local pauses_exist
+local function anything_paused()
+  if pauses_exist == nil then
+    pauses_exist = call('EXISTS', P .. K.pauses) == 1
+  end
+  return pauses_exist
+end
+
+-- Gates that are to be looked at by a later promotion, and when; written by `flush`.
+local wakes = {}
+local function wake_at(gate, at)
+  local known = wakes[gate] or tonumber(call('ZSCORE', P .. K.wake, gate) or nil)
+  if not known or known > at then
+    wakes[gate] = at
+    earliest = math.min(earliest or at, at)
+  end
+end
+
+-- When there is something to promote: a job that is due, or a gate that may be open by then.
 local function first_due()
-  local first
+  local head = call('ZRANGE', P .. K.wake, 0, 0, 'WITHSCORES')
+  local first = tonumber(head[2] or nil)
   for _, state in ipairs({'scheduled', 'retrying'}) do
     local head = call('ZRANGE', P .. K.state .. state, 0, 0, 'WITHSCORES')
     if head[2] and (not first or tonumber(head[2]) < first) then
@@ -179,12 +210,19 @@ local function first_due()
 end
 
 local function flush()
+  if made then
+    made.open()
+  end
   if earliest then
     local first = first_due()
     if not first or earliest < first then
       nudge('due')
     end
     earliest = nil
+  end
+  for gate, at in pairs(wakes) do
+    call('ZADD', P .. K.wake, digits(at), gate)
+    wakes[gate] = nil
   end
   for key in pairs(removals) do
     write_index(key)
@@ -203,7 +241,7 @@ local function flush()
 end
 
 local function expirable(state)
-  return state == 'queued' or state == 'scheduled'
+  return state == 'queued' or state == 'scheduled' or state == 'blocked'
 end
 
 -- Writes the record.
@@ -217,8 +255,11 @@ local function save(r)
   if not r.changed then
     return
   end
-  store(r)
   local was, state = r.was, r.st
+  if state ~= was and (r.ga or r.wg) then
+    gates().leave(r, was, state)
+  end
+  store(r)
   if state ~= was then
     local score = r.si
     if state == 'active' then
@@ -273,13 +314,25 @@ local function finish_with(r, state, reason)
   r.re, r.si, r.du, r.le, r.ob, r.pb, r.hi = reason or nil, now, nil, nil, nil, nil, nil
 end
 
-local function enter_queued(r, reason, outbox_ms)
+local function become_queued(r, reason, outbox_ms)
   put(r, 'st', 'queued')
   put(r, 're', reason)
   put(r, 'ge', r.ge + 1)
   put(r, 'si', now)
   r.du, r.le, r.pb, r.hi = nil, nil, nil, nil
   put(r, 'ob', now + outbox_ms)
+end
+
+-- A job that is to be queued: it waits in the store instead where a gate does not let it pass.
+local function hold_back(r)
+  if r.ga or anything_paused() then
+    gates().enter(r)
+  end
+end
+
+local function enter_queued(r, reason, outbox_ms)
+  become_queued(r, reason, outbox_ms)
+  hold_back(r)
 end
 
 local function wait_until(r, state, reason, delay_ms)
@@ -344,6 +397,10 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     finish_with(r, 'dropped', 'expired')
     save(r)
     return {'ended', 'dropped'}
+  end
+  if anything_paused() and gates().pause(r) then
+    save(r)
+    return {'waiting', 'blocked', -1}
   end
   if r.cr >= L.suspect_crashes and not alone then
     return {'elsewhere', r.cr}

@@ -1,5 +1,6 @@
--- promote (T13): makes jobs runnable whose time has come (a delay, a snooze, a back-off), earliest first. They are
--- handed out to be published at once; the outbox is the net.
+-- promote (T13, T14): makes jobs runnable whose time has come (a delay, a snooze, a back-off), earliest first, and looks
+-- at gates that may be open by now. Due jobs are handed out to be published at once, the outbox is their net; what gates
+-- let through is in the outbox.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; limit; most bytes to hand out
 -- Answers {now, {outgoing...}, when the next one is due (ms, or -1), more}
@@ -28,10 +29,17 @@ for i, entry in ipairs(due) do
   else
     enter_queued(r, r.re == 'failed' and 'failed', L.outbox_grace_ms)
     save(r)
-    local size
-    runnable[#runnable + 1], size = outgoing(r)
-    bytes = bytes + size
+    if r.st == 'queued' then
+      local size
+      runnable[#runnable + 1], size = outgoing(r)
+      bytes = bytes + size
+    end
   end
 end
+for _, gate in ipairs(call('ZRANGEBYSCORE', P .. K.wake, '-inf', digits(now), 'LIMIT', 0, L.releases)) do
+  call('ZREM', P .. K.wake, gate)
+  gates().wake(gate)
+end
 flush()
-return {now, runnable, first_due() or -1, more}
+local first = first_due()
+return {now, runnable, first or -1, first and first <= now and 1 or more}

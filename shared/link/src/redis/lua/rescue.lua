@@ -110,9 +110,9 @@ for i, id in ipairs(due) do
     index(ACTIVE, r.le, id)
   else
     lease_gone(r)
-    if r.st ~= 'queued' then
+    if TERMINAL[r.st] then
       ended = ended + 1
-    elseif r.cr <= 1 then
+    elseif r.st == 'queued' and r.cr <= 1 then
       local size
       runnable[#runnable + 1], size = outgoing(r)
       bytes = bytes + size

@@ -17,6 +17,7 @@ fn in_state(state: State) -> Record {
     record.started = Some(NOW - 5_000);
     record.due = state.waits_for_time().then_some(NOW + 1_000);
     record.outbox = (state == State::Queued).then_some(NOW + 2_000);
+    record.waits_at = (state == State::Blocked).then(line);
     record.finished = state.is_terminal().then_some(NOW - 1);
     record
 }
@@ -93,6 +94,7 @@ fn s01_every_event_in_every_state() {
         crashes: 0,
         lease_ms: LEASE,
     };
+    let block = Event::Block { reason: Reason::Order, at: line() };
     let republish = Event::Republish { patience_ms: 45_000 };
     let sent = |record: &mut Record| (record.outbox, record.published) = (None, Some(NOW));
     let again = |record: &mut Record| (record.outbox, record.published, record.republished) = (None, Some(NOW), 1);
@@ -119,7 +121,10 @@ fn s01_every_event_in_every_state() {
     check("not due",        999, as_it_is, &Event::Promote,    ".        .        .             .        .        .");
     check("stop",             0, as_it_is, &stop,              ">stopped >stopped >stopped      asked    >stopped ended");
     check("remove",           0, as_it_is, &Event::Remove,     ">dropped >dropped >dropped      >dropped >dropped purge");
-    check("expire",           0, expired,  &Event::Expire,     ">dropped .        >dropped      .        .        .");
+    check("expire",           0, expired,  &Event::Expire,     ">dropped >dropped >dropped      .        .        .");
+    check("block",            0, as_it_is, &block,             ".        moved    >blocked      .        .        .");
+    check("release",          0, as_it_is, &Event::Release,    ".        >queued  .             .        .        .");
+    check("replace",          0, as_it_is, &Event::Replace,    ".        >dropped .             .        .        .");
     check("lost copy",       45_000, sent, &republish,         ".        .        moved         .        .        .");
     check("copy under way",  44_999, sent, &republish,         ".        .        .             .        .        .");
     check("lost again",      60_000, again, &republish,        ".        .        moved         .        .        .");

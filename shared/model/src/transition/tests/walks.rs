@@ -43,6 +43,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<bool>().prop_map(|alone| Step::Other(Event::LeaseGone { alone })),
         2 => Just(Step::Other(Event::Republish { patience_ms: 5_000 })),
         6 => Just(Step::Other(Event::Promote)),
+        3 => Just(Step::Other(Event::Block { reason: Reason::Order, at: line() })),
+        4 => Just(Step::Other(Event::Release)),
+        1 => Just(Step::Other(Event::Replace)),
         1 => Just(Step::Other(Event::Stop { by: "ann".into() })),
         1 => Just(Step::Other(Event::Remove)),
         1 => Just(Step::Other(Event::Expire)),
@@ -72,6 +75,7 @@ fn check_shape(record: &Record) {
     assert_eq!(due.is_some(), state.waits_for_time(), "due in {state}");
     assert_eq!(finished.is_some(), state.is_terminal(), "finished in {state}");
     assert!(outbox.is_none() || *state == State::Queued, "outbox in {state}");
+    assert_eq!(record.waits_at.is_some(), *state == State::Blocked, "a place to wait at in {state}");
     assert!(record.published.is_none() || *state == State::Queued, "published in {state}");
     assert!(record.republished == 0 || *state == State::Queued, "republished in {state}");
     assert!(*crashes <= crate::limits::SHARED_CRASHES, "{crashes} crashes");

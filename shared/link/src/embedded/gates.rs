@@ -1,0 +1,474 @@
+//! Gates of the embedded store: orders, limits and pauses, which a job has to pass before it is queued.
+//!
+//! Step by step what `redis/lua/gates.lua` does, whose head says how it works; the two are compared by random
+//! sequences. Decides only who may pass: states change through the model's transition function.
+
+use super::core::Core;
+use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState};
+use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
+use longshore_model::id::JobId;
+use longshore_model::limits;
+use longshore_model::record::{Reason, Record, State, WaitsAt};
+use longshore_model::transition::Event;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One gate. Of a rate, `tat` is when its bucket is full again, us.
+#[derive(Debug, Default)]
+struct Gate {
+    holders: BTreeSet<(u64, JobId)>,
+    unclaimed: BTreeSet<JobId>,
+    turns: BTreeSet<(u64, String)>,
+    waiters: BTreeMap<String, BTreeSet<(u64, JobId)>>,
+    tat: u64,
+}
+
+/// All gates, and what was said about them.
+#[derive(Debug, Default)]
+pub(super) struct Gates {
+    gates: BTreeMap<GateName, Gate>,
+    policies: BTreeMap<String, LimitPolicy>,
+    pauses: BTreeMap<Pausable, (PauseOrder, u64)>,
+    /// When gates may be open, ms.
+    wake: BTreeSet<(u64, GateName)>,
+    /// Gates to be looked at before the operation ends, first come first.
+    waking: VecDeque<GateName>,
+    place: u64,
+    released: bool,
+}
+
+/// What does not let a job pass.
+struct Refusal {
+    gate: GateName,
+    reason: Reason,
+    /// When it may, ms.
+    at: Option<u64>,
+}
+
+impl Gate {
+    fn holds(&self, id: &JobId) -> bool {
+        self.holders.iter().any(|(_, holder)| holder == id)
+    }
+
+    fn hold(&mut self, id: JobId, now: u64) {
+        self.holders.retain(|(_, holder)| *holder != id);
+        self.holders.insert((now, id));
+    }
+
+    fn release(&mut self, id: &JobId) -> bool {
+        let before = self.holders.len();
+        self.holders.retain(|(_, holder)| holder != id);
+        self.holders.len() < before
+    }
+
+    fn unwait(&mut self, turn: &str, id: &JobId) {
+        let Some(line) = self.waiters.get_mut(turn) else { return };
+        line.retain(|(_, waiter)| waiter != id);
+        if line.is_empty() {
+            self.waiters.remove(turn);
+            self.turns.retain(|(_, other)| other != turn);
+        }
+    }
+}
+
+/// From when on a bucket has a token, us, and how long one lasts.
+fn token_at(tat: u64, rate: Rate) -> (u64, u64) {
+    let interval = (rate.per_ms * 1_000 / u64::from(rate.count)).max(1);
+    (tat.saturating_sub(interval * u64::from(rate.count - 1)), interval)
+}
+
+impl Gates {
+    fn next_place(&mut self, now_us: u64) -> u64 {
+        self.place = (self.place + 1).max(now_us);
+        self.place
+    }
+
+    fn wake(&mut self, gate: &GateName) {
+        if !self.waking.contains(gate) {
+            self.waking.push_back(gate.clone());
+        }
+    }
+
+    fn later(&mut self, gate: &GateName, at: Option<u64>) {
+        let Some(at) = at else { return };
+        let known = self.wake.iter().find(|(_, other)| other == gate).cloned();
+        match known {
+            Some((before, _)) if before <= at => {}
+            known => {
+                known.map(|known| self.wake.remove(&known));
+                self.wake.insert((at, gate.clone()));
+            }
+        }
+    }
+
+    /// When the next gate is to be looked at, ms.
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        self.wake.first().map(|(at, _)| *at)
+    }
+
+    /// Wakes the gates whose time has come.
+    pub(super) fn wake_due(&mut self, now: u64) {
+        let due: Vec<_> = self.wake.iter().take_while(|(at, _)| *at <= now).take(limits::RELEASES).cloned().collect();
+        for entry in due {
+            self.wake.remove(&entry);
+            self.wake(&entry.1);
+        }
+    }
+
+    fn pause_of(&self, record: &Record, now: u64) -> Option<(GateName, Option<u64>)> {
+        let key = record.gates.order.as_ref();
+        let key = key.map(|order| Pausable::Key { queue: order.of().to_owned(), key: order.key().to_owned() });
+        let names = [Pausable::Queue(record.queue.clone()), Pausable::Topic(record.topic.to_string())];
+        names.into_iter().chain(key).find_map(|what| {
+            let (order, _) = self.pauses.get(&what)?;
+            order.until.is_none_or(|until| until > now).then(|| (GateName::pause(&what), order.until))
+        })
+    }
+
+    fn policy(&self, gate: &GateName) -> Option<LimitPolicy> {
+        self.policies.get(gate.of()).cloned()
+    }
+
+    fn closed(
+        &mut self,
+        id: &JobId,
+        gate: &GateName,
+        policy: &LimitPolicy,
+        from: Option<&GateName>,
+        now_us: u64,
+    ) -> Option<Option<u64>> {
+        let state = self.gates.entry(gate.clone()).or_default();
+        let held = policy.max.is_some() && state.holds(id);
+        if let Some(max) = policy.max
+            && !held
+            && state.holders.len() as u64 >= u64::from(max)
+        {
+            return Some(Some(now_us / 1_000 + limits::GRANT_MS));
+        }
+        if let Some(rate) = policy.rate {
+            if state.unclaimed.len() as u64 >= u64::from(rate.count) {
+                return Some(None);
+            }
+            let (at, _) = token_at(state.tat, rate);
+            if at > now_us {
+                return Some(Some(at.div_ceil(1_000)));
+            }
+        }
+        if !held && from != Some(gate) && !state.turns.is_empty() {
+            self.wake(gate);
+            return Some(None);
+        }
+        None
+    }
+
+    fn refusal(&mut self, record: &Record, from: Option<&GateName>, now_us: u64) -> Option<Refusal> {
+        if let Some(order) = &record.gates.order {
+            let state = self.gates.entry(order.clone()).or_default();
+            let holder = state.holders.first().map(|(_, id)| *id);
+            if holder != Some(record.id) {
+                let refused = Refusal { gate: order.clone(), reason: Reason::Order, at: None };
+                if holder.is_some() {
+                    return Some(refused);
+                }
+                if from != Some(order) && !state.turns.is_empty() {
+                    self.wake(order);
+                    return Some(refused);
+                }
+                state.hold(record.id, now_us / 1_000);
+            }
+        }
+        if let Some((gate, at)) = self.pause_of(record, now_us / 1_000) {
+            return Some(Refusal { gate, reason: Reason::Paused, at });
+        }
+        for gate in &record.gates.limits {
+            if let Some(policy) = self.policy(gate)
+                && let Some(at) = self.closed(&record.id, gate, &policy, from, now_us)
+            {
+                return Some(Refusal { gate: gate.clone(), reason: Reason::Limit, at });
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, record: &Record, running: bool, now_us: u64) {
+        for gate in &record.gates.limits {
+            let Some(policy) = self.policy(gate) else { continue };
+            let state = self.gates.entry(gate.clone()).or_default();
+            if policy.max.is_some() {
+                state.hold(record.id, now_us / 1_000);
+            }
+            if let Some(rate) = policy.rate.filter(|_| !running) {
+                let (_, interval) = token_at(state.tat, rate);
+                state.tat = state.tat.max(now_us) + interval;
+                state.unclaimed.insert(record.id);
+            }
+        }
+    }
+
+    /// A job changed its state: what it left may let others pass.
+    pub(super) fn left(&mut self, before: &Record, after: &Record, now_us: u64) {
+        let id = after.id;
+        let mut woken = Vec::new();
+        if let Some(WaitsAt { gate, turn }) = before.waits_at.as_ref().filter(|_| after.state != State::Blocked)
+            && let Some(state) = self.gates.get_mut(gate)
+        {
+            state.unwait(turn, &id);
+            woken.extend(after.state.is_terminal().then(|| gate.clone()));
+        }
+        if let Some(order) = after.gates.order.as_ref().filter(|_| after.state.is_terminal())
+            && self.gates.get_mut(order).is_some_and(|state| state.release(&id))
+        {
+            woken.push(order.clone());
+        }
+        for gate in &after.gates.limits {
+            let Some(state) = self.gates.get_mut(gate) else { continue };
+            let mut left = before.state == State::Queued && state.unclaimed.remove(&id);
+            if before.state.holds_limits() && !after.state.holds_limits() {
+                left |= state.release(&id);
+            }
+            if left {
+                woken.push(gate.clone());
+            }
+        }
+        woken.iter().for_each(|gate| self.wake(gate));
+        if after.state == State::Active && before.state != State::Queued {
+            if let Some(order) = &after.gates.order {
+                self.gates.entry(order.clone()).or_default().hold(id, now_us / 1_000);
+            }
+            self.take(after, true, now_us);
+        }
+    }
+
+    fn wait_at(&mut self, at: &WaitsAt, place: u64, id: JobId, now_us: u64) {
+        let number = self.next_place(now_us);
+        let state = self.gates.entry(at.gate.clone()).or_default();
+        state.waiters.entry(at.turn.clone()).or_default().insert((place, id));
+        if !state.turns.iter().any(|(_, turn)| *turn == at.turn) {
+            state.turns.insert((number, at.turn.clone()));
+        }
+    }
+
+    /// The turn that was let through longest ago, and who is first in it.
+    fn first(&self, gate: &GateName) -> Option<(String, JobId)> {
+        let state = self.gates.get(gate)?;
+        let (_, turn) = state.turns.first()?;
+        let (_, id) = state.waiters.get(turn)?.first()?;
+        Some((turn.clone(), *id))
+    }
+
+    fn rotate(&mut self, gate: &GateName, turn: &str, now_us: u64) {
+        let number = self.next_place(now_us);
+        let Some(state) = self.gates.get_mut(gate) else { return };
+        if state.waiters.contains_key(turn) {
+            state.turns.retain(|(_, other)| other != turn);
+            state.turns.insert((number, turn.to_owned()));
+        }
+    }
+
+    fn is_idle(&self, gate: &GateName) -> bool {
+        self.gates
+            .get(gate)
+            .is_none_or(|state| state.holders.is_empty() && state.unclaimed.is_empty() && state.turns.is_empty())
+    }
+
+    pub(super) fn set_limit(&mut self, name: &str, policy: Option<&LimitPolicy>, now: u64) -> bool {
+        match policy {
+            None => {
+                self.policies.remove(name);
+            }
+            Some(_) if !self.policies.contains_key(name) && self.policies.len() >= limits::LIMITS => return false,
+            Some(policy) => {
+                self.policies.insert(name.to_owned(), policy.clone());
+            }
+        }
+        for gate in self.of_limit(name) {
+            self.later(&gate, Some(now));
+        }
+        true
+    }
+
+    /// The gates of a limit that somebody holds or waits at.
+    fn of_limit(&self, name: &str) -> Vec<GateName> {
+        let mine = |gate: &&GateName| gate.kind() == GateKind::Limit && gate.of() == name && !self.is_idle(gate);
+        self.gates.keys().filter(mine).cloned().collect()
+    }
+
+    pub(super) fn limits(&self) -> Vec<LimitState> {
+        let state = |(name, policy): (&String, &LimitPolicy)| {
+            let gates = self.of_limit(name);
+            let shown = gates.iter().take(limits::KEYS_SHOWN).filter_map(|gate| {
+                let state = self.gates.get(gate)?;
+                let passed = state.holders.len().max(state.unclaimed.len()) as u64;
+                let waiting = state.waiters.values().map(|line| line.len() as u64).sum();
+                Some(KeyState { key: gate.key().to_owned(), passed, waiting })
+            });
+            LimitState { name: name.clone(), policy: policy.clone(), keys: gates.len() as u64, shown: shown.collect() }
+        };
+        self.policies.iter().map(state).collect()
+    }
+
+    /// Answers whether it was paused before; `None`: there are too many pauses.
+    pub(super) fn set_pause(&mut self, what: &Pausable, order: Option<&PauseOrder>, now: u64) -> Option<bool> {
+        let (gate, before) = (GateName::pause(what), self.pauses.contains_key(what));
+        match order {
+            None => {
+                self.pauses.remove(what);
+                self.later(&gate, Some(now));
+            }
+            Some(_) if !before && self.pauses.len() >= limits::PAUSES => return None,
+            Some(order) => {
+                self.pauses.insert(what.clone(), (order.clone(), now));
+                self.later(&gate, order.until);
+            }
+        }
+        Some(before)
+    }
+
+    pub(super) fn pauses(&self) -> Vec<PauseState> {
+        let waiting = |what: &Pausable| {
+            let state = self.gates.get(&GateName::pause(what));
+            state.map_or(0, |state| state.waiters.values().map(|line| line.len() as u64).sum())
+        };
+        let state = |(what, (order, since)): (&Pausable, &(PauseOrder, u64))| PauseState {
+            what: what.clone(),
+            order: order.clone(),
+            since: *since,
+            waiting: waiting(what),
+        };
+        self.pauses.iter().map(state).collect()
+    }
+}
+
+impl Core {
+    /// A job was made queued: lets it pass, or makes it wait. `new`: it is being accepted.
+    pub(super) fn enter(&mut self, id: &JobId, new: bool) {
+        let Some(record) = self.record(id) else { return };
+        if record.gates.is_empty() && self.gates.pauses.is_empty() {
+            return;
+        }
+        let Some(refusal) = self.gates.refusal(&record, None, self.now_us) else {
+            return self.gates.take(&record, false, self.now_us);
+        };
+        let replaces = self.gates.policy(&refusal.gate).is_some_and(|policy| policy.over == Over::Replace);
+        if new && refusal.reason == Reason::Limit && replaces {
+            self.replace(&refusal.gate);
+        }
+        self.wait_at(&record, refusal);
+    }
+
+    fn record(&self, id: &JobId) -> Option<Record> {
+        self.table.get(id).map(|entry| entry.record.clone())
+    }
+
+    fn wait_at(&mut self, record: &Record, refusal: Refusal) {
+        let Refusal { gate, reason, at: till } = refusal;
+        let place = record.place.unwrap_or_else(|| self.gates.next_place(self.now_us));
+        let turn = if gate.kind() == GateKind::Limit { record.gates.turn.clone() } else { String::new() };
+        let at = WaitsAt { gate: gate.clone(), turn };
+        self.gates.wait_at(&at, place, record.id, self.now_us);
+        self.table.adjust(&record.id, |record| record.place = Some(place));
+        self.gates.later(&gate, till);
+        let _ = self.move_on(&record.id, &Event::Block { reason, at });
+    }
+
+    fn replace(&mut self, gate: &GateName) {
+        let Some(state) = self.gates.gates.get(gate) else { return };
+        let turns: Vec<String> = state.turns.iter().take(limits::RELEASES).map(|(_, turn)| turn.clone()).collect();
+        let line = |turn: &String| state.waiters.get(turn).into_iter().flatten().take(limits::RELEASES);
+        let waiting: Vec<JobId> = turns.iter().flat_map(line).map(|(_, id)| *id).collect();
+        for id in waiting {
+            let _ = self.move_on(&id, &Event::Replace);
+        }
+    }
+
+    /// A queued job that is about to be claimed: whether a pause takes it back.
+    pub(super) fn pause(&mut self, id: &JobId) -> bool {
+        let Some(record) = self.record(id) else { return false };
+        let Some((gate, at)) = self.gates.pause_of(&record, self.now()) else { return false };
+        self.wait_at(&record, Refusal { gate, reason: Reason::Paused, at });
+        true
+    }
+
+    /// The limit that refuses a new job, if one does.
+    pub(super) fn full(&mut self, id: &JobId, gates: &[GateName]) -> Option<String> {
+        gates.iter().find_map(|gate| {
+            let policy = self.gates.policy(gate).filter(|policy| policy.over == Over::Refuse)?;
+            self.gates.closed(id, gate, &policy, None, self.now_us).map(|_| gate.of().to_owned())
+        })
+    }
+
+    /// Looks at every gate that was woken.
+    pub(super) fn open(&mut self) {
+        let mut left = limits::RELEASES;
+        while let Some(gate) = self.gates.waking.pop_front() {
+            left = self.pass(&gate, left);
+        }
+        if std::mem::take(&mut self.gates.released) {
+            self.tell(Nudge::Relay);
+        }
+    }
+
+    fn pass(&mut self, gate: &GateName, mut left: usize) -> usize {
+        loop {
+            let Some((turn, id)) = self.gates.first(gate) else {
+                // Its bucket is remembered until it is full.
+                if self.gates.is_idle(gate) && self.gates.gates.get(gate).is_some_and(|state| state.tat <= self.now_us)
+                {
+                    self.gates.gates.remove(gate);
+                }
+                return left;
+            };
+            if left == 0 {
+                let now = self.now();
+                self.gates.later(gate, Some(now));
+                return 0;
+            }
+            left -= 1;
+            let Some(record) = self.record(&id) else { return left };
+            if record.expires.is_some_and(|expires| expires <= self.now()) {
+                let _ = self.move_on(&id, &Event::Expire);
+                continue;
+            }
+            match self.gates.refusal(&record, Some(gate), self.now_us) {
+                Some(refusal) if refusal.gate == *gate => {
+                    if refusal.reason != Reason::Limit || !self.take_back(gate, &record) {
+                        self.gates.later(gate, refusal.at);
+                        return left + 1;
+                    }
+                }
+                Some(refusal) => {
+                    if let Some(state) = self.gates.gates.get_mut(gate) {
+                        state.unwait(&turn, &id);
+                    }
+                    self.wait_at(&record, refusal);
+                }
+                None => {
+                    self.gates.take(&record, false, self.now_us);
+                    let _ = self.move_on(&id, &Event::Release);
+                    self.gates.rotate(gate, &turn, self.now_us);
+                    self.gates.released = true;
+                }
+            }
+        }
+    }
+
+    /// Takes a limit back from a job that it let through long ago and that no instance takes, for one of another topic.
+    fn take_back(&mut self, gate: &GateName, waiter: &Record) -> bool {
+        let Some(state) = self.gates.gates.get(gate) else { return false };
+        let old: Vec<JobId> = state
+            .holders
+            .iter()
+            .take(limits::RELEASES)
+            .take_while(|(at, _)| at + limits::GRANT_MS <= self.now())
+            .map(|(_, id)| *id)
+            .collect();
+        for id in old {
+            let Some(mut holder) = self.record(&id) else { continue };
+            if holder.state == State::Queued && holder.topic != waiter.topic {
+                holder.place = None;
+                self.wait_at(&holder, Refusal { gate: gate.clone(), reason: Reason::Limit, at: None });
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,87 @@
+//! Limits and pauses on Redis: setting them, and reading how they stand. What they do to jobs is in `lua/gates.lua`.
+
+use super::connection::Repeat;
+use super::reply::{self, Items};
+use super::server::Server;
+use crate::error::{Fault, Service};
+use crate::store::{KeyState, LimitState, PauseOrder, PauseState};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
+use longshore_model::limits;
+use longshore_model::names::shard_keys;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+pub(super) async fn set_limit(server: &Server, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
+    let script = &server.scripts.limit;
+    let text = policy.map(serde_json::to_string).transpose();
+    let text = text.map_err(|error| Fault::refused(Service::Store, error.to_string()))?;
+    let mut cmd = server.call(script);
+    cmd.arg(name).arg(text.unwrap_or_default());
+    match Items::of(server.run(script, &cmd, Repeat::Safe).await?)?.text()?.as_str() {
+        "ok" => Ok(()),
+        _ => Err(Fault::refused(Service::Store, too_many("limits", limits::LIMITS))),
+    }
+}
+
+pub(super) async fn limits(server: &Server) -> Result<Vec<LimitState>, Fault> {
+    let script = &server.scripts.limits;
+    let cmd = server.call(script);
+    let answers = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
+    let mut all = answers.each(|mut limit| {
+        let (name, policy) = (limit.text()?, limit.text()?);
+        let policy = serde_json::from_str(&policy).map_err(|_| reply::unexpected("a limit cannot be read"))?;
+        let keys = limit.number()?;
+        let key = |mut key: Items| Ok(KeyState { key: key.text()?, passed: key.number()?, waiting: key.number()? });
+        Ok(LimitState { name, policy, keys, shown: limit.items()?.each(key)? })
+    })?;
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+pub(super) async fn set_pause(server: &Server, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {
+    let script = &server.scripts.pause;
+    let mut cmd = server.call(script);
+    cmd.arg(what.to_string()).arg(u8::from(order.is_some()));
+    if let Some(PauseOrder { by, why, until }) = order {
+        cmd.arg(by).arg(why).arg(until.unwrap_or(0));
+    }
+    let mut answer = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
+    match answer.text()?.as_str() {
+        "ok" => answer.flag(),
+        _ => Err(Fault::refused(Service::Store, too_many("pauses", limits::PAUSES))),
+    }
+}
+
+/// A pause as it is kept.
+#[derive(Deserialize)]
+struct Kept {
+    by: String,
+    why: String,
+    since: u64,
+    until: Option<u64>,
+}
+
+pub(super) async fn pauses(server: &Server) -> Result<Vec<PauseState>, Fault> {
+    let mut cmd = redis::cmd("HGETALL");
+    cmd.arg(server.key(shard_keys::PAUSES));
+    let kept: BTreeMap<String, String> =
+        redis::from_redis_value(server.connection.command(&cmd).await?).map_err(|_| reply::unexpected("the pauses"))?;
+    let mut pauses = Vec::with_capacity(kept.len());
+    for (what, text) in kept {
+        let (Ok(what), Ok(pause)) = (what.parse::<Pausable>(), serde_json::from_str::<Kept>(&text)) else {
+            tracing::error!(what, "the store holds a pause that cannot be read");
+            continue;
+        };
+        let mut cmd = redis::cmd("ZCARD");
+        cmd.arg(server.key(&format!("{}{}\n", shard_keys::WAITERS, GateName::pause(&what))));
+        let waiting = redis::from_redis_value(server.connection.command(&cmd).await?)
+            .map_err(|_| reply::unexpected("the waiting jobs of a pause"))?;
+        let order = PauseOrder { by: pause.by, why: pause.why, until: pause.until };
+        pauses.push(PauseState { what, order, since: pause.since, waiting });
+    }
+    Ok(pauses)
+}
+
+fn too_many(what: &str, most: usize) -> String {
+    format!("there are {most} {what}, and there may be no more; take one away that is not needed")
+}

@@ -1,0 +1,341 @@
+-- Gates: orders, limits and pauses, which a job has to pass before it is queued.
+--
+-- A gate is `o:<queue>:<key>` (an order: its one holder keeps it until it has ended), `l:<limit>:<key>` (a limit: those
+-- it let through hold it while they are queued or active) or `p:<what>` (a pause). A job takes its order first and keeps
+-- it; of its limits it takes all or none, so that nobody who waits holds what another one waits for. A blocked job waits
+-- at one gate, in the line of its turn: whoever leaves a gate wakes it, and what was woken is looked at before the
+-- script ends (`open`), up to a bound; the rest at the next promotion (K.wake).
+--   K.holders .. gate     zset  who passed and has not left; when, ms
+--   K.unclaimed .. gate   zset  whom a rate let through and nobody claimed yet; when, ms
+--   K.turns .. gate       zset  turns that have waiters; the one that was let through longest ago has the least score
+--   K.waiters .. gate and turn, a line each   zset   who waits; its place
+--   K.tat .. gate         string  when the bucket of a rate is full again, us
+make_gates = function()
+  local G = {}
+  local waking, woken, policies, place, released = {}, {}, {}, nil, false
+  local HOLDS = {queued = true, active = true}
+
+  -- Numbers that only grow: places in lines, and the order of turns.
+  local function next_place()
+    place = math.max((place or tonumber(call('HGET', P .. K.shard, 'place') or nil) or 0) + 1, now_us)
+    return place
+  end
+
+  local function policy_of(gate)
+    local name = string.match(gate, '^l:([^:]*):')
+    if policies[name] == nil then
+      local text = call('HGET', P .. K.limits, name)
+      policies[name] = text and cjson.decode(text) or false
+    end
+    return policies[name]
+  end
+
+  local function order_of(r)
+    return r.ga and string.match(r.ga, '^o:[^\n]*')
+  end
+
+  local function limits_of(r)
+    local found = {}
+    for line in string.gmatch(r.ga or '', '[^\n]+') do
+      if string.sub(line, 1, 2) == 'l:' then
+        found[#found + 1] = line
+      end
+    end
+    return found
+  end
+
+  -- Lets a gate be looked at before the script ends.
+  function G.wake(gate)
+    if not woken[gate] then
+      woken[gate], waking[#waking + 1] = true, gate
+    end
+  end
+
+  -- The pause that holds a job, and until when.
+  local function pause_of(r)
+    if not anything_paused() then
+      return nil
+    end
+    local order = order_of(r)
+    local names = {'queue:' .. r.qu, 'topic:' .. r.tp, order and 'key:' .. string.sub(order, 3) or nil}
+    for i, text in ipairs(call('HMGET', P .. K.pauses, unpack(names))) do
+      local till = text and cjson.decode(text)['until']
+      if text and not (till and till <= now) then
+        return 'p:' .. names[i], till
+      end
+    end
+  end
+
+  -- From when on a bucket has a token, us.
+  local function token_at(gate, rate)
+    local interval = math.max(math.floor(rate.per_ms * 1000 / rate.count), 1)
+    local tat = tonumber(call('GET', P .. K.tat .. gate) or nil) or 0
+    return tat - interval * (rate.count - 1), tat, interval
+  end
+
+  -- Whether a limit does not let a job pass, and when it may. `from`: the gate whose first in line it is.
+  local function closed(r, gate, policy, from)
+    local held = policy.max and call('ZSCORE', P .. K.holders .. gate, r.id)
+    if policy.max and not held and call('ZCARD', P .. K.holders .. gate) >= policy.max then
+      return true, now + L.grant_ms
+    end
+    if policy.rate then
+      if call('ZCARD', P .. K.unclaimed .. gate) >= policy.rate.count then
+        return true
+      end
+      local at = token_at(gate, policy.rate)
+      if at > now_us then
+        return true, math.ceil(at / 1000)
+      end
+    end
+    if not held and from ~= gate and call('EXISTS', P .. K.turns .. gate) == 1 then
+      G.wake(gate)
+      return true
+    end
+    return false
+  end
+
+  -- What does not let a job pass: the gate, the reason, and when it may. Takes the order of a job that is next in it.
+  local function refusal(r, from)
+    local order = order_of(r)
+    if order then
+      local holder = call('ZRANGE', P .. K.holders .. order, 0, 0)[1]
+      if holder ~= r.id then
+        if holder then
+          return order, 'order'
+        elseif from ~= order and call('EXISTS', P .. K.turns .. order) == 1 then
+          G.wake(order)
+          return order, 'order'
+        end
+        call('ZADD', P .. K.holders .. order, digits(now), r.id)
+      end
+    end
+    local pause, till = pause_of(r)
+    if pause then
+      return pause, 'paused', till
+    end
+    for _, gate in ipairs(limits_of(r)) do
+      local policy = policy_of(gate)
+      if policy then
+        local shut, at = closed(r, gate, policy, from)
+        if shut then
+          return gate, 'limit', at
+        end
+      end
+    end
+  end
+
+  -- Counts a job at its limits. `running`: nobody asked, it runs already.
+  local function take(r, running)
+    for _, gate in ipairs(limits_of(r)) do
+      local policy = policy_of(gate)
+      if policy then
+        if policy.max then
+          call('ZADD', P .. K.holders .. gate, digits(now), r.id)
+        end
+        if policy.rate and not running then
+          local _, tat, interval = token_at(gate, policy.rate)
+          tat = math.max(tat, now_us) + interval
+          call('SET', P .. K.tat .. gate, digits(tat), 'PX', digits(math.ceil((tat - now_us) / 1000) + 1000))
+          call('ZADD', P .. K.unclaimed .. gate, digits(now), r.id)
+        end
+        call('ZADD', P .. K.gates, 0, gate)
+      end
+    end
+  end
+
+  local function wait_at(r, gate, reason, at)
+    if not r.sq then
+      put(r, 'sq', next_place())
+    end
+    put(r, 'st', 'blocked')
+    r.re, r.si, r.du, r.le, r.ob, r.pb, r.hi = reason, now, nil, nil, nil, nil, nil
+    local turn = string.sub(gate, 1, 1) == 'l' and r.tu or ''
+    put(r, 'wg', gate .. '\n' .. turn)
+    call('ZADD', P .. K.waiters .. r.wg, digits(r.sq), r.id)
+    call('ZADD', P .. K.turns .. gate, 'NX', digits(next_place()), turn)
+    if string.sub(gate, 1, 1) == 'l' then
+      call('ZADD', P .. K.gates, 0, gate)
+    end
+    if at then
+      wake_at(gate, at)
+    end
+  end
+
+  local function unwait(r)
+    local gate, turn = string.match(r.wg, '^([^\n]*)\n(.*)$')
+    call('ZREM', P .. K.waiters .. r.wg, r.id)
+    if call('EXISTS', P .. K.waiters .. r.wg) == 0 then
+      call('ZREM', P .. K.turns .. gate, turn)
+    end
+    put(r, 'wg', nil)
+  end
+
+  -- Drops those that wait for a limit, because a newer job takes their place.
+  local function replace(gate)
+    for _, turn in ipairs(call('ZRANGE', P .. K.turns .. gate, 0, L.releases - 1)) do
+      for _, id in ipairs(call('ZRANGE', P .. K.waiters .. gate .. '\n' .. turn, 0, L.releases - 1)) do
+        local r = read(id)
+        if r and r.st == 'blocked' then
+          finish_with(r, 'dropped', 'replaced')
+          save(r)
+        end
+      end
+    end
+  end
+
+  -- A job that was made queued: lets it pass, or makes it wait.
+  function G.enter(r)
+    local gate, reason, at = refusal(r)
+    if not gate then
+      take(r)
+      return
+    end
+    if not r.was and reason == 'limit' and policy_of(gate).over == 'replace' then
+      replace(gate)
+    end
+    wait_at(r, gate, reason, at)
+  end
+
+  -- A queued job that is about to be claimed: whether a pause takes it back.
+  function G.pause(r)
+    local gate, till = pause_of(r)
+    if gate then
+      wait_at(r, gate, 'paused', till)
+    end
+    return gate
+  end
+
+  -- The limit that refuses a new job, if one does.
+  function G.full(job)
+    for _, gate in ipairs(limits_of({ga = job.gates})) do
+      local policy = policy_of(gate)
+      if policy and policy.over == 'refuse' and closed(job, gate, policy) then
+        return string.match(gate, '^l:([^:]*):')
+      end
+    end
+  end
+
+  -- A job changes its state: what it leaves may let others pass.
+  function G.leave(r, was, state)
+    if r.wg and state ~= 'blocked' then
+      if TERMINAL[state] then
+        G.wake(string.match(r.wg, '^[^\n]*'))
+      end
+      unwait(r)
+    end
+    local order = order_of(r)
+    if order and TERMINAL[state] and call('ZREM', P .. K.holders .. order, r.id) == 1 then
+      G.wake(order)
+    end
+    for _, gate in ipairs(limits_of(r)) do
+      local left = was == 'queued' and call('ZREM', P .. K.unclaimed .. gate, r.id) or 0
+      if HOLDS[was] and not HOLDS[state] then
+        left = left + call('ZREM', P .. K.holders .. gate, r.id)
+      end
+      if left > 0 then
+        G.wake(gate)
+      end
+    end
+    if state == 'active' and was ~= 'queued' then
+      if order then
+        call('ZADD', P .. K.holders .. order, digits(now), r.id)
+      end
+      take(r, true)
+    end
+  end
+
+  -- Takes a limit back from a job that it let through long ago and that no instance takes, for one of another topic.
+  local function take_back(gate, topic)
+    local holders = call('ZRANGE', P .. K.holders .. gate, 0, L.releases - 1, 'WITHSCORES')
+    for i = 1, #holders, 2 do
+      if tonumber(holders[i + 1]) + L.grant_ms > now then
+        return false
+      end
+      local r = read(holders[i])
+      if not r or not HOLDS[r.st] then
+        call('ZREM', P .. K.holders .. gate, holders[i])
+        return true
+      elseif r.st == 'queued' and r.tp ~= topic then
+        put(r, 'sq', nil)
+        wait_at(r, gate, 'limit')
+        save(r)
+        return true
+      end
+    end
+    return false
+  end
+
+  -- Lets pass who can, first of the least recent turn first. Answers what is left of the bound.
+  local function pass(gate, left)
+    while true do
+      local turn = call('ZRANGE', P .. K.turns .. gate, 0, 0)[1]
+      if not turn then
+        if call('EXISTS', P .. K.holders .. gate, P .. K.unclaimed .. gate) == 0 then
+          call('ZREM', P .. K.gates, gate)
+        end
+        return left
+      end
+      if left <= 0 then
+        wake_at(gate, now)
+        return 0
+      end
+      local line = gate .. '\n' .. turn
+      local id = call('ZRANGE', P .. K.waiters .. line, 0, 0)[1]
+      local r = id and read(id)
+      if not r or r.st ~= 'blocked' or r.wg ~= line then
+        if id then
+          call('ZREM', P .. K.waiters .. line, id)
+        end
+        if call('EXISTS', P .. K.waiters .. line) == 0 then
+          call('ZREM', P .. K.turns .. gate, turn)
+        end
+      elseif expired(r) then
+        finish_with(r, 'dropped', 'expired')
+        save(r)
+      else
+        local other, reason, at = refusal(r, gate)
+        if other == gate then
+          if reason ~= 'limit' or not take_back(gate, r.tp) then
+            if at then
+              wake_at(gate, at)
+            end
+            return left
+          end
+        elseif other then
+          unwait(r)
+          wait_at(r, other, reason, at)
+          save(r)
+        else
+          become_queued(r, nil, 0)
+          take(r)
+          save(r)
+          call('ZADD', P .. K.turns .. gate, 'XX', digits(next_place()), turn)
+          released = true
+        end
+      end
+      left = left - 1
+    end
+  end
+
+  -- Looks at every gate that was woken.
+  function G.open()
+    local left, i = L.releases, 1
+    while waking[i] do
+      local gate = waking[i]
+      woken[gate] = nil
+      left = pass(gate, left)
+      i = i + 1
+    end
+    waking = {}
+    if place then
+      call('HSET', P .. K.shard, 'place', digits(place))
+    end
+    if released then
+      nudge('relay')
+      released = false
+    end
+  end
+
+  return G
+end
