@@ -58,10 +58,11 @@
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
 //! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
+//! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `follow`,
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `gates`, `follow`,
 //! `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod builder;
@@ -72,6 +73,7 @@ mod errors;
 mod files;
 mod find;
 mod follow;
+mod gates;
 mod health;
 mod letters;
 mod namespace;
@@ -104,9 +106,11 @@ pub use spool::{Spool, SpoolError, SpoolStatus};
 pub use time::Time;
 
 pub use longshore_link::error::NotAccepted;
+pub use longshore_link::store::{KeyState, LimitState, PauseOrder, PauseState};
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
+pub use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
 pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, Queues};
 pub use longshore_model::settings::{Loaded, Settings};

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Time between two looks of the coordinator.
 const PACE: Duration = Duration::from_secs(1);
+/// How long an instance that is not the coordinator waits when there is something to publish.
+const BEHIND: Duration = Duration::from_millis(200);
 /// How long an entry is kept from other relays, ms.
 const HOLD_MS: u64 = 5_000;
 /// Jobs in one call.
@@ -36,7 +38,12 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         tokio::select! {
             biased;
             () = engine.until(Phase::Stopped) => return,
-            () = engine.relay_now.notified() => {}
+            () = engine.relay_now.notified() => {
+                // Everybody hears of it, and one is enough; the others see whether the coordinator did it.
+                if !*engine.coordinator.borrow() && !engine.pause(engine.link.world.random.jitter(BEHIND)).await {
+                    return;
+                }
+            }
             () = engine.link.world.clock.sleep(wait) => {}
         }
     }

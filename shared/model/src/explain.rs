@@ -3,6 +3,7 @@
 //! Pure: it looks at the job's record, at who is live, and at how many jobs are ahead. It explains
 //! what these say at one moment; it neither waits nor repairs.
 
+use crate::gate::GateKind;
 use crate::limits;
 use crate::record::{Reason, Record, State};
 use crate::snapshot::Waiting;
@@ -19,17 +20,47 @@ const PUBLISH_SUSPECT_MS: u64 = 4 * limits::OUTBOX_GRACE_MS;
 pub fn explain(record: &Record, payload_version: u32, view: &View, ahead: Option<u64>, now: u64) -> Option<Waiting> {
     let (reason, detail) = match record.state {
         State::Scheduled | State::Retrying => waits_for_time(record, view, now),
-        State::Blocked => {
-            let detail = "a gate holds it: an order key, a limit or a dependency; it goes on when the jobs before it \
-                          have ended";
-            ("gate", detail.to_owned())
-        }
+        State::Blocked => blocked(record),
         State::Queued => queued(record, payload_version, view, ahead, now),
         State::Active | State::Succeeded | State::Error | State::GivenUp | State::Stopped | State::Dropped => {
             return None;
         }
     };
     Some(Waiting { reason: reason.to_owned(), detail, since: rfc3339(record.since) })
+}
+
+/// Which gate holds it, and what opens it.
+fn blocked(record: &Record) -> (&'static str, String) {
+    let Some(gate) = record.waits_at.as_ref().map(|at| &at.gate) else {
+        return ("limit", "a gate holds it, and it is not known which".to_owned());
+    };
+    match (gate.kind(), gate.of(), gate.key()) {
+        (GateKind::Order, queue, "") => (
+            "order",
+            format!("queue {queue} runs one job at a time, in order; it goes on when those before it have ended"),
+        ),
+        (GateKind::Order, queue, key) => {
+            let detail = format!(
+                "jobs with the order key `{key}` in queue {queue} run one at a time; it goes on when those before it \
+                 have ended"
+            );
+            ("order", detail)
+        }
+        (GateKind::Limit, limit, key) => {
+            let share = if key.is_empty() { String::new() } else { format!(" for `{key}`") };
+            let detail = format!(
+                "limit {limit}{share} lets no more through now; it goes on when jobs before it leave it, or the limit is \
+                 raised: `longshore limit list`"
+            );
+            ("limit", detail)
+        }
+        (GateKind::Pause, what, name) => {
+            let detail = format!(
+                "{what} {name} is paused; `longshore queue pauses` shows by whom and why, `longshore queue resume` ends it"
+            );
+            ("paused", detail)
+        }
+    }
 }
 
 fn waits_for_time(record: &Record, view: &View, now: u64) -> (&'static str, String) {
@@ -146,9 +177,9 @@ fn some(count: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::Gates;
+    use crate::gate::{GateName, Gates, Pausable};
     use crate::id::{Incarnation, InstanceId, JobId, Owner};
-    use crate::record::{Admission, Start};
+    use crate::record::{Admission, Start, WaitsAt};
     use crate::topic::{Topic, TopicPattern};
     use crate::topology::{Allowed, Capability};
     use std::collections::BTreeMap;
@@ -241,7 +272,18 @@ mod tests {
 
     #[test]
     fn a_blocked_job_waits_for_its_gate() {
-        check(&job(|record| record.state = State::Blocked), vec![], NOW, "gate", &["a gate holds it"]);
+        let at = |gate| {
+            job(|record| {
+                record.state = State::Blocked;
+                record.waits_at = Some(WaitsAt { gate, turn: String::new() });
+            })
+        };
+        check(&at(GateName::order("q", "")), vec![], NOW, "order", &["queue q runs one job at a time"]);
+        check(&at(GateName::order("q", "k")), vec![], NOW, "order", &["order key `k` in queue q"]);
+        check(&at(GateName::limit("l", "")), vec![], NOW, "limit", &["limit l lets no more through"]);
+        check(&at(GateName::limit("l", "k")), vec![], NOW, "limit", &["limit l for `k`"]);
+        let paused = GateName::pause(&Pausable::Topic("a/b".into()));
+        check(&at(paused), vec![], NOW, "paused", &["topic a/b is paused", "longshore queue resume"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`JobView::build`] puts it together from what the store keeps; nothing here changes afterwards (J11).
 
-use crate::envelope::{Envelope, FileRef, Trace};
+use crate::envelope::{Envelope, FileRef, LimitUse, Trace};
 use crate::id::JobId;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
@@ -64,8 +64,8 @@ pub struct LogLine {
 /// Why a job waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `gate`,
-    /// `alone`.
+    /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `order`, `limit`,
+    /// `paused`, `alone`.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
@@ -190,6 +190,12 @@ pub struct JobView {
     pub expires: Option<String>,
     /// Start of the current or last attempt.
     pub started: Option<String>,
+    /// Runs after the jobs of its queue that have the same one.
+    pub order_key: Option<String>,
+    /// The limits that it counts against.
+    pub limits: Vec<LimitUse>,
+    /// On whose behalf it waits for a limit.
+    pub turn: Option<String>,
     /// Who runs it, or ran it last.
     pub instance: Option<String>,
     /// When it ended.
@@ -271,6 +277,9 @@ impl JobView {
             due: record.due.map(rfc3339),
             expires: record.expires.map(rfc3339),
             started: record.started.map(rfc3339),
+            order_key: envelope.order_key,
+            limits: envelope.limits,
+            turn: envelope.turn,
             instance,
             finished: record.finished.map(rfc3339),
             result: result.and_then(|text| RawValue::from_string(text).ok()),

@@ -9,6 +9,7 @@ pub mod control;
 pub mod files;
 pub mod fixture;
 pub mod flow;
+pub mod gates;
 pub mod jobs;
 pub mod leaving;
 pub mod letters;
@@ -73,6 +74,11 @@ macro_rules! for_each_case {
             letters::an_evicted_message_of_an_unknown_job_stays_with_its_reason;
             letters::an_evicted_message_that_cannot_be_read_goes_into_quarantine;
             files::payload_files_reach_the_handler_and_its_outputs_come_back;
+            gates::q02_qo_02_one_order_over_topics_and_instances;
+            gates::q02_a_failing_head_holds_up_its_key_and_no_other;
+            gates::q09_qp_02_a_limit_holds_while_it_changes_and_instances_come_and_go;
+            gates::a_rate_spreads_jobs_over_time_and_costs_no_attempt;
+            gates::q14_qs_01_qs_02_a_pause_outlives_instances_and_names_who_and_why;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
         }
@@ -87,6 +93,7 @@ macro_rules! for_each_case_of_virtual_time {
             payload::pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::a_killed_instance_is_replaced_after_its_lease;
+            gates::q02_an_order_goes_on_when_its_instance_is_killed;
             letters::several_undertakers_run_every_evicted_job_once;
         }
     };
