@@ -13,6 +13,7 @@ use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::span::ms;
 use longshore_model::topic::Topic;
+use longshore_model::unique::{Unique, UniqueMode};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub struct FollowUp {
     order_key: Option<String>,
     limits: Vec<LimitUse>,
     turn: Option<String>,
+    unique: Option<Unique>,
 }
 
 impl FollowUp {
@@ -82,6 +84,7 @@ impl FollowUp {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            unique: None,
         })
     }
 
@@ -113,6 +116,17 @@ impl FollowUp {
     #[must_use]
     pub fn limit(mut self, name: &str, key: &str) -> Self {
         self.limits.push(LimitUse { name: name.to_owned(), key: key.to_owned() });
+        self
+    }
+
+    /// Makes it the only job of its topic with this key, for as long as the mode says; while another has the key, that one
+    /// stands for it. `span` is for the modes `period` and `debounce`.
+    #[must_use]
+    pub fn unique(mut self, key: &str, mode: UniqueMode, span: Duration) -> Self {
+        if mode == UniqueMode::Debounce && self.delay.is_zero() {
+            self.delay = span;
+        }
+        self.unique = Some(Unique { key: key.to_owned(), mode, ms: ms(span) });
         self
     }
 
@@ -173,6 +187,7 @@ impl FollowUp {
             order_key: self.order_key,
             limits: self.limits,
             turn: self.turn,
+            unique: self.unique,
         };
         let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
         Ok(NewJob {
@@ -180,6 +195,7 @@ impl FollowUp {
                 id,
                 topic: self.topic,
                 gates: envelope.gates(&queue.name),
+                unique: envelope.unique,
                 queue: queue.name,
                 start: if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) },
                 max_retries: self.retries.unwrap_or(queue.config.retries),

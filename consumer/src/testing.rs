@@ -149,6 +149,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            unique: None,
         };
         let info = JobInfo {
             id,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use longshore_link::store::NewJob;
 use longshore_model::envelope::{Envelope, FileRef, LimitUse, Trace, VERSION, check_label};
 use longshore_model::record::{Admission, Expiry, Start};
+use longshore_model::unique::{Unique, UniqueMode};
 use longshore_model::{Job, JobId, JobOptions, Topic, limits, span};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -46,6 +47,7 @@ pub struct JobBuilder {
     order_key: Option<String>,
     limits: Vec<LimitUse>,
     turn: Option<String>,
+    unique: Option<Unique>,
 }
 
 impl Producer {
@@ -110,6 +112,7 @@ impl JobBuilder {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            unique: None,
         }
     }
 
@@ -185,6 +188,22 @@ impl JobBuilder {
     /// As [`Self::limit`], against the share of one key, such as a customer: the limit counts each key by itself.
     pub fn limit_key(mut self, name: impl Into<String>, key: impl Into<String>) -> Self {
         self.limits.push(LimitUse { name: name.into(), key: key.into() });
+        self
+    }
+
+    /// The only job of its topic with this key until it has ended (J04). While another one has the key, that one is the
+    /// answer: [`Sent::id`] is its id, and [`Sent::existed`] says so. [`Self::unique_mode`] for other modes.
+    pub fn unique(self, key: impl Into<String>) -> Self {
+        self.unique_mode(key, UniqueMode::UntilFinished, Duration::ZERO)
+    }
+
+    /// As [`Self::unique`], for as long as the mode says. `span` is for the modes that have a time, else zero: how long the
+    /// key is taken (`Period`), or how long after the newest send the job starts (`Debounce`).
+    pub fn unique_mode(mut self, key: impl Into<String>, mode: UniqueMode, span: Duration) -> Self {
+        if mode == UniqueMode::Debounce {
+            self.start = Start::After(span::ms(span));
+        }
+        self.unique = Some(Unique { key: key.into(), mode, ms: span::ms(span) });
         self
     }
 
@@ -346,11 +365,13 @@ impl JobBuilder {
             order_key: self.order_key,
             limits: self.limits,
             turn: self.turn,
+            unique: self.unique,
         };
         let admission = Admission {
             id: self.id,
             topic,
             gates: envelope.gates(&queue.name),
+            unique: envelope.unique.clone(),
             queue: queue.name,
             start: self.start,
             max_retries: retries.unwrap_or(queue.config.retries),

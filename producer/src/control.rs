@@ -119,6 +119,7 @@ impl Producer {
             max_crashes: record.max_crashes,
             expires: None,
             gates: record.gates,
+            unique: record.unique,
         };
         let prepared =
             Prepared::new(admission, envelope, Some(id)).map_err(|why: Refusal| RetryError::Send(why.into()))?;

@@ -12,6 +12,7 @@ use crate::spool::{Spool, SpoolError};
 use longshore_link::Fault;
 use longshore_link::broker::{Headers, Message, Target};
 use longshore_link::error::Service;
+use longshore_link::store::NewJob;
 use longshore_model::record::{Start, State};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -134,7 +135,9 @@ const fn id(job: &Prepared) -> longshore_model::JobId {
 /// Whether a message says all that matters of the job: one that has to wait, or to be linked with another, needs the
 /// store.
 fn may_go_alone(job: &Prepared) -> bool {
-    job.job.admission.start == Start::Now && job.job.retry_of.is_none()
+    let NewJob { admission, retry_of, .. } = &job.job;
+    // Only the store knows who has a unique key.
+    admission.start == Start::Now && admission.unique.is_none() && retry_of.is_none()
 }
 
 /// As a foreign client would write it: neither generation nor time of acceptance are known.

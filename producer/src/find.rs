@@ -191,6 +191,14 @@ impl Producer {
         Find { producer: self.clone(), query, within: None, wrong: None }
     }
 
+    /// The job that has a unique key now (J04): look it up by name.
+    ///
+    /// # Errors
+    /// [`QueryError`] when the store gives no answer.
+    pub async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, QueryError> {
+        Ok(self.inner.link.store.holder(topic, key).await?)
+    }
+
     /// One job, finished or not, with the reason why it waits; `None` when there is none under this id.
     ///
     /// # Errors

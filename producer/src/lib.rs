@@ -116,4 +116,5 @@ pub use longshore_model::queue::{QueueConfig, Queues};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
 pub use longshore_model::topology::View;
+pub use longshore_model::unique::{Unique, UniqueMode};
 pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Topic, TopicPattern};

@@ -11,10 +11,10 @@ use crate::connect::{Admitted, Inner, Producer};
 use crate::errors::{Refusal, SendError};
 use crate::outcome::Outcome;
 use futures_util::{StreamExt, stream};
-use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::broker::{Message, Target};
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::Accepted;
-use longshore_model::{Fence, Job, JobId, State, Topic, limits};
+use longshore_model::{Job, JobId, State, Topic, limits};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,8 @@ pub struct Sent {
     pub id: JobId,
     /// Who is known to hold it.
     pub custody: Custody,
-    /// It had been accepted before, with the same id; nothing was added.
+    /// It had been accepted before, with the same id, or as another job that has its unique key ([`Self::id`] is that
+    /// one's); nothing was added.
     pub existed: bool,
     /// The state in which it was accepted, or is by now if it existed.
     pub state: State,
@@ -233,21 +234,27 @@ impl Producer {
         let inner = &self.inner;
         // A job that had been accepted before was, or will be, published by whoever got it accepted; our own first
         // call, whose answer was lost, was nobody's.
-        let ours = |accepted: &Accepted| !accepted.existed || repeated == Repeated::Yes;
-        let runnable = |accepted: &Accepted| accepted.state == State::Queued && ours(accepted);
+        let ours = |place: usize, accepted: &Accepted| {
+            let same = accepted.id == jobs[place].0.job.admission.id;
+            accepted.replaced || same && (!accepted.existed || repeated == Repeated::Yes)
+        };
+        let runnable = |place, accepted: &Accepted| accepted.state == State::Queued && ours(place, accepted);
         let mut sent: Vec<Sent> = Vec::with_capacity(jobs.len());
         let (mut messages, mut places, mut topics) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let journaled =
-            |accepted: &Accepted| inner.options.journal && accepted.state == State::Scheduled && ours(accepted);
+        // What the store alone would hold.
+        let journaled = |place, accepted: &Accepted| {
+            let held = matches!(accepted.state, State::Scheduled | State::Blocked);
+            inner.options.journal && held && ours(place, accepted)
+        };
         for (place, (prepared, accepted)) in jobs.iter().enumerate() {
-            let id = prepared.job.admission.id;
-            let existed = accepted.existed && repeated == Repeated::No;
-            sent.push(Sent::new(self.clone(), id, Custody::Store, existed, accepted.state));
-            if runnable(accepted) {
+            let another = accepted.id != prepared.job.admission.id;
+            let existed = accepted.existed && (another || repeated == Repeated::No);
+            sent.push(Sent::new(self.clone(), accepted.id, Custody::Store, existed, accepted.state));
+            if runnable(place, accepted) {
                 topics.insert(prepared.job.admission.topic.clone());
                 messages.push(message(prepared, accepted));
                 places.push(place);
-            } else if journaled(accepted) {
+            } else if journaled(place, accepted) {
                 messages.push(journal_entry(prepared, accepted));
                 places.push(place);
             }
@@ -292,20 +299,10 @@ impl Producer {
 }
 
 fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
-    let admission = &prepared.job.admission;
-    Message {
-        target: Target::Jobs(admission.topic.clone()),
-        message_id: admission.id.to_string(),
-        headers: Headers {
-            generation: accepted.generation,
-            enqueued: Some(accepted.created),
-            fence: Fence::default(),
-            parked: None,
-            reason: None,
-            trace: prepared.trace.clone(),
-        },
-        body: prepared.job.envelope.clone(),
-    }
+    let target = Target::Jobs(prepared.job.admission.topic.clone());
+    let mut message = Message::accepted(&prepared.job, accepted, target);
+    message.headers.trace.clone_from(&prepared.trace);
+    message
 }
 
 /// The journal's copy of a job that waits for its time.

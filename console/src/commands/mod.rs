@@ -6,7 +6,9 @@ mod demo;
 mod doctor;
 mod job;
 mod letters;
+mod limit;
 mod namespace;
+mod queue;
 mod stats;
 mod topology;
 
@@ -20,6 +22,10 @@ pub(crate) enum Command {
     /// Send, find, look at and control jobs.
     #[command(subcommand)]
     Job(job::Command),
+    #[command(subcommand)]
+    Queue(queue::Command),
+    #[command(subcommand)]
+    Limit(limit::Command),
     Letters(letters::Args),
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
@@ -36,6 +42,8 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
     match command {
         Command::Job(command) => job::run(command, session).await,
+        Command::Queue(command) => queue::run(command, session).await,
+        Command::Limit(command) => limit::run(command, session).await,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Stats(args) => stats::run(&args, session).await,

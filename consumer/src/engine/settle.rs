@@ -304,23 +304,18 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
                 continue;
             }
         };
-        let (id, topic, start) = (job.admission.id, job.admission.topic, job.admission.start);
-        let message = |target| Message {
-            target,
-            message_id: id.to_string(),
-            headers: Headers {
-                generation: accepted.generation,
-                enqueued: Some(accepted.created),
-                ..Headers::default()
-            },
-            body: job.envelope,
-        };
+        if accepted.id != job.admission.id && !accepted.replaced {
+            tracing::debug!(job = %attempt.id, first = %accepted.id, "another job stands for a unique follow-up job");
+            continue;
+        }
+        let (topic, start) = (job.admission.topic.clone(), job.admission.start);
+        let message = |target| Message::accepted(&job, &accepted, target);
         let there = if accepted.state == State::Queued {
-            confirmed.push((id, accepted.generation));
+            confirmed.push((accepted.id, accepted.generation));
             publish(engine, attempt.settler.as_ref(), message(Target::Jobs(topic))).await
         } else {
             engine.promote_now.notify_one();
-            let journaled = accepted.state == State::Scheduled && engine.journal;
+            let journaled = matches!(accepted.state, State::Scheduled | State::Blocked) && engine.journal;
             !journaled || {
                 let entry = message(Target::Journal(topic, start.at(accepted.created)));
                 publish_journal(attempt, entry).await

@@ -77,6 +77,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
         id: line.id,
         topic: line.topic,
         gates: envelope.gates(&line.queue),
+        unique: envelope.unique.clone(),
         queue: line.queue,
         start: line.start.map_or(Start::Now, Start::At),
         max_retries: line.max_retries,
@@ -109,6 +110,7 @@ pub(super) mod tests {
             max_crashes: 3,
             expires: Some(Expiry::After(9_000)),
             gates: Gates::default(),
+            unique: None,
         };
         let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         NewJob { admission, envelope: envelope.into(), labels, retry_of: None }

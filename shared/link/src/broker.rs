@@ -8,9 +8,10 @@
 
 use crate::error::{Fault, Service};
 use crate::letters::Reading;
-use crate::store::Outgoing;
+use crate::store::{Accepted, NewJob, Outgoing};
 use async_trait::async_trait;
 use bytes::Bytes;
+use longshore_model::envelope;
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
 use longshore_model::limits;
@@ -99,6 +100,25 @@ pub struct Headers {
     pub reason: Option<String>,
     /// Trace context.
     pub trace: Option<Trace>,
+}
+
+impl Message {
+    /// The message of a job that the store accepted. Where it replaced another one's payload, it travels under that
+    /// one's id.
+    #[must_use]
+    pub fn accepted(job: &NewJob, accepted: &Accepted, target: Target) -> Self {
+        let renamed = if accepted.replaced { envelope::with_id(&job.envelope, accepted.id) } else { None };
+        Self {
+            target,
+            message_id: accepted.id.to_string(),
+            headers: Headers {
+                generation: accepted.generation,
+                enqueued: Some(accepted.created),
+                ..Headers::default()
+            },
+            body: renamed.map_or_else(|| job.envelope.clone(), Into::into),
+        }
+    }
 }
 
 impl From<&Outgoing> for Headers {

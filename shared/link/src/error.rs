@@ -111,6 +111,9 @@ pub enum NotAccepted {
     /// The namespace has as many topics as it may.
     #[error("topic `{0}` would be one more than {max} in this namespace; a topic is a kind of job: put customers and tenants into labels", max = longshore_model::limits::TOPICS)]
     TooManyTopics(String),
+    /// The unique key belongs to a job that has ended and was forgotten, for a time that has not passed.
+    #[error("job {0} has this unique key for a while; it has ended and is forgotten already")]
+    KeyTaken(JobId),
     /// A limit that refuses what it does not let through does not let it through.
     #[error("limit `{0}` lets no further job through now; send it later, or let the limit make jobs wait")]
     OverLimit(String),

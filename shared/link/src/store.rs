@@ -40,14 +40,18 @@ pub struct NewJob {
 /// A job was accepted, now or before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
+    /// Its id: another one's than that which was sent where that one has the unique key.
+    pub id: JobId,
     /// The state it is in.
     pub state: State,
     /// The generation to publish it with.
     pub generation: Generation,
     /// When it was accepted, ms.
     pub created: u64,
-    /// Whether it had been accepted before, with the same id.
+    /// Whether it had been accepted before, with the same id or as another job with the same unique key.
     pub existed: bool,
+    /// Whether that other job now has this one's payload.
+    pub replaced: bool,
 }
 
 /// A claim (T5) of one delivery.
@@ -563,6 +567,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// Opens a connection for beats, apart from all other traffic, to be used on the calling runtime.
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault>;
+
+    /// The job that has a unique key now.
+    async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault>;
 
     /// What happens elsewhere. Late receivers hear only what comes after.
     fn nudges(&self) -> broadcast::Receiver<Nudge>;

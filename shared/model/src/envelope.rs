@@ -11,6 +11,7 @@ use crate::limits;
 use crate::queue::Queues;
 use crate::record::{Admission, Expiry, Start};
 use crate::topic::Topic;
+use crate::unique::{Unique, UniqueMode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -62,6 +63,9 @@ pub struct Envelope {
     /// On whose behalf it waits for a limit: jobs of different turns are let through by turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
+    /// The key that no other job of its topic may have, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
     /// Who sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
@@ -186,6 +190,7 @@ impl Envelope {
             id: self.id,
             topic: self.topic.clone(),
             gates: self.gates(&name),
+            unique: self.unique.clone(),
             queue: name,
             start: Start::Now,
             max_retries: self.retries.unwrap_or(queue.config.retries),
@@ -197,8 +202,10 @@ impl Envelope {
     /// What the job has to pass before it is queued, in this queue.
     #[must_use]
     pub fn gates(&self, queue: &str) -> Gates {
+        let latest = self.unique.as_ref().filter(|unique| unique.mode == UniqueMode::Latest);
+        let latest = latest.map(|unique| GateName::order(queue, &format!("{}:{}", self.topic, unique.key)));
         Gates {
-            order: self.order_key.as_ref().map(|key| GateName::order(queue, key)),
+            order: self.order_key.as_ref().map(|key| GateName::order(queue, key)).or(latest),
             limits: self.limits.iter().map(|limit| GateName::limit(&limit.name, &limit.key)).collect(),
             turn: self.turn.clone().unwrap_or_default(),
         }
@@ -310,6 +317,12 @@ impl Envelope {
             }
             check_key("order_key", key)?;
         }
+        if let Some(unique) = &self.unique {
+            unique.check()?;
+            if unique.mode == UniqueMode::Latest && self.order_key.is_some() {
+                return Err("unique: the mode latest has an order of its own; leave order_key out".into());
+            }
+        }
         if let Some(turn) = &self.turn {
             check_key("turn", turn)?;
         }
@@ -326,6 +339,19 @@ impl Envelope {
         Ok(())
     }
 }
+
+/// The envelope under another id, if it was written by [`Envelope::encode`]: what a second job of a unique key becomes
+/// when it replaces the first one's payload.
+#[must_use]
+pub fn with_id(envelope: &[u8], id: JobId) -> Option<Vec<u8>> {
+    let head = format!("{{\"v\":{VERSION},\"id\":\"");
+    let rest = envelope.strip_prefix(head.as_bytes())?;
+    let after = rest.get(ID_CHARS..).filter(|after| after.first() == Some(&b'"'))?;
+    Some([head.as_bytes(), id.to_string().as_bytes(), after].concat())
+}
+
+/// Characters of an id.
+const ID_CHARS: usize = 36;
 
 /// Checks one label.
 ///

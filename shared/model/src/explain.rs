@@ -196,6 +196,7 @@ mod tests {
             max_crashes: 3,
             expires: None,
             gates: Gates::default(),
+            unique: None,
         };
         let mut record = Record::admit(&admission, NOW);
         record.outbox = None;

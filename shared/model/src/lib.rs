@@ -28,6 +28,7 @@ pub mod suggest;
 pub mod topic;
 pub mod topology;
 pub mod transition;
+pub mod unique;
 
 pub use id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 pub use job::{Job, JobOptions};

@@ -30,6 +30,8 @@ pub const FILE_NAME_BYTES: usize = 255;
 pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 /// Longest order key, key of a limit, or turn, bytes.
 pub const KEY_BYTES: usize = 256;
+/// Longest time of a unique key, milliseconds: 30 days.
+pub const UNIQUE_MS: u64 = 30 * 86_400_000;
 /// Longest name of a limit, bytes.
 pub const LIMIT_NAME_BYTES: usize = 200;
 /// Most named limits in a namespace.

@@ -288,6 +288,8 @@ pub mod shard_keys {
     pub const TURNS: &str = "gt:";
     /// zset: jobs of one turn that wait at a gate; the score is their place. `gw:<gate>`, a line feed, the turn
     pub const WAITERS: &str = "gw:";
+    /// string: the job that has a unique key. `u:<topic>`, a line feed, the key
+    pub const UNIQUE: &str = "u:";
     /// string: when the bucket of a rate is full again, us. `gr:<gate>`
     pub const TAT: &str = "gr:";
     /// channel: ended jobs that one process waits for. `done:<watcher>`

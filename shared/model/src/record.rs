@@ -8,6 +8,7 @@ use crate::id::{Fence, Generation, JobId, Owner};
 use crate::limits;
 use crate::snapshot::Progress;
 use crate::topic::Topic;
+use crate::unique::Unique;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -278,6 +279,8 @@ pub struct Record {
     pub retried_as: Option<JobId>,
     /// What it has to pass before it is queued.
     pub gates: Gates,
+    /// The key that no other job may have, and for how long.
+    pub unique: Option<Unique>,
     /// Its place in every line: grows with each job that asks something of gates. Kept for life.
     pub place: Option<u64>,
     /// The gate that it waits at (`blocked`), and the turn under which it waits there.
@@ -312,6 +315,8 @@ pub struct Admission {
     pub expires: Option<Expiry>,
     /// What it has to pass before it is queued.
     pub gates: Gates,
+    /// The key that no other job may have, and for how long.
+    pub unique: Option<Unique>,
 }
 
 /// When a new job becomes runnable, by the store's clock.
@@ -396,6 +401,7 @@ impl Record {
             republished: 0,
             retried_as: None,
             gates: admission.gates.clone(),
+            unique: admission.unique.clone(),
             place: None,
             waits_at: None,
         }

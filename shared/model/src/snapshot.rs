@@ -7,6 +7,7 @@ use crate::id::JobId;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
 use crate::topic::Topic;
+use crate::unique::Unique;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -194,6 +195,8 @@ pub struct JobView {
     pub order_key: Option<String>,
     /// The limits that it counts against.
     pub limits: Vec<LimitUse>,
+    /// The key that no other job of its topic may have, and for how long.
+    pub unique: Option<Unique>,
     /// On whose behalf it waits for a limit.
     pub turn: Option<String>,
     /// Who runs it, or ran it last.
@@ -280,6 +283,7 @@ impl JobView {
             order_key: envelope.order_key,
             limits: envelope.limits,
             turn: envelope.turn,
+            unique: envelope.unique,
             instance,
             finished: record.finished.map(rfc3339),
             result: result.and_then(|text| RawValue::from_string(text).ok()),

@@ -17,7 +17,7 @@
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
 //!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
 //!   any not ended ── Remove ──> dropped    queued, scheduled, blocked ── Expire ──> dropped
-//!   blocked ── Replace ──> dropped
+//!   blocked ── Replace ──> dropped                        scheduled, blocked, queued ── Supersede ──> the same state
 //! ```
 //!
 //! A fence that equals the record's while the job is no longer active means that this very attempt
@@ -113,6 +113,11 @@ pub enum Event {
     Release,
     /// A newer job took its place in the line of a limit.
     Replace,
+    /// A second job of its unique key replaced its payload before it started.
+    Supersede {
+        /// When it is to start, ms from now, where it waits for its time.
+        delay_ms: Option<u64>,
+    },
     /// Somebody saw that the broker holds fewer copies than there are jobs queued: it goes back into the outbox, unless
     /// a copy of it was confirmed not long ago.
     Republish {
@@ -325,6 +330,16 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             }
             end(record, now, State::Dropped, Some(Reason::Replaced));
             (Answer::Moved { state: State::Dropped }, None)
+        }
+        Event::Supersede { delay_ms } => {
+            match (record.state, delay_ms) {
+                (State::Scheduled, Some(delay_ms)) => record.due = Some(now + delay_ms),
+                (State::Scheduled | State::Blocked, _) => {}
+                // The broker holds the old payload: its copy is made out of date.
+                (State::Queued, _) => enter_queued(record, now, record.reason, limits::OUTBOX_GRACE_MS),
+                _ => return (Answer::Nothing, None),
+            }
+            (Answer::Moved { state: record.state }, None)
         }
         Event::Republish { patience_ms } => {
             let rest = republish_after_ms(record.republished, *patience_ms);

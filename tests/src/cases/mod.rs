@@ -19,6 +19,7 @@ pub mod progress;
 pub mod timing;
 pub mod topics;
 pub mod trouble;
+pub mod unique;
 
 pub use fixture::{Fleet, Gauge, Runs};
 
@@ -79,6 +80,10 @@ macro_rules! for_each_case {
             gates::q09_qp_02_a_limit_holds_while_it_changes_and_instances_come_and_go;
             gates::a_rate_spreads_jobs_over_time_and_costs_no_attempt;
             gates::q14_qs_01_qs_02_a_pause_outlives_instances_and_names_who_and_why;
+            unique::j04_a_named_job_is_there_once_and_found_by_its_name;
+            unique::debounced_sends_make_one_run_with_the_newest_payload;
+            unique::latest_runs_once_more_with_the_newest_payload;
+            unique::latest_replaces_what_is_in_the_lane;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

@@ -63,6 +63,7 @@ impl Records {
             max_crashes,
             expires: None,
             gates: Gates::default(),
+            unique: None,
         };
         let owner = |instance, incarnation| Owner {
             instance: InstanceId(format!("w{instance}")),
@@ -76,7 +77,17 @@ impl Records {
     pub(super) fn admit(&self, start: Start) -> Slim {
         let Record { id, topic, queue, max_retries, max_crashes, .. } = self.template.clone();
         slim(&Record::admit(
-            &Admission { id, topic, queue, start, max_retries, max_crashes, expires: None, gates: Gates::default() },
+            &Admission {
+                id,
+                topic,
+                queue,
+                start,
+                max_retries,
+                max_crashes,
+                expires: None,
+                gates: Gates::default(),
+                unique: None,
+            },
             NOW_MS,
         ))
     }
@@ -178,6 +189,7 @@ fn slim(record: &Record) -> Slim {
         retried_as: _,
         // What gates ask is decided beside the state machine ([`super::gates`]).
         gates: _,
+        unique: _,
         place: _,
         waits_at: _,
     } = record;

@@ -248,6 +248,7 @@ rough_store! {
     ahead(job: JobId) -> Option<u64>;
     topics() -> Vec<Topic>;
     know(topics: Vec<Topic>) -> ();
+    holder(topic: &Topic, key: &str) -> Option<JobId>;
     view() -> View;
     erase() -> u64;
     about() -> Vec<Fact>;

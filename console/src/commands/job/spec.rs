@@ -1,7 +1,8 @@
 //! A job as somebody wrote it down: on the command line, or as a line of an import.
 
 use crate::args;
-use longshore_producer::{JobBuilder, JobId, Producer, Time};
+use longshore_model::envelope::LimitUse;
+use longshore_producer::{JobBuilder, JobId, Producer, Time, Unique};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -36,6 +37,14 @@ pub(crate) struct Spec {
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
+    pub(crate) order_key: Option<String>,
+    #[serde(default)]
+    pub(crate) limits: Vec<LimitUse>,
+    #[serde(default)]
+    pub(crate) turn: Option<String>,
+    #[serde(default)]
+    pub(crate) unique: Option<Unique>,
+    #[serde(default)]
     pub(crate) inputs: Vec<PathBuf>,
 }
 
@@ -61,6 +70,14 @@ impl Spec {
         job = set(job, self.timeout, JobBuilder::timeout);
         job = set(job, self.expires, JobBuilder::expires_in);
         job = set(job, self.title, JobBuilder::title);
+        job = set(job, self.order_key, JobBuilder::order_key);
+        job = set(job, self.turn, JobBuilder::turn);
+        job = set(job, self.unique, |job, Unique { key, mode, ms }| {
+            job.unique_mode(key, mode, Duration::from_millis(ms))
+        });
+        for limit in self.limits {
+            job = job.limit_key(limit.name, limit.key);
+        }
         for (name, value) in self.labels {
             job = job.label(name, value);
         }
@@ -103,7 +120,8 @@ mod tests {
     fn a_line_may_set_every_option() {
         let line = br#"{"topic": "a/b", "payload": {"n": 1.50}, "id": "019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00",
             "in": "5m", "retries": -1, "retry_delay": "1s", "timeout": "2m", "expires": "1d", "title": "T",
-            "labels": {"k": "v"}, "inputs": ["x.png"]}"#;
+            "labels": {"k": "v"}, "inputs": ["x.png"], "order_key": "k", "limits": [{"name": "l", "key": "x"}],
+            "turn": "t", "unique": {"key": "u", "mode": "period", "ms": 5}}"#;
         let spec = Spec::read(line).unwrap();
         assert_eq!(spec.payload.unwrap().get(), "{\"n\": 1.50}");
         assert_eq!((spec.after, spec.retries), (Some(Duration::from_secs(300)), Some(-1)));

@@ -114,6 +114,7 @@ impl Bench {
             max_crashes: 3,
             expires: None,
             gates: Gates::default(),
+            unique: None,
         };
         NewJob { admission, envelope: Bytes::from_static(b"{\"v\":1}"), labels: BTreeMap::new(), retry_of: None }
     }

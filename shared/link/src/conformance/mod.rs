@@ -38,6 +38,7 @@ pub mod republish;
 pub mod rescue;
 pub mod restore;
 pub mod sequences;
+pub mod unique;
 
 pub use bench::{Bench, Hooks, Letter, TOPIC};
 
@@ -172,6 +173,15 @@ macro_rules! conformance_store {
                 topics_and_keys_can_be_paused_and_a_pause_can_end_by_itself
                 a_share_that_no_instance_claims_goes_to_jobs_of_other_topics
                 more_than_one_call_releases_follow_by_promotions
+            }
+            unique {
+                j04_a_key_until_finished_is_free_when_its_job_has_ended
+                a_key_until_started_is_free_when_its_job_starts
+                a_key_for_a_period_outlives_its_job
+                debouncing_keeps_the_newest_payload_and_moves_the_time
+                of_latest_one_runs_and_one_waits_with_the_newest_payload
+                a_follow_up_that_another_job_stands_for_is_told_so
+                keys_of_other_topics_are_others
             }
             isolation {
                 a_job_that_crashed_twice_is_run_by_who_runs_nothing_else

@@ -29,6 +29,9 @@ impl Core {
         if !self.topics.contains_key(topic) && self.topics.len() >= limits::TOPICS {
             return Err(NotAccepted::TooManyTopics(topic.to_string()));
         }
+        if let Some(answer) = self.instead(job) {
+            return answer;
+        }
         if job.admission.start == Start::Now
             && let Some(limit) = self.full(&id, &job.admission.gates.limits)
         {
@@ -103,6 +106,7 @@ impl Core {
     fn insert(&mut self, record: Record, job: &NewJob) -> Record {
         let id = record.id;
         let inserted = record.clone();
+        self.take_key(&record);
         self.know(&job.admission.topic);
         self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone()));
         if let Some(old) = job.retry_of {
@@ -120,5 +124,12 @@ impl Core {
 }
 
 const fn accepted(record: &Record, existed: bool) -> Accepted {
-    Accepted { state: record.state, generation: record.generation, created: record.created, existed }
+    Accepted {
+        id: record.id,
+        state: record.state,
+        generation: record.generation,
+        created: record.created,
+        existed,
+        replaced: false,
+    }
 }

@@ -10,6 +10,7 @@ use super::fleet::Fleet;
 use super::gates::Gates;
 use super::outage::Outage;
 use super::table::Table;
+use super::unique::Keys;
 use crate::store::Nudge;
 use longshore_model::id::{Incarnation, InstanceId, JobId};
 use longshore_model::record::{Record, State};
@@ -34,6 +35,8 @@ pub(super) struct Core {
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Orders, limits and pauses.
     pub(super) gates: Gates,
+    /// Unique keys.
+    pub(super) keys: Keys,
     /// From whom attempts were taken back.
     pub(super) fallen: Fallen,
     /// Known topics, and when each was first seen, ms.
@@ -83,7 +86,7 @@ impl Core {
     /// Lets something happen to a job whatever gates say; what it leaves may let others pass.
     pub(super) fn move_on(&mut self, id: &JobId, event: &Event) -> Option<Answer> {
         let record = &self.table.get(id)?.record;
-        if record.gates.is_empty() && record.waits_at.is_none() {
+        if record.gates.is_empty() && record.waits_at.is_none() && record.unique.is_none() {
             return self.table.apply(id, self.now_us, event);
         }
         let before = record.clone();
@@ -91,6 +94,7 @@ impl Core {
         if let Some(entry) = self.table.get(id).filter(|entry| entry.record.state != before.state) {
             let after = entry.record.clone();
             self.gates.left(&before, &after, self.now_us);
+            self.free_key(&after);
         }
         Some(answer)
     }
@@ -134,6 +138,7 @@ impl Core {
         self.fleet = Fleet::default();
         self.leases = Outage::default();
         self.gates = Gates::default();
+        self.keys.clear();
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.epoch = Epoch::default();

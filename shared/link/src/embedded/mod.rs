@@ -26,6 +26,7 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unique;
 mod weather;
 
 use self::broker::EmbeddedBroker;

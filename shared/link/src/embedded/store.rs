@@ -221,6 +221,10 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {
+        self.call(|core| core.holder(topic, key)).await
+    }
+
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault> {
         self.call(|_| ()).await?;
         Ok(Box::new(EmbeddedHeart { backend: self.backend.clone() }))

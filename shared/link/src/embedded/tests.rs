@@ -127,6 +127,7 @@ fn job(link: &Link) -> NewJob {
         max_crashes: 3,
         expires: None,
         gates: Gates::default(),
+        unique: None,
     };
     NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: std::collections::BTreeMap::new(), retry_of: None }
 }

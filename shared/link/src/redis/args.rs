@@ -7,6 +7,7 @@ use longshore_model::id::Owner;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start};
 use longshore_model::transition::Verdict;
+use longshore_model::unique::Unique;
 use redis::Cmd;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
         cmd.arg(label(name, value));
     }
     cmd.arg(admission.gates.lines()).arg(&admission.gates.turn);
+    cmd.arg(admission.unique.as_ref().map(Unique::lines).unwrap_or_default());
     cmd.arg(job.envelope.as_ref());
 }
 

@@ -8,6 +8,7 @@ use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{PastAttempt, Reason, Record, State, WaitsAt};
 use longshore_model::snapshot::{LogLine, Snapshot};
+use longshore_model::unique::Unique;
 use redis::Value;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -89,6 +90,7 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
         republished: if state == State::Queued { fields.parsed("hi")?.unwrap_or(0) } else { 0 },
         retried_as: fields.parsed("ra")?,
         gates: Gates::parse(&fields.text("ga").unwrap_or_default(), fields.text("tu").unwrap_or_default()),
+        unique: fields.text("uq").as_deref().and_then(Unique::parse),
         place: fields.parsed("sq")?,
         waits_at: if state == State::Blocked { waits_at(fields) } else { None },
     })

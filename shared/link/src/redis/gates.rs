@@ -79,6 +79,7 @@ pub(super) async fn pauses(server: &Server) -> Result<Vec<PauseState>, Fault> {
         let order = PauseOrder { by: pause.by, why: pause.why, until: pause.until };
         pauses.push(PauseState { what, order, since: pause.since, waiting });
     }
+    pauses.sort_by(|a, b| a.what.cmp(&b.what));
     Ok(pauses)
 }
 

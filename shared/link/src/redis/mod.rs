@@ -472,6 +472,11 @@ impl Store for RedisStore {
         Ok(View { number, term, coordinator, instances: cards.iter().filter_map(read).collect() })
     }
 
+    async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {
+        let id: Option<String> = self.command("GET", &format!("{}{topic}\n{key}", shard_keys::UNIQUE)).await?;
+        Ok(id.and_then(|id| id.parse().ok()))
+    }
+
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault> {
         let server = Server::new(Connection::new(self.address.impatient(heart::PATIENCE)), self.namespace.clone());
         server.connection.open().await?;

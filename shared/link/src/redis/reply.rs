@@ -112,16 +112,17 @@ fn text(value: Value) -> Result<String, Fault> {
 /// The answer to one accepted job.
 pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, NotAccepted>, Fault> {
     Ok(match items.text()?.as_str() {
-        "ok" => Ok(Accepted {
-            state: items.parsed()?,
-            generation: Generation(items.number()?),
-            created: items.number()?,
-            existed: items.flag()?,
-        }),
+        "ok" => {
+            let (state, generation) = (items.parsed()?, Generation(items.number()?));
+            let (created, existed) = (items.number()?, items.number()?);
+            let id = if items.is_empty() { id } else { items.parsed()? };
+            Ok(Accepted { id, state, generation, created, existed: existed > 0, replaced: existed == 2 })
+        }
         "taken" => Err(NotAccepted::IdTaken(id)),
         "ended" => Err(NotAccepted::Ended(id)),
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
+        "key" => Err(NotAccepted::KeyTaken(items.parsed()?)),
         "limit" => Err(NotAccepted::OverLimit(items.text()?)),
         "damaged" => Err(NotAccepted::Damaged { id, detail: items.text()? }),
         other => return Err(unexpected(other)),

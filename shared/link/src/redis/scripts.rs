@@ -109,6 +109,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("turns", shard_keys::TURNS),
         ("waiters", shard_keys::WAITERS),
         ("tat", shard_keys::TAT),
+        ("unique", shard_keys::UNIQUE),
         ("outcomes", shard_keys::OUTCOMES),
         ("members", meta_keys::MEMBERS),
         ("cards", meta_keys::CARDS),

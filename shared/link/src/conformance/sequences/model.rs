@@ -98,6 +98,7 @@ impl Model {
             max_crashes: 2,
             expires: expires.ms().map(Expiry::After),
             gates: Gates::default(),
+            unique: None,
         };
         NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: BTreeMap::new(), retry_of: None }
     }

@@ -4,7 +4,8 @@
 local function read_job()
   return {
     id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
-    max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(), turn = arg(), envelope = arg(),
+    max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(), turn = arg(), unique = arg(),
+    envelope = arg(),
   }
 end
 
@@ -22,6 +23,63 @@ local function make_known(topic)
     seen_topics[topic] = true
     nudge('topics')
   end
+end
+
+-- Who has the key of a unique job: its record, or its id alone where that is forgotten.
+local function holder_of(job)
+  local lock, mode, ms = lock_of(job.topic, job.unique)
+  local id = try('GET', lock)
+  if type(id) ~= 'string' or id == job.id then
+    return nil
+  end
+  local r = read(id)
+  -- No key outlives its job but for a time.
+  if call('PTTL', lock) < 0 and not (r and r.uq and not TERMINAL[r.st]) then
+    return nil
+  end
+  return r or id, mode, ms
+end
+
+local function take_key(job)
+  local lock, mode, ms = lock_of(job.topic, job.unique)
+  if mode == 'period' then
+    call('SET', lock, job.id, 'PX', digits(ms))
+  else
+    call('SET', lock, job.id)
+  end
+end
+
+-- The job that has the key gets this one's payload, and its time where it waits for one. Answers whether it did: it may
+-- have started, and only what our own encoder wrote can be given another id.
+local function supersede(r, job, mode, ms)
+  local head = '{"v":1,"id":"'
+  local own = #head + #job.id
+  if mode ~= 'debounce' and mode ~= 'latest' or not (expirable(r.st)) or string.sub(job.envelope, 1, #head) ~= head
+    or string.sub(job.envelope, own + 1, own + 1) ~= '"' then
+    return false
+  end
+  call('SET', P .. K.envelope .. r.id, head .. r.id .. string.sub(job.envelope, own + 1))
+  local before = try('HGET', P .. K.detail .. r.id, 'lb')
+  if type(before) == 'string' then
+    for _, label in ipairs(cjson.decode(before)) do
+      unindex(K.label .. label, r.id)
+    end
+    call('HDEL', P .. K.detail .. r.id, 'lb')
+  end
+  if #job.labels > 0 then
+    detail('HSET', P .. K.detail .. r.id, 'lb', cjson.encode(job.labels))
+    for _, label in ipairs(job.labels) do
+      index(K.label .. label, r.ct, r.id)
+    end
+  end
+  if r.st == 'scheduled' and mode == 'debounce' then
+    put(r, 'du', now + ms)
+    index(K.state .. 'scheduled', r.du, r.id)
+  elseif r.st == 'queued' then
+    become_queued(r, r.re, L.outbox_grace_ms)
+  end
+  save(r)
+  return true
 end
 
 -- Writes a job that is surely new.
@@ -50,7 +108,7 @@ local function create(job, created)
   local r = {
     id = id, st = due and 'scheduled' or 'queued', tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0, fa = 0, cr = 0,
     mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
-    ga = job.gates ~= '' and job.gates or nil, tu = job.turn ~= '' and job.turn or nil,
+    uq = job.unique ~= '' and job.unique or nil, ga = job.gates ~= '' and job.gates or nil, tu = job.turn ~= '' and job.turn or nil,
   }
   if due then
     r.du, r.re = due, 'delayed'
@@ -65,6 +123,9 @@ local function create(job, created)
   local state = r.st
   if expires then
     index(K.expiry, expires, id)
+  end
+  if r.uq and not holder_of(job) then
+    take_key(job)
   end
   call('SET', P .. K.envelope .. id, job.envelope)
   if #job.labels > 0 then
@@ -109,6 +170,15 @@ local function admit(job)
   end
   if not known(job.topic) and call('HLEN', P .. K.topics) >= L.topics then
     return {'topics', job.topic}
+  end
+  if job.unique ~= '' then
+    local holder, mode, ms = holder_of(job)
+    if type(holder) == 'string' then
+      return {'key', holder}
+    elseif holder then
+      local replaced = supersede(holder, job, mode, ms)
+      return {'ok', holder.st, holder.ge, holder.ct, replaced and 2 or 1, holder.id}
+    end
   end
   local full = job.gates ~= '' and job.start == 'now' and gates().full(job)
   if full then

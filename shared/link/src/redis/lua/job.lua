@@ -15,6 +15,7 @@
 --   cn cancel, me message: `+` and the text
 --   dx true when progress, properties or log lines are kept, which the next claim clears
 --   ga gates that it has to pass, a line each, its order first      tu turn       sq its place in lines
+--   uq unique: mode, time in ms, and key, a line each
 --   wg the gate that it waits at, and the turn, a line each (while blocked)
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
@@ -31,11 +32,12 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, ...)
+  cn, me, dx, ga, tu, sq, wg, uq, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, ra = ra, wa = wa, du = du, le = le, ob = ob, pb = pb, hi = hi,
     cn = cn, me = me, dx = dx, ga = ga, tu = tu, sq = sq, wg = wg,
+    uq = uq,
   }
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
@@ -47,7 +49,7 @@ local function packed(r)
   local more = r.more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, unpack(more, 1, more.n))
+    r.wg, r.uq, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -81,7 +83,7 @@ local function damage_of(text)
     end
   end
   for kind, names in pairs({
-    string = 'st tp qu re no oi oc ra wa cn me ga tu wg',
+    string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq',
     number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq',
     boolean = 'dx',
   }) do
@@ -250,6 +252,21 @@ local function store(r)
   r.changed = nil
 end
 
+-- The key of the lock of a unique job, its mode and its time.
+local function lock_of(topic, unique)
+  local mode, ms, key = string.match(unique, '^([^\n]*)\n(%d+)\n(.*)$')
+  return P .. K.unique .. topic .. '\n' .. key, mode, tonumber(ms)
+end
+
+-- A unique job changes its state: its key may be free by that.
+local function free_key(r, state)
+  local lock, mode = lock_of(r.tp, r.uq)
+  local over = TERMINAL[state] or state == 'active' and mode ~= 'until_finished'
+  if over and mode ~= 'period' and try('GET', lock) == r.id then
+    call('DEL', lock)
+  end
+end
+
 -- Writes what changed. A record is complete and checked by now, so that nothing here can fail halfway.
 local function save(r)
   if not r.changed then
@@ -258,6 +275,9 @@ local function save(r)
   local was, state = r.was, r.st
   if state ~= was and (r.ga or r.wg) then
     gates().leave(r, was, state)
+  end
+  if state ~= was and r.uq then
+    free_key(r, state)
   end
   store(r)
   if state ~= was then

@@ -95,6 +95,7 @@ fn s01_every_event_in_every_state() {
         lease_ms: LEASE,
     };
     let block = Event::Block { reason: Reason::Order, at: line() };
+    let newer = Event::Supersede { delay_ms: Some(500) };
     let republish = Event::Republish { patience_ms: 45_000 };
     let sent = |record: &mut Record| (record.outbox, record.published) = (None, Some(NOW));
     let again = |record: &mut Record| (record.outbox, record.published, record.republished) = (None, Some(NOW), 1);
@@ -125,6 +126,7 @@ fn s01_every_event_in_every_state() {
     check("block",            0, as_it_is, &block,             ".        moved    >blocked      .        .        .");
     check("release",          0, as_it_is, &Event::Release,    ".        >queued  .             .        .        .");
     check("replace",          0, as_it_is, &Event::Replace,    ".        >dropped .             .        .        .");
+    check("supersede",        0, as_it_is, &newer,             "moved    moved    moved         .        .        .");
     check("lost copy",       45_000, sent, &republish,         ".        .        moved         .        .        .");
     check("copy under way",  44_999, sent, &republish,         ".        .        .             .        .        .");
     check("lost again",      60_000, again, &republish,        ".        .        moved         .        .        .");

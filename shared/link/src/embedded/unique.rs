@@ -1,0 +1,88 @@
+//! Unique keys of the embedded store: who has one, until when, and what a second job changes (as `redis/lua/admit.lua`).
+
+use super::core::Core;
+use crate::error::NotAccepted;
+use crate::store::{Accepted, NewJob};
+use longshore_model::envelope;
+use longshore_model::id::JobId;
+use longshore_model::record::{Record, State};
+use longshore_model::topic::Topic;
+use longshore_model::transition::Event;
+use longshore_model::unique::{Unique, UniqueMode};
+use std::collections::BTreeMap;
+
+/// Who has which key: the job, and until when, ms, where that is a time.
+pub(super) type Keys = BTreeMap<(Topic, String), (JobId, Option<u64>)>;
+
+impl Core {
+    /// The job that has a key now.
+    pub(super) fn holder(&self, topic: &Topic, key: &str) -> Option<JobId> {
+        let (id, until) = self.keys.get(&(topic.clone(), key.to_owned()))?;
+        until.is_none_or(|until| until > self.now()).then_some(*id)
+    }
+
+    /// The job that keeps another one from having its key.
+    fn rival(&self, id: &JobId, topic: &Topic, unique: &Unique) -> Option<JobId> {
+        let rival = self.holder(topic, &unique.key).filter(|rival| rival != id)?;
+        let timed = self.keys.get(&(topic.clone(), unique.key.clone())).is_some_and(|(_, until)| until.is_some());
+        let alive = self
+            .table
+            .get(&rival)
+            .is_some_and(|entry| entry.record.unique.is_some() && !entry.record.state.is_terminal());
+        (timed || alive).then_some(rival)
+    }
+
+    /// What a new unique job is answered where another one has its key.
+    pub(super) fn instead(&mut self, job: &NewJob) -> Option<Result<Accepted, NotAccepted>> {
+        let admission = &job.admission;
+        let unique = admission.unique.as_ref()?;
+        let rival = self.rival(&admission.id, &admission.topic, unique)?;
+        if self.table.get(&rival).is_none() {
+            return Some(Err(NotAccepted::KeyTaken(rival)));
+        }
+        let replaced = self.supersede(&rival, job, unique);
+        let record = &self.table.get(&rival)?.record;
+        Some(Ok(Accepted {
+            id: rival,
+            state: record.state,
+            generation: record.generation,
+            created: record.created,
+            existed: true,
+            replaced,
+        }))
+    }
+
+    fn supersede(&mut self, first: &JobId, job: &NewJob, unique: &Unique) -> bool {
+        let waits = self.table.get(first).is_some_and(|entry| entry.record.state.may_expire());
+        let Some(envelope) = envelope::with_id(&job.envelope, *first).filter(|_| unique.mode.replaces() && waits)
+        else {
+            return false;
+        };
+        if let Some(entry) = self.table.get_mut(first) {
+            entry.envelope = envelope.into();
+            entry.labels.clone_from(&job.labels);
+        }
+        let delay_ms = (unique.mode == UniqueMode::Debounce).then_some(unique.ms);
+        let _ = self.move_on(first, &Event::Supersede { delay_ms });
+        true
+    }
+
+    /// Gives a job its key, unless another one has it.
+    pub(super) fn take_key(&mut self, record: &Record) {
+        let Some(unique) = record.unique.as_ref() else { return };
+        if self.rival(&record.id, &record.topic, unique).is_none() {
+            let until = (unique.mode == UniqueMode::Period).then(|| self.now() + unique.ms);
+            self.keys.insert((record.topic.clone(), unique.key.clone()), (record.id, until));
+        }
+    }
+
+    /// A job changed its state: its key may be free by that.
+    pub(super) fn free_key(&mut self, record: &Record) {
+        let Some(unique) = record.unique.as_ref() else { return };
+        let over = record.state.is_terminal() || record.state == State::Active && unique.mode.until_started();
+        let key = (record.topic.clone(), unique.key.clone());
+        if over && unique.mode != UniqueMode::Period && self.keys.get(&key).is_some_and(|(id, _)| *id == record.id) {
+            self.keys.remove(&key);
+        }
+    }
+}
