@@ -2,7 +2,7 @@
 //! after each step on every job (state, reason, where it waits), on every limit and on every pause.
 //!
 //! No step depends on the time that passes: rates and debouncing are compared by the conformance suite. A longer run:
-//! `LONGSHORE_GATES_CASES=2000 cargo nextest run -p longshore-tests --test gates_agree`.
+//! `cargo nextest run --release -p longshore-tests --test gates_agree --run-ignored only`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
 
@@ -259,7 +259,16 @@ impl Side {
 
 #[test]
 fn both_stores_agree_on_random_sequences_of_gates_and_unique_keys() {
-    let cases = std::env::var("LONGSHORE_GATES_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(40);
+    compare(40);
+}
+
+#[test]
+#[ignore = "100 000 steps take a quarter of an hour"]
+fn both_stores_agree_on_a_hundred_thousand_steps() {
+    compare(2_500);
+}
+
+fn compare(cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let server = runtime.block_on(redis_server::Server::start());
     let redis = runtime.block_on(server.store());
