@@ -8,7 +8,7 @@ use crate::duties;
 use crate::engine::files::WorkDir;
 use crate::engine::isolation::{self, Isolation};
 use crate::engine::taken_back::TakenBack;
-use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, running};
+use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
 use crate::instance::{RunError, Running, Signals};
@@ -306,7 +306,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             name: identity.name,
             cluster: self.settings.instance.cluster.clone().unwrap_or_else(|| identity.owner.instance.0.clone()),
             lease: self.settings.lease.clone(),
-            queues: self.queues,
+            policies: policies::Policies::new(self.queues, self.settings.instance.apply_queues),
             allowed: self.allowed,
             work_dir: identity.work_dir,
             max_file_bytes: self.settings.blobs.max_file_bytes,
@@ -352,6 +352,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             }
         }
         drop(world.tasks.spawn(lanes::follow_nudges(Arc::clone(&engine))));
+        drop(world.tasks.spawn(policies::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(lanes::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));

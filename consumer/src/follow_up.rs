@@ -9,7 +9,7 @@ use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
 use longshore_model::limits;
-use longshore_model::queue::Queues;
+use longshore_model::queue::{QueueKind, Queues};
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::span::ms;
 use longshore_model::topic::Topic;
@@ -166,7 +166,7 @@ impl FollowUp {
         now_ms: u64,
     ) -> Result<NewJob, BadFollowUp> {
         let queue = queues.resolve(&self.topic);
-        let envelope = Envelope {
+        let mut envelope = Envelope {
             v: envelope::VERSION,
             id,
             topic: self.topic.clone(),
@@ -189,6 +189,9 @@ impl FollowUp {
             turn: self.turn,
             unique: self.unique,
         };
+        if queue.configured {
+            queue.config.apply(&queue.name, &mut envelope);
+        }
         let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
         Ok(NewJob {
             admission: Admission {
@@ -197,7 +200,13 @@ impl FollowUp {
                 gates: envelope.gates(&queue.name),
                 unique: envelope.unique,
                 queue: queue.name,
-                start: if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) },
+                start: if queue.config.kind == QueueKind::Drop {
+                    Start::Never
+                } else if self.delay.is_zero() {
+                    Start::Now
+                } else {
+                    Start::After(ms(self.delay))
+                },
                 max_retries: self.retries.unwrap_or(queue.config.retries),
                 max_crashes: limits::CRASHES,
                 expires: self.expires_in.map(|span| Expiry::After(ms(span))),

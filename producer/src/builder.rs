@@ -12,6 +12,7 @@ use crate::time::Time;
 use bytes::Bytes;
 use longshore_link::store::NewJob;
 use longshore_model::envelope::{Envelope, FileRef, LimitUse, Trace, VERSION, check_label};
+use longshore_model::queue::{QueueKind, Queues};
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::unique::{Unique, UniqueMode};
 use longshore_model::{Job, JobId, JobOptions, Topic, limits, span};
@@ -299,7 +300,8 @@ impl JobBuilder {
                 other => Refusal::File(other).into(),
             })?
         };
-        Ok(self.build(files)?)
+        let queues = self.producer.inner.queues().await;
+        Ok(self.build(files, &queues)?)
     }
 
     /// What can be said before any file was read.
@@ -320,6 +322,10 @@ impl JobBuilder {
         {
             return Err(Refusal::OutOfBounds("at: more than a year from now".into()));
         }
+        if self.order_key.as_ref().is_some_and(String::is_empty) {
+            let why = "order_key: it is empty; leave it out for a job without order";
+            return Err(Refusal::OutOfBounds(why.into()));
+        }
         if self.files.len() > limits::FILES {
             let why = format!("files: {} is more than {}", self.files.len(), limits::FILES);
             return Err(Refusal::OutOfBounds(why));
@@ -327,12 +333,12 @@ impl JobBuilder {
         self.labels.iter().try_for_each(|(name, value)| check_label(name, value)).map_err(Refusal::OutOfBounds)
     }
 
-    fn build(self, files: Vec<FileRef>) -> Result<Prepared, Refusal> {
+    fn build(self, files: Vec<FileRef>, queues: &Queues) -> Result<Prepared, Refusal> {
         let Producer { inner } = &self.producer;
         let Some((topic, payload)) = self.what else {
             return Err(Refusal::NotJson("there is none".into()));
         };
-        let queue = inner.options.queues.resolve(&topic);
+        let queue = queues.resolve(&topic);
         let expires = self.expires.or_else(|| self.kind.expires_in.map(|span| Expiry::After(span::ms(span))));
         let now = inner.link.world.clock.unix_ms();
         let expires_ms = expires.map(|expires| match expires {
@@ -344,7 +350,7 @@ impl JobBuilder {
             return Err(Refusal::OutOfBounds("expires: more than a year from now; leave it out for never".into()));
         }
         let retries = self.retries.or(self.kind.retries);
-        let envelope = Envelope {
+        let mut envelope = Envelope {
             v: VERSION,
             id: self.id,
             topic: topic.clone(),
@@ -367,13 +373,16 @@ impl JobBuilder {
             turn: self.turn,
             unique: self.unique,
         };
+        if queue.configured {
+            queue.config.apply(&queue.name, &mut envelope);
+        }
         let admission = Admission {
             id: self.id,
             topic,
             gates: envelope.gates(&queue.name),
             unique: envelope.unique.clone(),
             queue: queue.name,
-            start: self.start,
+            start: if queue.config.kind == QueueKind::Drop { Start::Never } else { self.start },
             max_retries: retries.unwrap_or(queue.config.retries),
             max_crashes: limits::CRASHES,
             expires,

@@ -6,6 +6,7 @@
 //! consumer publishes what a producer left behind).
 
 use crate::outcome::Waiters;
+use crate::queues::LiveQueues;
 use crate::spool::{self, Spool, SpoolStatus};
 use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
@@ -30,8 +31,7 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(1_500);
 pub struct ProducerOptions {
     /// Longest time from a call of `send` to its answer. Default 10 s.
     pub deadline: Duration,
-    /// The queues, which give jobs their retries and delays where neither sender nor kind does. Default: the main
-    /// queue alone.
+    /// The queues by which jobs are sent as long as nobody has applied any in the store. Default: the main queue alone.
     pub queues: Queues,
     /// What jobs say of who sent them, where the sender does not. Default nothing.
     pub created_by: Option<String>,
@@ -103,6 +103,7 @@ pub(crate) type Admitted = Result<Accepted, NotAccepted>;
 pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) options: ProducerOptions,
+    pub(crate) queues: LiveQueues,
     /// Concurrent single sends share calls to the store.
     pub(crate) enqueue: Batcher<NewJob, Admitted>,
     /// Grows only with accepted sends, of which there are none while the store is away: hence no bound.
@@ -153,6 +154,7 @@ impl Producer {
         let draining = CancellationToken::new();
         let inner = Arc::new(Inner {
             link,
+            queues: LiveQueues::new(options.queues.clone()),
             options,
             enqueue,
             published,

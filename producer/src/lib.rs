@@ -62,7 +62,7 @@
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `gates`, `follow`,
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `queues`, `gates`, `follow`,
 //! `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod builder;
@@ -78,6 +78,7 @@ mod health;
 mod letters;
 mod namespace;
 mod outcome;
+mod queues;
 mod rebuild;
 mod send;
 pub mod settings;
@@ -99,6 +100,7 @@ pub use health::{Finding, Severity};
 pub use letters::{Handled, LetterError, LetterList, LetterName, LetterView, Letterbox, Place, Replayed};
 pub use namespace::{NamespaceContents, RemovalError};
 pub use outcome::{Outcome, Report};
+pub use queues::{QueueChange, QueuesError};
 pub use rebuild::{BrokerRebuild, FoundCopies, LaneState, RebuildError, RebuildStore, StoreRebuild};
 pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;
@@ -106,13 +108,13 @@ pub use spool::{Spool, SpoolError, SpoolStatus};
 pub use time::Time;
 
 pub use longshore_link::error::NotAccepted;
-pub use longshore_link::store::{KeyState, LimitState, PauseOrder, PauseState};
+pub use longshore_link::store::{KeyState, LimitState, PauseOrder, PauseState, QueueSet};
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
 pub use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
 pub use longshore_model::ledger::{self, Ledger};
-pub use longshore_model::queue::{QueueConfig, Queues};
+pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
 pub use longshore_model::topology::View;

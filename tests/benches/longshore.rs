@@ -60,7 +60,7 @@ async fn main() -> Result<(), Error> {
     let (mut yardstick, mut measured) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         yardstick.push(measure(&services.broker_url, &services.store_url, plan, |what| say("baseline", what)).await?);
-        measured.push(longshore(&services, plan).await?);
+        measured.push(Box::pin(longshore(&services, plan)).await?);
     }
     let baseline = Figures::median(&yardstick).ok_or("at least one round is needed")?;
     let longshore = median(&measured);

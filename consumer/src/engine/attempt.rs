@@ -294,7 +294,7 @@ async fn claim(
 /// The job that a message describes: what the store needs to accept it from the message alone.
 pub(crate) fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -> NewJob {
     NewJob {
-        admission: envelope.admission(&engine.queues),
+        admission: envelope.admission(&engine.policies.get()),
         envelope: delivery.body.clone(),
         labels: envelope.labels.clone(),
         retry_of: envelope.retry_of,
@@ -338,7 +338,7 @@ impl Attempt {
             .timeout_ms
             .map(Duration::from_millis)
             .or(self.registration.options.timeout)
-            .or_else(|| engine.queues.resolve(&envelope.topic).config.timeout);
+            .or_else(|| engine.policies.get().resolve(&envelope.topic).config.timeout);
         let job_delay = envelope.retry_delay_ms.map(Duration::from_millis);
         let trace = envelope.trace.clone();
         let files = envelope.files.clone();

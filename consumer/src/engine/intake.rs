@@ -27,12 +27,17 @@ const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Slot {
     engine: Arc<Engine>,
     handler: Option<OwnedSemaphorePermit>,
+    /// The queue under which it is counted, where that has a limit on this instance.
+    queue: Option<String>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         // Before anybody is told: who looks on another thread must find both free.
         drop(self.handler.take());
+        if let Some(queue) = self.queue.take() {
+            self.engine.policies.leave(&queue);
+        }
         self.engine.busy.send_if_modified(|busy| {
             *busy -= 1;
             true
@@ -43,17 +48,24 @@ impl Drop for Slot {
 
 impl Slot {
     /// Takes a slot, if one is free and the instance is not quiet, or it is for the one that it is quiet for.
-    pub(crate) fn take(engine: &Arc<Engine>, registration: &Registration, alone: bool) -> Option<Self> {
+    pub(crate) fn take(engine: &Arc<Engine>, registration: &Registration, lane: &Topic, alone: bool) -> Option<Self> {
         let handler = match &registration.slots {
             Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
             None => None,
         };
+        let queue = engine.policies.enter(lane)?;
         let taken = engine.busy.send_if_modified(|busy| {
             let free = *busy < engine.slots && (alone || !engine.isolation.is_quiet());
             *busy += usize::from(free);
             free
         });
-        taken.then(|| Self { engine: Arc::clone(engine), handler })
+        if taken {
+            return Some(Self { engine: Arc::clone(engine), handler, queue });
+        }
+        if let Some(queue) = queue {
+            engine.policies.leave(&queue);
+        }
+        None
     }
 }
 
@@ -240,7 +252,7 @@ impl Session {
                 passed += 1;
                 continue;
             };
-            let Some(slot) = Slot::take(&self.engine, &registration, false) else {
+            let Some(slot) = Slot::take(&self.engine, &registration, &lane, false) else {
                 self.turns.push_back(lane);
                 passed += 1;
                 continue;
@@ -271,7 +283,7 @@ impl Session {
             && let Some(delivery) = self.engine.taken_back.pop()
         {
             let Some(registration) = self.engine.registry.choose(&delivery.lane) else { continue };
-            let Some(slot) = Slot::take(&self.engine, &registration, false) else {
+            let Some(slot) = Slot::take(&self.engine, &registration, &delivery.lane, false) else {
                 return self.engine.taken_back.put_back(delivery);
             };
             let engine = Arc::clone(&self.engine);

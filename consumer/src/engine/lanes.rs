@@ -77,6 +77,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
         match nudge {
             Ok(Nudge::Topics) => engine.topics_changed.notify_one(),
             Ok(Nudge::Due) => engine.promote_now.notify_one(),
+            Ok(Nudge::Queues) => engine.policies.changed.notify_one(),
             Ok(Nudge::Relay) => engine.relay_now.notify_one(),
             Ok(Nudge::Stop(id)) => {
                 if engine.running.contains(&id) {
@@ -86,6 +87,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
             Ok(Nudge::View | Nudge::Ended(_)) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
+                engine.policies.changed.notify_one();
                 engine.promote_now.notify_one();
                 engine.beat_now.notify_one();
             }

@@ -3,7 +3,8 @@
 //! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
-//! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot, [`reporter`] writes what handlers report,
+//! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
+//! [`policies`] knows the queues, [`reporter`] writes what handlers report,
 //! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
 //! store that lost them, [`isolation`] runs alone what must not run beside others.
 //!
@@ -18,6 +19,7 @@ pub(crate) mod held;
 pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod lanes;
+pub(crate) mod policies;
 pub(crate) mod reporter;
 pub(crate) mod run;
 pub(crate) mod running;
@@ -31,7 +33,6 @@ use longshore_link::broker::Message;
 use longshore_link::signal;
 use longshore_link::store::Outgoing;
 use longshore_model::id::Owner;
-use longshore_model::queue::Queues;
 use longshore_model::settings::LeaseSettings;
 use longshore_model::topic::Topic;
 use longshore_model::topology::Allowed;
@@ -73,7 +74,6 @@ pub(crate) struct Engine {
     pub(crate) name: String,
     pub(crate) cluster: String,
     pub(crate) lease: LeaseSettings,
-    pub(crate) queues: Queues,
     pub(crate) allowed: Allowed,
     pub(crate) work_dir: files::WorkDir,
     pub(crate) max_file_bytes: u64,
@@ -84,6 +84,7 @@ pub(crate) struct Engine {
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,
     pub(crate) held: held::Held,
+    pub(crate) policies: policies::Policies,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) isolation: isolation::Isolation,
     pub(crate) metrics: Arc<Metrics>,

@@ -173,7 +173,8 @@ fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> 
         }
     };
     let engine = &attempt.engine;
-    let queue = engine.queues.resolve(&attempt.delivery().lane);
+    let queues = engine.policies.get();
+    let queue = queues.resolve(&attempt.delivery().lane);
     let delay = Delay {
         result: asked,
         job: job_delay,
@@ -198,9 +199,10 @@ async fn prepare_success(
         None => Vec::new(),
     };
     let now_ms = engine.link.world.clock.unix_ms();
+    let queues = engine.policies.get();
     let follow_ups = follow_ups
         .into_iter()
-        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &engine.queues, now_ms))
+        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &queues, now_ms))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Outcome::fail)?;
     Ok((outputs, follow_ups))

@@ -23,6 +23,9 @@ struct Line {
     /// When it becomes runnable; absent: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start: Option<u64>,
+    /// Its queue drops it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    never: bool,
     max_retries: i32,
     max_crashes: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,11 +46,12 @@ pub(super) fn encode(job: &NewJob, now_ms: u64) -> Result<Bytes, serde_json::Err
         topic: admission.topic.clone(),
         queue: admission.queue.clone(),
         start: match admission.start {
-            Start::Now => None,
+            Start::Now | Start::Never => None,
             // From when it was sent, however long the outage lasts.
             Start::After(ms) => Some(now_ms.saturating_add(ms)),
             Start::At(at) => Some(at),
         },
+        never: admission.start == Start::Never,
         max_retries: admission.max_retries,
         max_crashes: admission.max_crashes,
         expires: admission.expires.map(|expires| match expires {
@@ -79,7 +83,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
         gates: envelope.gates(&line.queue),
         unique: envelope.unique.clone(),
         queue: line.queue,
-        start: line.start.map_or(Start::Now, Start::At),
+        start: if line.never { Start::Never } else { line.start.map_or(Start::Now, Start::At) },
         max_retries: line.max_retries,
         max_crashes: line.max_crashes,
         expires: line.expires.map(Expiry::At),

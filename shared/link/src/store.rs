@@ -385,6 +385,19 @@ pub struct KeyState {
     pub waiting: u64,
 }
 
+/// The queues of the fleet, as somebody applied them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSet {
+    /// Grows by one with each change, from 1.
+    pub version: u64,
+    /// Who applied it, for people.
+    pub by: String,
+    /// When, ms since 1970 by the store's clock.
+    pub at: u64,
+    /// `[[queues]]` as TOML ([`longshore_model::queue::write`]).
+    pub text: String,
+}
+
 /// What is to be paused, by whom and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PauseOrder {
@@ -419,6 +432,8 @@ pub enum Nudge {
     Topics,
     /// A job is due earlier than any before.
     Due,
+    /// The queues of the fleet were changed.
+    Queues,
     /// Gates let jobs pass: they are in the outbox.
     Relay,
     /// Somebody asked a running job to stop, or removed it.
@@ -500,6 +515,22 @@ pub trait Store: Send + Sync + Debug {
 
     /// Every named limit, by name.
     async fn limits(&self) -> Result<Vec<LimitState>, Fault>;
+
+    /// The queues of the fleet; `None`: nobody applied any.
+    async fn queues(&self) -> Result<Option<QueueSet>, Fault>;
+
+    /// What was applied before, newest first, at most as many as are kept.
+    async fn past_queues(&self) -> Result<Vec<QueueSet>, Fault>;
+
+    /// Applies queues, if those that are there have the version `after` (0: there are none), and sets the limits of
+    /// queues to these and no others. Answers what is there now: its version is `after` + 1 if it was applied.
+    async fn set_queues(
+        &self,
+        after: u64,
+        by: &str,
+        text: &str,
+        limits: &[(String, LimitPolicy)],
+    ) -> Result<QueueSet, Fault>;
 
     /// Pauses a queue, a topic or a key, or lets it go on (`None`). What runs goes on; what is queued already waits when
     /// it is claimed. Answers whether it was paused before.

@@ -54,7 +54,7 @@ pub struct Envelope {
     /// Not to be started at or after this time, ms since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Runs after the jobs of its queue that have the same one, and before later ones.
+    /// Runs after the jobs of its queue that have the same one, and before later ones. Empty: that of the whole queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_key: Option<String>,
     /// The limits that it counts against.
@@ -185,11 +185,24 @@ impl Envelope {
     #[must_use]
     pub fn admission(&self, queues: &Queues) -> Admission {
         let queue = queues.resolve(&self.topic);
-        let name = self.queue.clone().unwrap_or(queue.name);
+        let (name, gates) = match &self.queue {
+            Some(name) => (name.clone(), self.gates(name)),
+            // Nobody looked at its queue yet.
+            None if queue.configured => {
+                let mut applied = self.clone();
+                queue.config.apply(&queue.name, &mut applied);
+                let gates = applied.gates(&queue.name);
+                (queue.name, gates)
+            }
+            None => {
+                let gates = self.gates(&queue.name);
+                (queue.name, gates)
+            }
+        };
         Admission {
             id: self.id,
             topic: self.topic.clone(),
-            gates: self.gates(&name),
+            gates,
             unique: self.unique.clone(),
             queue: name,
             start: Start::Now,
@@ -312,9 +325,6 @@ impl Envelope {
 impl Envelope {
     fn check_gates(&self) -> Result<(), String> {
         if let Some(key) = &self.order_key {
-            if key.is_empty() {
-                return Err("order_key: it is empty; leave it out for a job without order".into());
-            }
             check_key("order_key", key)?;
         }
         if let Some(unique) = &self.unique {

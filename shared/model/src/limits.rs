@@ -33,7 +33,7 @@ pub const KEY_BYTES: usize = 256;
 /// Longest time of a unique key, milliseconds: 30 days.
 pub const UNIQUE_MS: u64 = 30 * 86_400_000;
 /// Longest name of a limit, bytes.
-pub const LIMIT_NAME_BYTES: usize = 200;
+pub const LIMIT_NAME_BYTES: usize = QUEUE_NAME_BYTES + TOPIC_BYTES + 16;
 /// Most named limits in a namespace.
 pub const LIMITS: usize = 1_000;
 /// Most limits that one job counts against.
@@ -42,6 +42,10 @@ pub const JOB_LIMITS: usize = 8;
 pub const RATE_COUNT: u32 = 1_000_000;
 /// Longest period of a rate limit, milliseconds: a day.
 pub const RATE_PER_MS: u64 = 86_400_000;
+/// Most bytes of all queues together, as TOML.
+pub const QUEUES_BYTES: usize = 256 * 1024;
+/// Kept versions of the queues.
+pub const PAST_QUEUES: usize = 20;
 /// Most pauses at once.
 pub const PAUSES: usize = 1_000;
 /// How long a job that a limit let through may wait for an instance while jobs of other topics wait for the limit,

@@ -211,7 +211,7 @@ impl StoreNames {
         format!("{{{}.*", self.ns)
     }
 
-    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `stop <id>`, `view`.
+    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `stop <id>`, `view`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -273,6 +273,10 @@ pub mod shard_keys {
     pub const LOSSES: &str = "loss";
     /// hash: named limits, JSON by name.
     pub const LIMITS: &str = "limits";
+    /// string: the queues of the fleet, JSON: `version`, `by`, `at`, `text`.
+    pub const QUEUES: &str = "queues";
+    /// list: what was there before, the same, newest first.
+    pub const PAST_QUEUES: &str = "queues_past";
     /// hash: what is paused, JSON by what it is.
     pub const PAUSES: &str = "pauses";
     /// zset: limits' gates that somebody holds or waits at; all scores are 0.

@@ -3,9 +3,13 @@
 //! Owns what a queue can say ([`QueueConfig`]), what is wrong with a set of them, and which one a
 //! topic has ([`Queues::resolve`]). Reading them from a file is [`crate::settings`]' work.
 
+mod gates;
 mod parallelism;
+mod written;
 
+pub use gates::{KeySource, QueueKind, QueueLimit};
 pub use parallelism::{BadParallelism, Parallelism};
+pub use written::write;
 
 use crate::limits;
 use crate::retry::Backoff;
@@ -24,8 +28,16 @@ pub struct QueueConfig {
     pub name: String,
     /// The topics whose jobs it governs. Only the main queue may name none.
     pub topics: Vec<TopicPattern>,
+    /// How it runs its jobs; default beside each other.
+    pub kind: QueueKind,
     /// Jobs that one instance runs at once; default 15.
     pub max_parallel: Parallelism,
+    /// Jobs that the whole fleet runs at once; default any number.
+    pub max_in_fleet: Option<u32>,
+    /// Named limits that its jobs count against.
+    pub limits: Vec<QueueLimit>,
+    /// On whose behalf a job waits for these limits: turns take turns. Default: all the same.
+    pub turn: Option<KeySource>,
     /// Failures allowed before the last one; -1 without end; default 10.
     pub retries: i32,
     /// Delay between a failure and the next attempt; default 2 s.
@@ -71,7 +83,11 @@ impl QueueConfig {
         Self {
             name: name.into(),
             topics,
+            kind: QueueKind::default(),
             max_parallel: Parallelism::default(),
+            max_in_fleet: None,
+            limits: Vec::new(),
+            turn: None,
             retries: 10,
             retry_delay: Duration::from_secs(2),
             backoff: Backoff::default(),
@@ -106,6 +122,16 @@ impl QueueConfig {
                 format!("{parallel} of {cores} cores rounds to 0 jobs; write 1 or a larger fraction"),
             );
         }
+        if self.max_in_fleet == Some(0) {
+            wrong("max_in_fleet", "0 would let no job run; use kind = \"hold\", or pause the queue".into());
+        }
+        if self.kind == QueueKind::RoundRobin && self.max_in_fleet.is_none() {
+            let why = "a round_robin queue needs it: turns are taken where jobs wait; write max_in_fleet = 20";
+            wrong("max_in_fleet", why.into());
+        }
+        if self.limits.len() >= limits::JOB_LIMITS {
+            wrong("limits", format!("{} is more than {}", self.limits.len(), limits::JOB_LIMITS - 1));
+        }
         if !(-1..=limits::RETRIES).contains(&self.retries) {
             wrong("retries", format!("{} is not -1 (without end) to {}", self.retries, limits::RETRIES));
         }
@@ -133,6 +159,7 @@ impl QueueConfig {
 pub struct Queues {
     ranked: Vec<QueueConfig>,
     main: QueueConfig,
+    has_main: bool,
 }
 
 /// The queue of a topic.
@@ -142,6 +169,8 @@ pub struct Resolved<'q> {
     pub name: String,
     /// Its policy.
     pub config: &'q QueueConfig,
+    /// Whether somebody configured it; what nobody did is the main queue, which asks nothing.
+    pub configured: bool,
 }
 
 /// Queues that cannot be used: every problem of every queue.
@@ -159,7 +188,7 @@ impl std::error::Error for BadQueues {}
 impl Default for Queues {
     /// The main queue alone.
     fn default() -> Self {
-        Self { ranked: Vec::new(), main: QueueConfig::new(MAIN, Vec::new()) }
+        Self { ranked: Vec::new(), main: QueueConfig::new(MAIN, Vec::new()), has_main: false }
     }
 }
 
@@ -188,6 +217,7 @@ impl Queues {
         let mut queues = Self { ranked: configs, ..Self::default() };
         if let Some(main) = queues.ranked.iter().find(|config| config.name == MAIN) {
             queues.main = main.clone();
+            queues.has_main = true;
         }
         // A stable sort: among equals the one that was registered first stays first.
         queues.ranked.sort_by_key(|config| Reverse(config.ranking));
@@ -200,9 +230,22 @@ impl Queues {
     pub fn resolve(&self, topic: &Topic) -> Resolved<'_> {
         let found = self.ranked.iter().find_map(|config| {
             let rest = config.topics.iter().find_map(|pattern| pattern.remainder(topic))?;
-            Some(Resolved { name: legal_name(&config.name.replace("{0}", rest)), config })
+            Some(Resolved { name: legal_name(&config.name.replace("{0}", rest)), config, configured: true })
         });
-        found.unwrap_or_else(|| Resolved { name: MAIN.to_owned(), config: &self.main })
+        let main = || Resolved { name: MAIN.to_owned(), config: &self.main, configured: self.has_main };
+        found.unwrap_or_else(main)
+    }
+
+    /// Whether nobody configured any: all topics have the main queue, which asks nothing.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.ranked.is_empty()
+    }
+
+    /// What was configured.
+    #[must_use]
+    pub fn configs(&self) -> &[QueueConfig] {
+        &self.ranked
     }
 
     /// Every queue, in the order in which they are asked; the main queue last.

@@ -154,11 +154,13 @@ pub enum Reason {
     Paused,
     /// `dropped`: a newer job took its place in the line of a limit.
     Replaced,
+    /// `dropped`: its queue drops whatever arrives.
+    Discarded,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Delayed,
         Self::Snoozed,
         Self::Failed,
@@ -178,6 +180,7 @@ impl Reason {
         Self::Limit,
         Self::Paused,
         Self::Replaced,
+        Self::Discarded,
     ];
 
     /// The name used in the store and in JSON.
@@ -203,6 +206,7 @@ impl Reason {
             Self::Limit => "limit",
             Self::Paused => "paused",
             Self::Replaced => "replaced",
+            Self::Discarded => "discarded",
         }
     }
 }
@@ -328,6 +332,8 @@ pub enum Start {
     After(u64),
     /// At a time, in milliseconds since 1970.
     At(u64),
+    /// Never: it is dropped when it arrives, as its queue says.
+    Never,
 }
 
 impl Start {
@@ -335,7 +341,7 @@ impl Start {
     #[must_use]
     pub const fn at(self, accepted_ms: u64) -> u64 {
         match self {
-            Self::Now => accepted_ms,
+            Self::Now | Self::Never => accepted_ms,
             Self::After(ms) => accepted_ms.saturating_add(ms),
             Self::At(at) => at,
         }
@@ -368,6 +374,7 @@ impl Record {
     #[must_use]
     pub fn admit(admission: &Admission, now_ms: u64) -> Self {
         let due = Some(admission.start.at(now_ms)).filter(|due| *due > now_ms);
+        let dropped = admission.start == Start::Never;
         let expires = admission.expires.map(|expiry| match expiry {
             Expiry::After(ms) => now_ms + ms,
             Expiry::At(at) => at,
@@ -376,9 +383,13 @@ impl Record {
             id: admission.id,
             topic: admission.topic.clone(),
             queue: admission.queue.clone(),
-            state: if due.is_some() { State::Scheduled } else { State::Queued },
-            reason: due.map(|_| Reason::Delayed),
-            generation: Generation(u64::from(due.is_none())),
+            state: match due {
+                _ if dropped => State::Dropped,
+                Some(_) => State::Scheduled,
+                None => State::Queued,
+            },
+            reason: if dropped { Some(Reason::Discarded) } else { due.map(|_| Reason::Delayed) },
+            generation: Generation(u64::from(due.is_none() && !dropped)),
             fence: Fence(0),
             attempts: 0,
             failures: 0,
@@ -391,12 +402,12 @@ impl Record {
             since: now_ms,
             due,
             started: None,
-            finished: None,
+            finished: dropped.then_some(now_ms),
             lease: None,
             expires,
             cancel: None,
             message: None,
-            outbox: due.is_none().then_some(now_ms + limits::OUTBOX_GRACE_MS),
+            outbox: (due.is_none() && !dropped).then_some(now_ms + limits::OUTBOX_GRACE_MS),
             published: None,
             republished: 0,
             retried_as: None,

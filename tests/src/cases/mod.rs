@@ -16,6 +16,7 @@ pub mod letters;
 pub mod limits;
 pub mod payload;
 pub mod progress;
+pub mod queues;
 pub mod timing;
 pub mod topics;
 pub mod trouble;
@@ -84,6 +85,12 @@ macro_rules! for_each_case {
             unique::debounced_sends_make_one_run_with_the_newest_payload;
             unique::latest_runs_once_more_with_the_newest_payload;
             unique::latest_replaces_what_is_in_the_lane;
+            queues::q02_an_ordered_queue_runs_one_job_at_a_time_in_order;
+            queues::q03_qr_02_round_robin_takes_topics_by_turns;
+            queues::q04_a_queue_can_hold_its_jobs_or_drop_them;
+            queues::q09_q17_a_fleet_wide_limit_holds_for_jobs_that_came_before_it;
+            queues::q01_q08_a_queue_bounds_what_one_instance_runs_at_once;
+            queues::q05_q06_q07_queues_are_applied_whole_and_kept;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

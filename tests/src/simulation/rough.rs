@@ -10,8 +10,8 @@ use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Renew,
-    Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
+    Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::gate::{LimitPolicy, Pausable};
@@ -235,6 +235,9 @@ rough_store! {
     limits() -> Vec<LimitState>;
     set_pause(what: &Pausable, order: Option<&PauseOrder>) -> bool;
     pauses() -> Vec<PauseState>;
+    queues() -> Option<QueueSet>;
+    past_queues() -> Vec<QueueSet>;
+    set_queues(after: u64, by: &str, text: &str, limits: &[(String, LimitPolicy)]) -> QueueSet;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;
     purge(retention: Retention, limit: usize) -> u64;
     stop(by: &str, jobs: Vec<JobId>) -> Vec<Controlled>;

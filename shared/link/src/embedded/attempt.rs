@@ -20,7 +20,7 @@ impl Core {
             lease_ms,
             alone: claim.alone,
         };
-        if self.is_claimable(claim) && self.pause(&claim.id) {
+        if self.is_claimable(claim) && self.stop_short(&claim.id) {
             return Claimed::Known(Answer::Waiting { state: State::Blocked, left_ms: None });
         }
         let Some(answer) = self.apply(&claim.id, &event) else {

@@ -4,8 +4,8 @@
 //! sequences. Decides only who may pass: states change through the model's transition function.
 
 use super::core::Core;
-use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState};
-use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
+use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState, QueueSet};
+use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, QUEUE_LIMIT, Rate};
 use longshore_model::id::JobId;
 use longshore_model::limits;
 use longshore_model::record::{Reason, Record, State, WaitsAt};
@@ -34,6 +34,8 @@ pub(super) struct Gates {
     waking: VecDeque<GateName>,
     place: u64,
     released: bool,
+    /// The queues of the fleet, the newest last.
+    queues: Vec<QueueSet>,
 }
 
 /// What does not let a job pass.
@@ -306,6 +308,37 @@ impl Gates {
         self.policies.iter().map(state).collect()
     }
 
+    /// The queues of the fleet.
+    pub(super) fn queues(&self) -> Option<QueueSet> {
+        self.queues.last().cloned()
+    }
+
+    /// What was there before, newest first.
+    pub(super) fn past_queues(&self) -> Vec<QueueSet> {
+        self.queues.iter().rev().skip(1).take(limits::PAST_QUEUES).cloned().collect()
+    }
+
+    /// Answers what is there now, and whether it was applied.
+    pub(super) fn set_queues(&mut self, set: QueueSet, policies: &[(String, LimitPolicy)]) -> (QueueSet, bool) {
+        let now = self.queues.last().map_or(0, |set| set.version);
+        if now + 1 != set.version {
+            let none = QueueSet { version: 0, by: String::new(), at: 0, text: String::new() };
+            return (self.queues().unwrap_or(none), false);
+        }
+        let kept = |name: &str| policies.iter().any(|(other, _)| other == name);
+        let gone: Vec<String> =
+            self.policies.keys().filter(|name| name.starts_with(QUEUE_LIMIT) && !kept(name)).cloned().collect();
+        for name in gone {
+            self.set_limit(&name, None, set.at);
+        }
+        for (name, policy) in policies {
+            self.policies.insert(name.clone(), policy.clone());
+            self.of_limit(name).iter().for_each(|gate| self.later(gate, Some(set.at)));
+        }
+        self.queues.push(set.clone());
+        (set, true)
+    }
+
     /// Answers whether it was paused before; `None`: there are too many pauses.
     pub(super) fn set_pause(&mut self, what: &Pausable, order: Option<&PauseOrder>, now: u64) -> Option<bool> {
         let (gate, before) = (GateName::pause(what), self.pauses.contains_key(what));
@@ -380,12 +413,29 @@ impl Core {
         }
     }
 
-    /// A queued job that is about to be claimed: whether a pause takes it back.
-    pub(super) fn pause(&mut self, id: &JobId) -> bool {
+    /// A queued job that is about to be claimed: whether a pause, or a limit that was set after it had passed, takes it
+    /// back. Otherwise it is counted where it was not yet.
+    pub(super) fn stop_short(&mut self, id: &JobId) -> bool {
         let Some(record) = self.record(id) else { return false };
-        let Some((gate, at)) = self.gates.pause_of(&record, self.now()) else { return false };
-        self.wait_at(&record, Refusal { gate, reason: Reason::Paused, at });
-        true
+        let now = self.now();
+        if let Some((gate, at)) = self.gates.pause_of(&record, now) {
+            self.wait_at(&record, Refusal { gate, reason: Reason::Paused, at });
+            return true;
+        }
+        for gate in &record.gates.limits {
+            let Some(max) = self.gates.policy(gate).and_then(|policy| policy.max) else { continue };
+            let state = self.gates.gates.entry(gate.clone()).or_default();
+            if state.holds(id) {
+                continue;
+            }
+            if state.holders.len() as u64 >= u64::from(max) {
+                let at = Some(now + limits::GRANT_MS);
+                self.wait_at(&record, Refusal { gate: gate.clone(), reason: Reason::Limit, at });
+                return true;
+            }
+            state.hold(*id, now);
+        }
+        false
     }
 
     /// The limit that refuses a new job, if one does.

@@ -9,8 +9,8 @@ use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Renew,
-    Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
+    Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use async_trait::async_trait;
 use longshore_model::gate::{LimitPolicy, Pausable};
@@ -120,6 +120,32 @@ impl Store for EmbeddedStore {
 
     async fn limits(&self) -> Result<Vec<LimitState>, Fault> {
         self.call(|core| core.gates.limits()).await
+    }
+
+    async fn queues(&self) -> Result<Option<QueueSet>, Fault> {
+        self.call(|core| core.gates.queues()).await
+    }
+
+    async fn past_queues(&self) -> Result<Vec<QueueSet>, Fault> {
+        self.call(|core| core.gates.past_queues()).await
+    }
+
+    async fn set_queues(
+        &self,
+        after: u64,
+        by: &str,
+        text: &str,
+        limits: &[(String, LimitPolicy)],
+    ) -> Result<QueueSet, Fault> {
+        self.call(|core| {
+            let set = QueueSet { version: after + 1, by: by.to_owned(), at: core.now(), text: text.to_owned() };
+            let (set, applied) = core.gates.set_queues(set, limits);
+            if applied {
+                core.tell(Nudge::Queues);
+            }
+            set
+        })
+        .await
     }
 
     async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {

@@ -69,7 +69,7 @@ impl Core {
 
     /// Gives a job its key, unless another one has it.
     pub(super) fn take_key(&mut self, record: &Record) {
-        let Some(unique) = record.unique.as_ref() else { return };
+        let Some(unique) = record.unique.as_ref().filter(|_| !record.state.is_terminal()) else { return };
         if self.rival(&record.id, &record.topic, unique).is_none() {
             let until = (unique.mode == UniqueMode::Period).then(|| self.now() + unique.ms);
             self.keys.insert((record.topic.clone(), unique.key.clone()), (record.id, until));

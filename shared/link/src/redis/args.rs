@@ -43,6 +43,7 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
         Start::Now => ("now", 0),
         Start::After(ms) => ("after", ms),
         Start::At(ms) => ("at", ms),
+        Start::Never => ("never", 0),
     };
     let (expiry, expiry_ms) = match admission.expires {
         None => ("none", 0),

@@ -4,8 +4,8 @@ use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
 use crate::error::{Fault, Service};
-use crate::store::{KeyState, LimitState, PauseOrder, PauseState};
-use longshore_model::gate::{GateName, LimitPolicy, Pausable};
+use crate::store::{KeyState, LimitState, PauseOrder, PauseState, QueueSet};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable, QUEUE_LIMIT};
 use longshore_model::limits;
 use longshore_model::names::shard_keys;
 use serde::Deserialize;
@@ -81,6 +81,48 @@ pub(super) async fn pauses(server: &Server) -> Result<Vec<PauseState>, Fault> {
     }
     pauses.sort_by(|a, b| a.what.cmp(&b.what));
     Ok(pauses)
+}
+
+/// The queues of the fleet as they are kept.
+#[derive(Deserialize)]
+struct KeptQueues {
+    version: u64,
+    by: String,
+    at: u64,
+    text: String,
+}
+
+pub(super) fn queue_set(text: &str) -> Result<QueueSet, Fault> {
+    let KeptQueues { version, by, at, text } =
+        serde_json::from_str(text).map_err(|_| reply::unexpected("the queues cannot be read"))?;
+    Ok(QueueSet { version, by, at, text })
+}
+
+pub(super) async fn past_queues(server: &Server) -> Result<Vec<QueueSet>, Fault> {
+    let mut cmd = redis::cmd("LRANGE");
+    cmd.arg(server.key(shard_keys::PAST_QUEUES)).arg(0).arg(-1);
+    let texts: Vec<String> = redis::from_redis_value(server.connection.command(&cmd).await?)
+        .map_err(|_| reply::unexpected("the queues before these"))?;
+    texts.iter().map(|text| queue_set(text)).collect()
+}
+
+pub(super) async fn set_queues(
+    server: &Server,
+    after: u64,
+    by: &str,
+    text: &str,
+    limits: &[(String, LimitPolicy)],
+) -> Result<QueueSet, Fault> {
+    let script = &server.scripts.queues;
+    let mut cmd = server.call(script);
+    cmd.arg(after).arg(by).arg(text).arg(QUEUE_LIMIT).arg(limits.len());
+    for (name, policy) in limits {
+        let policy = serde_json::to_string(policy);
+        cmd.arg(name).arg(policy.map_err(|error| Fault::refused(Service::Store, error.to_string()))?);
+    }
+    // Not repeated by itself: a repetition could not be told from somebody else's change.
+    let mut answer = Items::of(server.run(script, &cmd, Repeat::Never).await?)?;
+    Ok(QueueSet { version: answer.number()?, by: answer.text()?, at: answer.number()?, text: answer.text()? })
 }
 
 fn too_many(what: &str, most: usize) -> String {

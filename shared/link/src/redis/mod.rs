@@ -30,8 +30,8 @@ pub use hashes::hashes;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{
     Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, LimitState, Loss,
-    Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, Rebuild, Rebuilt, Report, Republished,
-    Restore, Restored, Retention, Store,
+    Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt, Report,
+    Republished, Restore, Restored, Retention, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -284,6 +284,25 @@ impl Store for RedisStore {
 
     async fn limits(&self) -> Result<Vec<LimitState>, Fault> {
         gates::limits(&self.server).await
+    }
+
+    async fn queues(&self) -> Result<Option<QueueSet>, Fault> {
+        let text: Option<String> = self.command("GET", shard_keys::QUEUES).await?;
+        text.as_deref().map(gates::queue_set).transpose()
+    }
+
+    async fn past_queues(&self) -> Result<Vec<QueueSet>, Fault> {
+        gates::past_queues(&self.server).await
+    }
+
+    async fn set_queues(
+        &self,
+        after: u64,
+        by: &str,
+        text: &str,
+        limits: &[(String, LimitPolicy)],
+    ) -> Result<QueueSet, Fault> {
+        gates::set_queues(&self.server, after, by, text, limits).await
     }
 
     async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {

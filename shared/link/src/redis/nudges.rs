@@ -123,6 +123,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "topics" => Some(Nudge::Topics),
         "due" => Some(Nudge::Due),
         "relay" => Some(Nudge::Relay),
+        "queues" => Some(Nudge::Queues),
         "view" => Some(Nudge::View),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }

@@ -102,6 +102,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("fallen", shard_keys::FALLEN),
         ("limits", shard_keys::LIMITS),
         ("pauses", shard_keys::PAUSES),
+        ("queues", shard_keys::QUEUES),
+        ("past_queues", shard_keys::PAST_QUEUES),
         ("gates", shard_keys::GATES),
         ("wake", shard_keys::WAKE),
         ("holders", shard_keys::HOLDERS),
@@ -137,6 +139,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("losses", limits::LOSSES as u64),
         ("limits", limits::LIMITS as u64),
         ("pauses", limits::PAUSES as u64),
+        ("past_queues", limits::PAST_QUEUES as u64),
         ("grant_ms", limits::GRANT_MS),
         ("releases", limits::RELEASES as u64),
         ("keys_shown", limits::KEYS_SHOWN as u64),
@@ -205,6 +208,7 @@ scripts! {
     promote: ALLOW_OOM, [COMMON, JOB, GATES];
     published: ALLOW_OOM, [COMMON, JOB];
     purge: ALLOW_OOM, [COMMON, JOB, GATES];
+    queues: ALLOW_OOM, [COMMON, JOB, GATES];
     rebuild: "", [COMMON, JOB, GATES, ADMIT, LOSS];
     remove: ALLOW_OOM, [COMMON, JOB, GATES];
     renew: ALLOW_OOM, [COMMON, JOB, LOSS];

@@ -234,6 +234,14 @@ pub const KEYS: &[Key] = &[
         Slot::Span { at: |s| &mut s.instance.grace, from: Duration::ZERO, to: Duration::from_secs(86_400) },
     ),
     key(
+        "instance.apply_queues",
+        "whether the queues of its file are applied for the whole fleet when it starts: on or off",
+        Slot::Text {
+            set: |s, text| choose(text, &SWITCH).map(|choice| s.instance.apply_queues = choice),
+            show: |s| name_of(s.instance.apply_queues, &SWITCH),
+        },
+    ),
+    key(
         "lease.beat",
         "time between two proofs of life",
         Slot::Span { at: |s| &mut s.lease.beat, from: ms(50), to: HOUR },

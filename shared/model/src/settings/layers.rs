@@ -74,6 +74,21 @@ impl Settings {
     }
 }
 
+/// Reads a file of `[[queues]]` and nothing else (its name, for messages, and its text).
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong, not only the first.
+pub fn read_queues(name: &str, text: &str) -> Result<Vec<QueueConfig>, Problems> {
+    let mut layers = Layers::default();
+    layers.file(Source { name, text });
+    if let Some((key, origin)) = layers.loaded.origins.iter().next() {
+        let why = "only [[queues]] belong here; other settings are read where a program starts".to_owned();
+        layers.problems.push(Problem { key: (*key).to_owned(), origin: origin.clone(), why });
+    }
+    let queues = std::mem::take(&mut layers.loaded.queues);
+    if layers.problems.is_empty() { Ok(queues) } else { layers.finish().map(|_| queues) }
+}
+
 struct Layers {
     loaded: Loaded,
     problems: Vec<Problem>,

@@ -18,7 +18,7 @@ mod urls;
 
 pub use handlers::{HANDLER_FIELDS, HandlerConfig, Run};
 pub use keys::{KEYS, Key};
-pub use layers::{Loaded, SettingRow};
+pub use layers::{Loaded, SettingRow, read_queues};
 pub use problems::{Origin, Problem, Problems};
 pub use queues::QUEUE_FIELDS;
 
@@ -135,6 +135,8 @@ pub struct InstanceSettings {
     pub concurrency: usize,
     /// How long running jobs may go on after the instance was told to stop.
     pub grace: Duration,
+    /// Whether its queues are applied for the whole fleet when it starts, where they differ.
+    pub apply_queues: bool,
 }
 
 /// Leases and beats.
@@ -257,6 +259,7 @@ impl Default for Settings {
                 allowed: Allowed::default(),
                 concurrency: 16,
                 grace: Duration::from_secs(30),
+                apply_queues: true,
             },
             lease: LeaseSettings {
                 beat: Duration::from_secs(2),

@@ -11,6 +11,16 @@ pub const QUEUE_FIELDS: &[Field] = &[
         "its name; `{0}` stands for what the wildcard took, which makes one queue for each; `main` is the queue of all other topics",
     ),
     ("topics", "topics and patterns whose jobs it governs, such as [\"media/**\"]"),
+    (
+        "kind",
+        "how it runs its jobs: \"unordered\" (default), \"ordered\", \"round_robin\" (topics by turns), \"hold\" (store them), \"drop\"",
+    ),
+    ("max_in_fleet", "jobs that the whole fleet runs at once; default any number"),
+    (
+        "limits",
+        "named limits that its jobs count against, each \"NAME\", or \"NAME=label:L\", \"NAME=payload:/P\", \"NAME=topic\" for the share of a key",
+    ),
+    ("turn", "on whose behalf a job waits for limits, \"label:L\", \"payload:/P\" or \"topic\": turns take turns"),
     ("max_parallel", "jobs that one instance runs at once; below 1 a share of the cores, -1 all cores; default 15"),
     ("retries", "failures allowed before the last one; -1 without end; default 10"),
     ("retry_delay", "delay between a failure and the next attempt; default 2s"),
@@ -46,6 +56,26 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
     }
     if let Some(ranking) = reader.whole("ranking", i64::from(i32::MIN)..=i64::from(i32::MAX)) {
         queue.ranking = i32::try_from(ranking).unwrap_or_default();
+    }
+    if let Some(kind) = reader.text("kind") {
+        match kind.parse() {
+            Ok(kind) => queue.kind = kind,
+            Err(why) => reader.wrong("kind", why),
+        }
+    }
+    let max = reader.whole("max_in_fleet", 1..=i64::from(u32::MAX));
+    queue.max_in_fleet = max.and_then(|max| u32::try_from(max).ok());
+    for text in reader.texts("limits") {
+        match text.parse() {
+            Ok(limit) => queue.limits.push(limit),
+            Err(why) => reader.wrong("limits", why),
+        }
+    }
+    if let Some(turn) = reader.text("turn") {
+        match turn.parse() {
+            Ok(turn) => queue.turn = Some(turn),
+            Err(why) => reader.wrong("turn", why),
+        }
     }
     queue.retry_delay = reader.span("retry_delay").unwrap_or(queue.retry_delay);
     queue.timeout = reader.span("timeout");

@@ -215,6 +215,7 @@ fn every_value_can_be_set() {
         ("instance.deny", "a/b"),
         ("instance.concurrency", "6"),
         ("instance.grace", "6s"),
+        ("instance.apply_queues", "off"),
         ("lease.beat", "3s"),
         ("lease.length", "12s"),
         ("lease.doubt", "8s"),

@@ -110,7 +110,10 @@ local function create(job, created)
     mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
     uq = job.unique ~= '' and job.unique or nil, ga = job.gates ~= '' and job.gates or nil, tu = job.turn ~= '' and job.turn or nil,
   }
-  if due then
+  if job.start == 'never' then
+    r.st, r.re, r.ge, r.ex = 'dropped', 'discarded', 0, nil
+    expires = nil
+  elseif due then
     r.du, r.re = due, 'delayed'
     earliest = math.min(earliest or due, due)
   else
@@ -124,7 +127,7 @@ local function create(job, created)
   if expires then
     index(K.expiry, expires, id)
   end
-  if r.uq and not holder_of(job) then
+  if r.uq and not TERMINAL[state] and not holder_of(job) then
     take_key(job)
   end
   call('SET', P .. K.envelope .. id, job.envelope)
@@ -133,7 +136,9 @@ local function create(job, created)
   end
   store(r)
   index(K.state .. state, due or now, id)
-  index(K.open, created, id)
+  if not TERMINAL[state] then
+    index(K.open, created, id)
+  end
   index(K.topic .. job.topic, created, id)
   index(K.queue .. job.queue, created, id)
   for _, label in ipairs(job.labels) do

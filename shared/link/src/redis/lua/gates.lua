@@ -197,13 +197,26 @@ make_gates = function()
     wait_at(r, gate, reason, at)
   end
 
-  -- A queued job that is about to be claimed: whether a pause takes it back.
-  function G.pause(r)
+  -- A queued job that is about to be claimed: whether a pause, or a limit that was set after it had passed, takes it
+  -- back. Otherwise it is counted where it was not yet.
+  function G.stop(r)
     local gate, till = pause_of(r)
     if gate then
       wait_at(r, gate, 'paused', till)
+      return true
     end
-    return gate
+    for _, limit in ipairs(limits_of(r)) do
+      local policy = policy_of(limit)
+      if policy and policy.max and not call('ZSCORE', P .. K.holders .. limit, r.id) then
+        if call('ZCARD', P .. K.holders .. limit) >= policy.max then
+          wait_at(r, limit, 'limit', now + L.grant_ms)
+          return true
+        end
+        call('ZADD', P .. K.holders .. limit, digits(now), r.id)
+        call('ZADD', P .. K.gates, 0, limit)
+      end
+    end
+    return false
   end
 
   -- The limit that refuses a new job, if one does.

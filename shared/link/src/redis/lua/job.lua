@@ -418,7 +418,7 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     save(r)
     return {'ended', 'dropped'}
   end
-  if anything_paused() and gates().pause(r) then
+  if (r.ga or anything_paused()) and gates().stop(r) then
     save(r)
     return {'waiting', 'blocked', -1}
   end

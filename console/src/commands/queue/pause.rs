@@ -1,4 +1,4 @@
-//! `longshore queue`: pausing and resuming a queue, a topic or an order key, for the whole fleet.
+//! `longshore queue pauses|pause|resume`: pausing and resuming a queue, a topic or an order key, for the whole fleet.
 
 use crate::args;
 use crate::exit::Exit;
@@ -9,20 +9,6 @@ use longshore_model::span::rfc3339;
 use longshore_producer::{Pausable, PauseState, Producer, Time};
 use serde::Serialize;
 use std::time::Duration;
-
-/// Pause and resume queues, topics and order keys.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Every pause: by whom, why, until when, and how many jobs it holds.
-    Pauses,
-    /// Start no more of its jobs, anywhere, until it is resumed; what runs goes on.
-    Pause(Pause),
-    /// Let its jobs run again.
-    Resume {
-        /// The name of a queue, or topic:TOPIC, or key:QUEUE:KEY.
-        what: String,
-    },
-}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pause {
@@ -42,25 +28,32 @@ pub(crate) struct Pause {
     until: Option<Time>,
 }
 
-pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
+pub(super) async fn list(session: &mut Session) -> Result<Exit, Failure> {
     let producer = session.reader().await?;
-    match command {
-        Command::Pauses => {}
-        Command::Pause(pause) => {
-            let what = read(&pause.what)?;
-            let until = match pause.span {
-                Some(span) => Some(Time::from_unix_ms(now(&producer).await? + longshore_model::span::ms(span))),
-                None => pause.until,
-            };
-            producer.pause(&what, &pause.by, &pause.why, until).await?;
-        }
-        Command::Resume { what } => {
-            let what = read(&what)?;
-            if !producer.resume(&what).await? {
-                return Err(Failure::NotFound(format!("{what} is not paused; `longshore queue pauses` shows what is")));
-            }
-        }
+    show(&producer, session).await
+}
+
+pub(super) async fn pause(args: Pause, session: &mut Session) -> Result<Exit, Failure> {
+    let producer = session.reader().await?;
+    let what = read(&args.what)?;
+    let until = match args.span {
+        Some(span) => Some(Time::from_unix_ms(now(&producer).await? + longshore_model::span::ms(span))),
+        None => args.until,
+    };
+    producer.pause(&what, &args.by, &args.why, until).await?;
+    show(&producer, session).await
+}
+
+pub(super) async fn resume(what: &str, session: &mut Session) -> Result<Exit, Failure> {
+    let producer = session.reader().await?;
+    let what = read(what)?;
+    if !producer.resume(&what).await? {
+        return Err(Failure::NotFound(format!("{what} is not paused; `longshore queue pauses` shows what is")));
     }
+    show(&producer, session).await
+}
+
+async fn show(producer: &Producer, session: &mut Session) -> Result<Exit, Failure> {
     session.out.answer(&Pauses::new(producer.pauses().await?))?;
     Ok(Exit::Done)
 }

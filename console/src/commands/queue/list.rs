@@ -1,0 +1,148 @@
+//! `longshore queue list|show`: what queues there are, what they allow, and what waits in them.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Answer, Cell, Screen, Table, Tone, clean};
+use crate::session::Session;
+use longshore_model::queue::write;
+use longshore_model::settings::read_queues;
+use longshore_producer::{Pausable, Producer, QueueConfig, Queues, State};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+pub(super) async fn list(session: &mut Session) -> Result<Exit, Failure> {
+    let producer = session.reader().await?;
+    let listing = Listing::read(&producer).await?;
+    session.out.answer(&listing)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn show(name: &str, session: &mut Session) -> Result<Exit, Failure> {
+    let producer = session.reader().await?;
+    let listing = Listing::read(&producer).await?;
+    let queue = listing.queues.into_iter().find(|queue| queue.name == name);
+    let queue = queue
+        .ok_or_else(|| Failure::NotFound(format!("there is no queue `{name}`; `longshore queue list` shows all")))?;
+    session.out.answer(&Shown(queue))?;
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct Listing {
+    /// The version that was applied; 0: none, and every program goes by its own settings.
+    version: u64,
+    queues: Vec<Queue>,
+}
+
+#[derive(Debug, Serialize)]
+struct Queue {
+    name: String,
+    topics: Vec<String>,
+    kind: String,
+    max_parallel: String,
+    max_in_fleet: Option<u32>,
+    limits: Vec<String>,
+    /// Who paused it, if anybody did.
+    paused_by: Option<String>,
+    /// Jobs of the topics that the queue takes now, by state.
+    jobs: BTreeMap<State, u64>,
+    /// As it was applied, TOML.
+    text: String,
+}
+
+impl Listing {
+    async fn read(producer: &Producer) -> Result<Self, Failure> {
+        let set = producer.queue_set().await?;
+        let text = set.as_ref().map_or("", |set| &set.text);
+        let configs = read_queues("the store", text).map_err(|problems| Failure::Failed(problems.to_string()))?;
+        // What depends on the machine is checked where jobs run.
+        let queues = Queues::new(configs, usize::MAX).map_err(|bad| Failure::Failed(bad.to_string()))?;
+        let mut jobs: BTreeMap<String, BTreeMap<State, u64>> = BTreeMap::new();
+        let mut filled: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (topic, states) in producer.link().store.counts().await? {
+            let resolved = queues.resolve(&topic);
+            filled.entry(resolved.config.name.clone()).or_default().push(resolved.name.clone());
+            let sum = jobs.entry(resolved.name).or_default();
+            for (state, count) in states.into_iter().filter(|(state, _)| !state.is_terminal()) {
+                *sum.entry(state).or_default() += count;
+            }
+        }
+        let pauses = producer.pauses().await?;
+        let paused_by = |name: &str| {
+            let what = Pausable::Queue(name.to_owned());
+            pauses.iter().find(|pause| pause.what == what).map(|pause| pause.order.by.clone())
+        };
+        let mut listed = Vec::new();
+        for config in queues.iter() {
+            // A name with `{0}` is one queue for each remainder that there is.
+            let mut names = filled.get(&config.name).cloned().unwrap_or_else(|| vec![config.name.clone()]);
+            names.sort();
+            names.dedup();
+            for name in names {
+                let jobs = jobs.get(&name).cloned().unwrap_or_default();
+                listed.push(Queue::new(config, &name, paused_by(&name), jobs));
+            }
+        }
+        Ok(Self { version: set.map_or(0, |set| set.version), queues: listed })
+    }
+}
+
+impl Queue {
+    fn new(config: &QueueConfig, name: &str, paused_by: Option<String>, jobs: BTreeMap<State, u64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            topics: config.topics.iter().map(ToString::to_string).collect(),
+            kind: config.kind.to_string(),
+            max_parallel: config.max_parallel.to_string(),
+            max_in_fleet: config.max_in_fleet,
+            limits: config.limits.iter().map(ToString::to_string).collect(),
+            paused_by,
+            jobs,
+            text: write(std::slice::from_ref(config)),
+        }
+    }
+
+    fn sum(&self, of: impl Fn(State) -> bool) -> u64 {
+        self.jobs.iter().filter(|(state, _)| of(**state)).map(|(_, count)| count).sum()
+    }
+}
+
+impl Answer for Listing {
+    fn text(&self, screen: Screen) -> String {
+        let mut table = Table::new(&["QUEUE", "KIND", "WAITING", "RUNNING", "IN FLEET", "PAUSED BY", "TOPICS"]);
+        for queue in &self.queues {
+            let waiting = queue.sum(|state| state != State::Active).to_string();
+            let paused = queue.paused_by.as_deref().map(|by| clean(by).into_owned()).unwrap_or_default();
+            let topics = if queue.topics.is_empty() { "all others".to_owned() } else { queue.topics.join(" ") };
+            table.row([
+                clean(&queue.name).into_owned().into(),
+                queue.kind.as_str().into(),
+                waiting.into(),
+                queue.sum(|state| state == State::Active).to_string().into(),
+                queue.max_in_fleet.map_or_else(|| "any".to_owned(), |max| max.to_string()).into(),
+                Cell::new(&paused, Tone::Waiting),
+                topics.into(),
+            ]);
+        }
+        let version = match self.version {
+            0 => "no queues were applied; every program goes by its own settings".to_owned(),
+            version => format!("version {version}"),
+        };
+        format!("{version}\n{}", table.show(screen))
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Shown(Queue);
+
+impl Answer for Shown {
+    fn text(&self, screen: Screen) -> String {
+        let Queue { name, text, paused_by, jobs, .. } = &self.0;
+        let jobs: Vec<String> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let jobs = if jobs.is_empty() { "no jobs wait or run".to_owned() } else { jobs.join(", ") };
+        let paused = paused_by.as_deref().map(|by| format!("; paused by {}", clean(by))).unwrap_or_default();
+        let head = screen.paint(Tone::Good, &clean(name));
+        format!("{head}: {jobs}{paused}\n\n{}", text.trim_end())
+    }
+}

@@ -1,0 +1,66 @@
+//! Queues of the fleet on the command line.
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+mod support;
+
+use longshore::Exit;
+use serde_json::json;
+use support::Program;
+
+#[tokio::test]
+async fn q17_a_file_of_queues_is_shown_applied_and_kept() {
+    let program = Program::new("queues").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queues.toml");
+    let path = file.to_str().unwrap();
+    let apply = |text: &str| std::fs::write(&file, text).unwrap();
+    apply("[[queues]]\nname = \"media\"\ntopics = [\"media/**\"]\nmax_in_fleet = 3\n");
+    let plan = program.json(Exit::Usage, &["queue", "apply", path]).await;
+    assert_eq!((&plan["applied"], &plan["version"]), (&json!(false), &json!(0)));
+    assert!(plan["added"]["media"].as_str().unwrap().contains("max_in_fleet = 3"), "{plan}");
+    let done = program.json(Exit::Done, &["queue", "apply", path, "--yes", "--by", "ann"]).await;
+    assert_eq!((&done["applied"], &done["version"]), (&json!(true), &json!(1)));
+    apply("[[queues]]\nname = \"media\"\ntopics = [\"media/**\"]\nmax_in_fleet = 5\n");
+    let text = program.run(&["queue", "apply", path]).await;
+    assert!(text.out.contains("- max_in_fleet = 3\n+ max_in_fleet = 5"), "{text:?}");
+    program.json(Exit::Done, &["queue", "apply", path, "--yes"]).await;
+
+    program.add(&["media/x"]).await;
+    let list = program.json(Exit::Done, &["queue", "list"]).await;
+    let media = &list["queues"][0];
+    assert_eq!((&media["name"], &media["jobs"]), (&json!("media"), &json!({"queued": 1})));
+    assert_eq!(list["queues"][1]["name"], "main");
+    let text = program.run(&["queue", "list"]).await;
+    assert!(text.out.contains("version 2") && text.out.contains("media/**"), "{text:?}");
+    assert_eq!(program.json(Exit::Done, &["queue", "show", "media"]).await["max_in_fleet"], 5);
+    assert_eq!(program.run(&["queue", "show", "nothing"]).await.exit, Exit::NotFound);
+    let history = program.json(Exit::Done, &["queue", "history"]).await;
+    let versions: Vec<_> = history["versions"].as_array().unwrap().iter().map(|v| (&v["version"], &v["by"])).collect();
+    assert_eq!(versions, [(&json!(2), &json!("the command line")), (&json!(1), &json!("ann"))]);
+}
+
+#[tokio::test]
+async fn a_bad_file_is_refused_whole_with_every_problem_and_its_line() {
+    let program = Program::new("bad-queues").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queues.toml");
+    let path = file.to_str().unwrap();
+    for (text, parts) in [
+        (
+            "[[queues]]\nname = \"a\"\nkind = \"odd\"\nlimits = [\"x=y\"]",
+            vec!["kind", "topics", "limits", "queues.toml:3"],
+        ),
+        ("[[queues]]\nname = \"a\"\ntopics = [\"a\"]\nkind = \"round_robin\"", vec!["max_in_fleet"]),
+        ("namespace = \"x\"", vec!["namespace", "only [[queues]]"]),
+        ("[[queues", vec!["syntax"]),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let refused = program.run(&["queue", "apply", path, "--yes"]).await;
+        assert_eq!(refused.exit, Exit::Usage, "{refused:?}");
+        for part in parts {
+            assert!(refused.err.contains(part), "{part}: {refused:?}");
+        }
+    }
+    assert_eq!(program.run(&["queue", "apply", "nowhere.toml"]).await.exit, Exit::Usage);
+    assert_eq!(program.json(Exit::Done, &["queue", "history"]).await, json!({"versions": []}));
+}
