@@ -87,3 +87,12 @@ fn without_a_reconciler_a_lane_that_is_lost_is_a_loss_of_jobs() {
 fn without_parked_copies_a_wiped_store_is_a_loss_of_jobs() {
     assert!(is_seen(Losses::Store, Without::ParkedCopies), "no seed lost a job: the simulation or its judge is blind");
 }
+
+#[test]
+fn the_judge_sees_more_jobs_at_once_than_a_limit_allows() {
+    let exceeded = (0..20).any(|seed| {
+        let plan = Plan { without: Without::Limit, gates: true, losses: Losses::None, ..Plan::of(seed) };
+        run(plan).is_err_and(|broken| broken.what.iter().any(|what| what.contains("ran at once")))
+    });
+    assert!(exceeded, "no seed exceeded a limit that nobody set: the simulation or its judge is blind");
+}

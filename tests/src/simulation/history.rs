@@ -25,13 +25,13 @@ pub struct History {
 }
 
 /// From when to when; `None`: still.
-type Span = (Duration, Option<Duration>);
+type Still = (Duration, Option<Duration>);
 
 /// When a process stood still.
 #[derive(Debug, Clone)]
 pub struct Stands {
     clock: Clock,
-    spans: Arc<Mutex<Vec<Span>>>,
+    spans: Arc<Mutex<Vec<Still>>>,
 }
 
 impl Stands {
@@ -175,6 +175,33 @@ impl History {
             _ => None,
         }?;
         Some(format!("{wrong} was not treated as such: {kills} runs, {record:?}"))
+    }
+}
+
+/// A run as gates see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// When it began, by the boot clock.
+    pub begun: Duration,
+    /// The same, by the store's clock, ms.
+    pub begun_ms: u64,
+    /// When it ended; far away while it goes on.
+    pub ended: Duration,
+    /// Its process stood still before it or in it, so that others may have been let in.
+    pub excused: bool,
+}
+
+impl History {
+    /// The runs of a job.
+    #[must_use]
+    pub fn spans(&self, id: &JobId) -> Vec<Span> {
+        let runs = self.runs.lock().unwrap();
+        let span = |run: &Run| {
+            let ended = run.ended.unwrap_or(Duration::MAX);
+            let excused = run.is_late() || run.stands.during(run.begun, ended);
+            Span { begun: run.begun, begun_ms: run.begun_ms, ended, excused }
+        };
+        runs.get(id).into_iter().flatten().map(span).collect()
     }
 }
 

@@ -8,6 +8,7 @@
 //! with no run after its end and no two runs at once unless a process stood still ([`history`]), the store's
 //! indexes must agree with its records, and the broker must be empty.
 
+pub mod gates;
 pub mod history;
 pub mod nemesis;
 pub mod rough;
@@ -15,6 +16,7 @@ pub mod rough;
 use history::{History, Ran, Stands};
 use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
 use longshore_link::embedded::Embedded;
+use longshore_link::world::Random;
 use longshore_link::{Link, World};
 use longshore_model::JobId;
 use longshore_model::settings::OnDoubt;
@@ -44,6 +46,8 @@ pub struct Plan {
     /// What handlers do when their instance cannot prove that it is alive. With `Continue` two runs at once are
     /// allowed by the contract, and the judge must see them.
     pub on_doubt: OnDoubt,
+    /// Whether jobs ask for orders and limits, and a topic is paused.
+    pub gates: bool,
     /// Whether the first job takes down every process that runs it. Without faults nothing else may then go wrong.
     pub poison: bool,
 }
@@ -69,6 +73,8 @@ pub enum Without {
     Reconciler,
     /// Copies that should be parked are not there.
     ParkedCopies,
+    /// Nobody sets the limit that jobs count against.
+    Limit,
 }
 
 impl Plan {
@@ -81,7 +87,10 @@ impl Plan {
             _ => Losses::Store,
         };
         let without = Without::Nothing;
-        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt: OnDoubt::Cancel, poison: false }
+        // A store that loses everything loses who passed.
+        let gates = seed % 5 == 0 && !matches!(losses, Losses::Store);
+        let on_doubt = OnDoubt::Cancel;
+        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt, gates, poison: false }
     }
 }
 
@@ -153,7 +162,14 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let accepted: Arc<std::sync::Mutex<Vec<JobId>>> = Arc::default();
     let (ids, sender, clock, random) = (accepted.clone(), producer.clone(), world.clock.clone(), world.random.clone());
     let sends = sending.run_until(async move {
+        if plan.gates && plan.without != Without::Limit {
+            gates::begin(&sender).await;
+        }
         for number in 0..plan.jobs {
+            if plan.gates {
+                gates::beside(&sender, number).await;
+            }
+            let asks = Random::seeded(plan.seed.wrapping_mul(1_000).wrapping_add(number as u64));
             clock.sleep(Duration::from_millis(random.below(1_500))).await;
             let id = sender.new_id();
             let payload = format!("{{\"number\":{number}}}");
@@ -165,7 +181,9 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             loop {
                 let mut job =
                     sender.raw(topic, &payload).id(id).retries(3).retry_delay(Duration::from_secs(random.below(40)));
-                if random.below(10) == 0 {
+                if plan.gates {
+                    job = gates::ask(job, &asks);
+                } else if random.below(10) == 0 {
                     job = job.after(Duration::from_secs(random.below(120)));
                 }
                 if job.send().await.is_ok() {
@@ -215,6 +233,10 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             None if history.may_be_gone(id) => *ended.entry("lost with the store").or_default() += 1,
             None => wrong.push(format!("job {id} was accepted and is gone")),
         }
+    }
+    if plan.gates {
+        let records: Vec<_> = records.iter().flatten().cloned().collect();
+        wrong.extend(gates::judge(&records, &history));
     }
     if let Err(disagreement) = backend.check() {
         wrong.push(format!("the store disagrees with itself: {disagreement}"));
