@@ -51,7 +51,8 @@ pub fn ask(job: JobBuilder, random: &Random) -> JobBuilder {
 /// What was not kept.
 #[must_use]
 pub fn judge(records: &[Record], history: &History) -> Vec<String> {
-    let (mut orders, mut limits): (BTreeMap<&str, Vec<&Record>>, BTreeMap<&str, Vec<&Record>>) = Default::default();
+    let mut orders: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    let mut limits: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
         if let Some(order) = &record.gates.order {
             orders.entry(order.as_str()).or_default().push(record);

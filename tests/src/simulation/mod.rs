@@ -88,7 +88,7 @@ impl Plan {
         };
         let without = Without::Nothing;
         // A store that loses everything loses who passed.
-        let gates = seed % 5 == 0 && !matches!(losses, Losses::Store);
+        let gates = seed.is_multiple_of(5) && !matches!(losses, Losses::Store);
         let on_doubt = OnDoubt::Cancel;
         Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt, gates, poison: false }
     }
