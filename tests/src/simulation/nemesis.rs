@@ -2,6 +2,7 @@
 
 use super::rough::Trap;
 use super::{Fleet, Losses, Member, Plan};
+use longshore_link::world::Random;
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub const KINDS: [&str; 18] = [
     "confirms lost",
     "copies delivered twice",
     "clock of one jumps",
-    "clock of the store goes back",
+    "clock of the store jumps",
 ];
 
 /// Every kind that strikes in runs with such losses.
@@ -44,10 +45,8 @@ const LOSS: u64 = 3;
 const TRAP: Duration = Duration::from_secs(30);
 /// Steps of calls before a trap hits, at most.
 const STEPS: u64 = 100;
-/// How far the clocks of processes jump, at most, ms.
+/// How far clocks jump, at most, ms.
 const JUMP: u64 = 3_600_000;
-/// How far the store's clock jumps back, at most, ms.
-const STEP_BACK: u64 = 120_000;
 /// Copies that arrive twice, at most.
 const COPIES: usize = 12;
 
@@ -66,13 +65,12 @@ pub async fn torment(fleet: &Fleet, members: &mut [Member], plan: Plan) -> BTree
             None => losses[random.below(losses.len() as u64) as usize],
         };
         let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
-        let struck = if kind == "clock of the store goes back" {
-            // Back alone: ahead it makes silent instances of all but the newest, which a rescue does not see through yet.
+        let struck = if kind == "clock of the store jumps" {
+            let drawn = jump(random);
             // After a wipe only the clock makes fences grow: it must not go back as well.
-            let back = plan.losses != Losses::Store;
-            off -= i64::try_from(random.below(STEP_BACK)).unwrap_or_default();
-            clock.jump(if back { off } else { 0 });
-            back
+            off = if plan.losses == Losses::Store { off + drawn.abs() } else { drawn };
+            clock.jump(off);
+            true
         } else {
             strike(fleet, &mut members[victim], kind).await
         };
@@ -154,7 +152,7 @@ async fn strike(fleet: &Fleet, member: &mut Member, kind: &str) -> bool {
         "sessions closed" => backend.close_all_sessions("the nemesis closed it"),
         "confirms lost" => backend.lose_confirms(few),
         "copies delivered twice" => backend.duplicate_copies(&lane(random.below(2)), COPIES),
-        "clock of one jumps" => member.world.clock.jump(jump(random.below(2 * JUMP))),
+        "clock of one jumps" => member.world.clock.jump(jump(random)),
         "copies of a lane lost" => backend.lose_copies(&lane(random.below(2))),
         "lane deleted" => backend.delete_lane(&lane(random.below(2))),
         "broker wiped" => backend.wipe_broker(),
@@ -178,8 +176,9 @@ async fn spring(fleet: &Fleet, member: &Member, trap: Trap) -> bool {
     member.roughness.take_trap()
 }
 
-fn jump(drawn: u64) -> i64 {
-    i64::try_from(drawn).unwrap_or_default() - i64::try_from(JUMP).unwrap_or_default()
+/// Ahead or back, ms.
+fn jump(random: &Random) -> i64 {
+    i64::try_from(random.below(2 * JUMP)).unwrap_or_default() - i64::try_from(JUMP).unwrap_or_default()
 }
 
 fn lane(number: u64) -> Topic {

@@ -132,10 +132,17 @@ pub async fn a_survivor_of_a_silence_brings_an_amnesty(bench: &Bench) {
     assert_eq!((renewed.amnesty, renewed.expired), (renewed.now + LEASE, 0), "nobody is declared dead");
     assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, []);
     assert_eq!(bench.state(id).await, State::Active);
+    rescued_in_the_end(bench, "survivor", id).await;
+}
+
+/// One instance goes on beating, and the job of another is taken back.
+async fn rescued_in_the_end(bench: &Bench, beats: &str, id: JobId) {
+    let mut heart = bench.a.store.heart().await.unwrap();
     let mut rescued = Vec::new();
     bench
-        .eventually("the amnesty ends and the job is rescued", async || {
-            rescued = bench.b.store.rescue(10, LONG).await.unwrap().runnable;
+        .eventually("the job is rescued", async || {
+            heart.renew(&quiet(beats, 1)).await.unwrap();
+            rescued = bench.b.store.rescue(10, BEAT).await.unwrap().runnable;
             !rescued.is_empty()
         })
         .await;
@@ -153,9 +160,29 @@ pub async fn a_newcomer_does_not_hide_a_silence_from_a_survivor(bench: &Bench) {
 
 pub async fn a_newcomer_after_a_silence_brings_none(bench: &Bench) {
     let id = silence(bench).await;
-    let renewed = bench.a.store.heart().await.unwrap().renew(&quiet("survivor", 2)).await.unwrap();
+    let renewed = bench.a.store.heart().await.unwrap().renew(&quiet("newcomer", 1)).await.unwrap();
     assert_eq!((renewed.amnesty, renewed.expired), (0, 1), "a fleet of one that restarts is not an outage");
-    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable[0].id, id);
+    rescued_in_the_end(bench, "newcomer", id).await;
+}
+
+pub async fn a_rescue_after_a_silence_that_a_newcomer_ended_waits_for_the_others(bench: &Bench) {
+    let id = silence(bench).await;
+    bench.a.store.heart().await.unwrap().renew(&quiet("newcomer", 1)).await.unwrap();
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, [], "they may live and beat next");
+    assert_eq!(bench.state(id).await, State::Active);
+    let renewed = bench.b.store.heart().await.unwrap().renew(&quiet("survivor", 1)).await.unwrap();
+    assert!(renewed.amnesty > renewed.now, "{renewed:?}");
+}
+
+pub async fn a_rescue_after_a_silence_does_not_wait_for_the_dead(bench: &Bench) {
+    let id = bench.queued().await;
+    bench.run_for(&owner("one", 1), id, LEASE).await;
+    let mut heart = bench.a.store.heart().await.unwrap();
+    heart.renew(&quiet("one", 1)).await.unwrap();
+    bench.sleep(LEASE + 3 * BEAT).await;
+    assert_eq!(bench.a.store.bury(&owner("one", 2)).await.unwrap(), 0, "its lease has ended");
+    heart.renew(&quiet("one", 2)).await.unwrap();
+    assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable[0].id, id, "nobody else was there");
 }
 
 pub async fn nobody_is_taken_back_before_anybody_renewed(bench: &Bench) {

@@ -141,6 +141,8 @@ macro_rules! conformance_store {
                 t16_a_renewal_tells_what_to_stop
                 t7_a_renewal_tells_of_expired_leases
                 a_survivor_of_a_silence_brings_an_amnesty
+                a_rescue_after_a_silence_that_a_newcomer_ended_waits_for_the_others
+                a_rescue_after_a_silence_does_not_wait_for_the_dead
                 a_newcomer_does_not_hide_a_silence_from_a_survivor
                 a_newcomer_after_a_silence_brings_none
                 nobody_is_taken_back_before_anybody_renewed

@@ -18,14 +18,17 @@ impl Core {
     pub(super) fn rescue(&mut self, limit: usize, beat_ms: u64) -> Moved {
         let now = self.now();
         let mut moved = Moved { now, ..Moved::default() };
-        if !self.leases.is_over(now) || self.leases.is_quiet(now, beat_ms.saturating_mul(2)) {
+        let gap_ms = beat_ms.saturating_mul(2);
+        let silent_since = self.leases.just_ended(now, gap_ms);
+        let hoped = silent_since.is_some_and(|from| self.renewals.values().any(|(_, renewed)| *renewed <= from));
+        if !self.leases.is_over(now) || self.leases.is_quiet(now, gap_ms) || hoped {
             return moved;
         }
         let due = self.table.ready(State::Active, now, limit);
         if due.is_empty() {
             return moved;
         }
-        let mut companies = self.companies(beat_ms.saturating_mul(2));
+        let mut companies = self.companies(gap_ms);
         for id in due {
             let Some(owner) = self.table.get(&id).and_then(|entry| entry.record.owner.clone()) else { continue };
             let answer = self.apply(&id, &Event::LeaseGone { alone: companies.alone(&owner) });
@@ -51,25 +54,22 @@ impl Core {
 
     pub(super) fn bury(&mut self, alive: &Owner) -> u64 {
         let now = self.now();
-        let dead: Vec<JobId> = self
-            .table
-            .state(State::Active)
-            .filter(|(lease, id)| *lease > now && self.is_older_self(id, alive))
-            .map(|(_, id)| id)
-            .collect();
-        for id in &dead {
-            let owner = self.table.adjust(id, |record| {
-                record.lease = Some(now);
-                record.owner.clone()
-            });
+        let dead: Vec<(u64, JobId)> =
+            self.table.state(State::Active).filter(|(_, id)| self.is_older_self(id, alive)).collect();
+        let mut buried = 0;
+        for (lease, id) in dead {
             // It is silent for good.
-            if let Some(owner) = owner.flatten()
+            if let Some(owner) = self.table.get(&id).and_then(|entry| entry.record.owner.as_ref())
                 && self.renewals.get(&owner.instance).is_some_and(|(renewed, _)| *renewed == owner.incarnation)
             {
                 self.renewals.remove(&owner.instance);
             }
+            if lease > now {
+                self.table.adjust(&id, |record| record.lease = Some(now));
+                buried += 1;
+            }
         }
-        u64::try_from(dead.len()).unwrap_or(u64::MAX)
+        buried
     }
 
     pub(super) fn promote(&mut self, limit: usize) -> Moved {

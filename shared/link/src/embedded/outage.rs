@@ -3,7 +3,7 @@
 //! Owns the amnesty, once for the leases of jobs and once for those of members: until it ends nobody
 //! is declared dead. It begins when the store restarted, or when somebody who beat before a silence
 //! beats again after it. A process that is new finds the same silence, but it proves nothing: the
-//! others may really be dead, and a fleet of one that restarts is no outage.
+//! others may really be dead, and a fleet of one that restarts is no outage. So the others get the time to beat.
 
 /// Beats, seen from the store.
 #[derive(Debug, Default)]
@@ -48,6 +48,11 @@ impl Outage {
     /// Whether nobody has beaten for so long that all may have stood still; whoever beats next finds out.
     pub(super) fn is_quiet(&self, now: u64, gap_ms: u64) -> bool {
         self.last.is_none_or(|last| now - last > gap_ms)
+    }
+
+    /// When the silence began that ended so lately that those who lived through it may not have beaten yet, ms.
+    pub(super) fn just_ended(&self, now: u64, gap_ms: u64) -> Option<u64> {
+        self.silence.filter(|(_, to)| now.saturating_sub(*to) <= gap_ms).map(|(from, _)| from)
     }
 
     /// Whether the dead may be declared dead now.

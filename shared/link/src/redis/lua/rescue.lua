@@ -1,7 +1,8 @@
 -- rescue (T12): takes attempts whose lease ended away from their owners, oldest first, and requeues or ends their
 -- jobs. Does nothing during an amnesty, nor between a restart of the server and the first beat after it, nor while the
--- last beat of anybody is two beats old: whoever beats first finds out whether all of them stood still. What may be
--- published at once is handed out; the outbox is the net for it and the way for the rest.
+-- last beat of anybody is two beats old: whoever beats first finds out whether all of them stood still. If that one is
+-- new it knows nothing of the others, who get two beats' time to tell. What may be published at once is handed out; the
+-- outbox is the net for it and the way for the rest.
 -- A job is blamed for the end of its process only where it was alone: its owner is silent, no other attempt of the
 -- owner is near its end, and none was taken from it before.
 -- KEYS  [1] prefix of the shard
@@ -9,10 +10,11 @@
 -- Answers {now, {outgoing...}, ended, more}; outgoing = {id, topic, generation, fence, created, envelope}
 local limit, most, gap, run = number(), number(), number(), ARGV[#ARGV]
 local ACTIVE = K.state .. 'active'
-local known = call('HMGET', P .. K.shard, 'run', 'amnesty', 'beat')
+local known = call('HMGET', P .. K.shard, 'run', 'amnesty', 'beat', 'gap_from', 'gap_to')
 local restarted = run ~= '' and known[1] and known[1] ~= run
 local quiet = now - (tonumber(known[3] or nil) or -math.huge) > gap
-if restarted or quiet or (tonumber(known[2] or nil) or 0) > now then
+local hoped = known[5] and now - tonumber(known[5]) <= gap and call('ZCOUNT', P .. K.renewed, '-inf', known[4]) > 0
+if restarted or quiet or hoped or (tonumber(known[2] or nil) or 0) > now then
   return {now, {}, 0, 0}
 end
 local due = call('ZRANGEBYSCORE', P .. ACTIVE, '-inf', digits(now), 'LIMIT', 0, limit + 1)
