@@ -7,6 +7,7 @@ use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt, Restore, 
 use longshore_model::id::{JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::{Admission, Record, Start, State};
+use longshore_model::topic::Topic;
 use longshore_model::transition::Event;
 
 impl Core {
@@ -26,7 +27,7 @@ impl Core {
         {
             return Err(NotAccepted::NotInHistory(old));
         }
-        if !self.topics.contains_key(topic) && self.topics.len() >= limits::TOPICS {
+        if self.too_many(topic) {
             return Err(NotAccepted::TooManyTopics(topic.to_string()));
         }
         if let Some(answer) = self.instead(job) {
@@ -42,19 +43,14 @@ impl Core {
     }
 
     pub(super) fn rebuild(&mut self, owner: &Owner, lease_ms: u64, rebuild: &Rebuild) -> Rebuilt {
-        let now = self.now();
         match self.claim(owner, lease_ms, &rebuild.claim) {
             Claimed::Unknown => {}
             known => return Rebuilt::Claimed(known),
         }
-        let old = now.saturating_sub(rebuild.enqueued) > limits::TOMBSTONE_MS;
-        if !self.epoch.covers(self.now_us, rebuild.enqueued) && old {
+        if self.too_old(rebuild.enqueued) {
             return Rebuilt::Orphan;
         }
-        let admission = Admission { start: Start::Now, ..rebuild.job.admission.clone() };
-        let mut record = Record::admit(&admission, now);
-        record.created = rebuild.enqueued.min(now);
-        self.insert(record, &rebuild.job);
+        self.make(&rebuild.job, rebuild.enqueued);
         Rebuilt::Claimed(self.claim(owner, lease_ms, &rebuild.claim))
     }
 
@@ -66,11 +62,10 @@ impl Core {
         if self.table.is_buried(&admission.id, now) {
             return Restored::Ended;
         }
-        let old = now.saturating_sub(restore.enqueued) > limits::TOMBSTONE_MS;
-        if !self.epoch.covers(self.now_us, restore.enqueued) && old {
+        if self.too_old(restore.enqueued) {
             return Restored::Orphan;
         }
-        if !self.topics.contains_key(&admission.topic) && self.topics.len() >= limits::TOPICS {
+        if self.too_many(&admission.topic) {
             return Restored::TooManyTopics;
         }
         let record = Record::restore(admission, now, restore.enqueued, restore.copy, restore.fence);
@@ -79,15 +74,12 @@ impl Core {
     }
 
     pub(super) fn adopt(&mut self, owner: &Owner, lease_ms: u64, adopt: &Adopt) -> Claimed {
-        let (id, now) = (adopt.claim.id, self.now());
+        let id = adopt.claim.id;
         if self.table.get(&id).is_none() {
-            if self.table.is_buried(&id, now) {
+            if self.table.is_buried(&id, self.now()) {
                 return Claimed::Tombstone;
             }
-            let admission = Admission { start: Start::Now, ..adopt.job.admission.clone() };
-            let mut record = Record::admit(&admission, now);
-            record.created = adopt.enqueued.min(now);
-            self.insert(record, &adopt.job);
+            self.make(&adopt.job, adopt.enqueued);
         }
         let event = Event::Adopt {
             owner: owner.clone(),
@@ -100,6 +92,24 @@ impl Core {
             lease_ms,
         };
         self.apply(&id, &event).map_or(Claimed::Unknown, Claimed::Known)
+    }
+
+    /// Whether the tombstone of a job that was accepted then may be gone, and it was not lost.
+    fn too_old(&mut self, accepted: u64) -> bool {
+        let old = self.now().saturating_sub(accepted) > limits::TOMBSTONE_MS;
+        !self.epoch.covers(self.now_us, accepted) && old
+    }
+
+    fn too_many(&self, topic: &Topic) -> bool {
+        !self.topics.contains_key(topic) && self.topics.len() >= limits::TOPICS
+    }
+
+    /// Makes a job of a message or an attempt that is at hand: it can run now, whatever it waited for once.
+    fn make(&mut self, job: &NewJob, enqueued: u64) {
+        let now = self.now();
+        let admission = Admission { start: Start::Now, ..job.admission.clone() };
+        let record = Record { created: enqueued.min(now), ..Record::admit(&admission, now) };
+        self.insert(record, job);
     }
 
     /// Enters a new job, which waits where a gate does not let it pass. Answers its record.

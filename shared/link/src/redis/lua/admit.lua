@@ -17,6 +17,10 @@ local function known(topic)
   return seen_topics[topic]
 end
 
+local function too_many(topic)
+  return not known(topic) and call('HLEN', P .. K.topics) >= L.topics
+end
+
 local function make_known(topic)
   if not known(topic) then
     call('HSET', P .. K.topics, topic, digits(now))
@@ -173,7 +177,7 @@ local function admit(job)
       return {'history', job.retry_of}
     end
   end
-  if not known(job.topic) and call('HLEN', P .. K.topics) >= L.topics then
+  if too_many(job.topic) then
     return {'topics', job.topic}
   end
   if job.unique ~= '' then
@@ -192,19 +196,24 @@ local function admit(job)
   return create(job, now)
 end
 
--- The record of a job of which a message or an attempt is at hand, made from that where the store knows nothing of it.
--- `refused()`: what stands against making it, if anything. Answers the record, or nil and what to answer.
-local function from_message(job, enqueued, refused)
-  local r, damage = read(job.id)
+-- The record of a job of which a message or an attempt is at hand; or nil and, if anything stands against making it
+-- from that, what to answer. `refused()`: more that may stand against it.
+local function at_hand(id, refused)
+  local r, damage = read(id)
   if damage then
     return nil, {'damaged', damage}
   end
   if r then
     return r
   end
-  local against = entombed(job.id) and {'tombstone'} or refused and refused()
-  if against then
-    return nil, against
+  return nil, entombed(id) and {'tombstone'} or refused and refused() or nil
+end
+
+-- The same, made where the store knows nothing of it. Answers the record, or nil and what to answer.
+local function from_message(job, enqueued, refused)
+  local r, against = at_hand(job.id, refused)
+  if r or against then
+    return r, against
   end
   job.start = 'now'
   create(job, math.min(enqueued, now))

@@ -71,3 +71,8 @@ local function may_be_lost(run, accepted)
   end
   return false
 end
+
+-- What stands against making a job anew that was accepted then: its tombstone may be gone, and it was not lost.
+local function too_old(run, accepted)
+  return not may_be_lost(run, accepted) and now - accepted > L.tombstone_ms and {'orphan'} or nil
+end

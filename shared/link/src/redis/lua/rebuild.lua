@@ -9,7 +9,7 @@
 local enqueued, nonce, generation, floor, lease_ms = number(), arg(), number(), number(), number()
 local instance, incarnation, alone = arg(), arg(), number() == 1
 local r, against = from_message(read_job(), enqueued, function()
-  return not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms and {'orphan'}
+  return too_old(ARGV[#ARGV], enqueued)
 end)
 if not r then
   return against

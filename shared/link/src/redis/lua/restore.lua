@@ -6,16 +6,14 @@
 -- Answers, per job: {made | known, state} | {tombstone} | {orphan} | {topics} | {damaged, detail}
 local dry, answers = arg() == '1', {}
 local function restore(enqueued, generation, fence, job)
-  local r, damage = read(job.id)
-  if damage then
-    return {'damaged', damage}
-  elseif r then
+  local r, against = at_hand(job.id, function()
+    return too_old(ARGV[#ARGV], enqueued)
+  end)
+  if r then
     return {'known', r.st}
-  elseif entombed(job.id) then
-    return {'tombstone'}
-  elseif not may_be_lost(ARGV[#ARGV], enqueued) and now - enqueued > L.tombstone_ms then
-    return {'orphan'}
-  elseif not known(job.topic) and call('HLEN', P .. K.topics) >= L.topics then
+  elseif against then
+    return against
+  elseif too_many(job.topic) then
     return {'topics'}
   elseif dry then
     return {'made', job.start == 'at' and job.start_ms > now and 'scheduled' or 'queued'}
