@@ -1,7 +1,9 @@
 //! Why a command ended early: one clear message for stderr, and the exit code that goes with it.
 
 use crate::exit::Exit;
-use longshore_producer::{Fault, FileError, QueryError, Refusal, RetryError, SendError, SettingsError, WaitError};
+use longshore_producer::{
+    Fault, FileError, QueryError, Refusal, RetryError, ScheduleError, SendError, SettingsError, WaitError,
+};
 use std::io;
 
 /// Why a command ended early. The message names the thing and the remedy.
@@ -109,6 +111,17 @@ impl From<RetryError> for Failure {
             RetryError::NotFound(id) => Self::no_job(id),
             RetryError::Fault(fault) => fault.into(),
             RetryError::Send(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<ScheduleError> for Failure {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Refused(_) => Self::Usage(error.to_string()),
+            ScheduleError::NotFound(_) => Self::NotFound(error.to_string()),
+            ScheduleError::Fault(fault) => fault.into(),
             other => Self::Failed(other.to_string()),
         }
     }

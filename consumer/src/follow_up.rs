@@ -9,7 +9,7 @@ use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
 use longshore_model::limits;
-use longshore_model::queue::{QueueKind, Queues};
+use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::span::ms;
 use longshore_model::topic::Topic;
@@ -188,10 +188,11 @@ impl FollowUp {
             limits: self.limits,
             turn: self.turn,
             unique: self.unique,
+            schedule: None,
         };
-        if queue.configured {
-            queue.config.apply(&queue.name, &mut envelope);
-        }
+        queue.apply(&mut envelope);
+        let start = if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) };
+        let start = queue.start(start);
         let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
         Ok(NewJob {
             admission: Admission {
@@ -200,13 +201,7 @@ impl FollowUp {
                 gates: envelope.gates(&queue.name),
                 unique: envelope.unique,
                 queue: queue.name,
-                start: if queue.config.kind == QueueKind::Drop {
-                    Start::Never
-                } else if self.delay.is_zero() {
-                    Start::Now
-                } else {
-                    Start::After(ms(self.delay))
-                },
+                start,
                 max_retries: self.retries.unwrap_or(queue.config.retries),
                 max_crashes: limits::CRASHES,
                 expires: self.expires_in.map(|span| Expiry::After(ms(span))),

@@ -25,6 +25,7 @@ pub struct Metrics {
     quarantined: AtomicU64,
     published: AtomicU64,
     promoted: AtomicU64,
+    scheduled: AtomicU64,
     rescued: AtomicU64,
     buried: AtomicU64,
     revived: AtomicU64,
@@ -95,6 +96,10 @@ impl Metrics {
 
     pub(crate) fn published(&self, count: usize) {
         Self::add(&self.published, count as u64);
+    }
+
+    pub(crate) fn scheduled(&self, count: usize) {
+        Self::add(&self.scheduled, count as u64);
     }
 
     pub(crate) fn promoted(&self, count: usize) {
@@ -191,6 +196,7 @@ impl Metrics {
                 load(&self.quarantined),
             ),
             ("longshore_duty_published_total", "Jobs published by this instance's duties.", load(&self.published)),
+            ("longshore_scheduled_total", "Jobs that schedules sent, by this instance.", load(&self.scheduled)),
             ("longshore_promoted_total", "Jobs made runnable because their time had come.", load(&self.promoted)),
             (
                 "longshore_reconciled_total",

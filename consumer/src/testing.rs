@@ -150,6 +150,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             limits: Vec::new(),
             turn: None,
             unique: None,
+            schedule: None,
         };
         let info = JobInfo {
             id,

@@ -12,8 +12,9 @@ use crate::time::Time;
 use bytes::Bytes;
 use longshore_link::store::NewJob;
 use longshore_model::envelope::{Envelope, FileRef, LimitUse, Trace, VERSION, check_label};
-use longshore_model::queue::{QueueKind, Queues};
+use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
+use longshore_model::schedule::{Problem, Template};
 use longshore_model::unique::{Unique, UniqueMode};
 use longshore_model::{Job, JobId, JobOptions, Topic, limits, span};
 use serde::Serialize;
@@ -333,6 +334,55 @@ impl JobBuilder {
         self.labels.iter().try_for_each(|(name, value)| check_label(name, value)).map_err(Refusal::OutOfBounds)
     }
 
+    /// What a schedule sends again and again: without what only one sending has.
+    pub(crate) fn into_template(self) -> Result<Template, Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Some(refusal) = &self.wrong {
+            problems.push(Problem::new("job", refusal.to_string()));
+        }
+        if self.start != Start::Now {
+            problems.push(Problem::new("job", "it has a delay; give the schedule that time instead"));
+        }
+        if !self.files.is_empty() {
+            problems.push(Problem::new("job.files", "a schedule's jobs have none; let the handler fetch them"));
+        }
+        let expires = self.expires.or_else(|| self.kind.expires_in.map(|span| Expiry::After(span::ms(span))));
+        if matches!(expires, Some(Expiry::At(_))) {
+            let why = "a point in time is over for all but the first; say how long after it was sent";
+            problems.push(Problem::new("job.expires", why));
+        }
+        let Some((topic, payload)) = self.what.filter(|_| problems.is_empty()) else { return Err(problems) };
+        let envelope = Envelope {
+            v: VERSION,
+            id: JobId::nil(),
+            topic,
+            payload,
+            payload_version: self.version,
+            queue: None,
+            title: self.title,
+            labels: self.labels,
+            retries: self.retries.or(self.kind.retries),
+            retry_delay_ms: self.retry_delay.or(self.kind.retry_delay).map(span::ms),
+            timeout_ms: self.timeout.or(self.kind.timeout).map(span::ms),
+            expires_ms: None,
+            created_by: self.created_by,
+            parent: None,
+            retry_of: None,
+            trace: None,
+            files: Vec::new(),
+            order_key: self.order_key,
+            limits: self.limits,
+            turn: self.turn,
+            unique: self.unique,
+            schedule: None,
+        };
+        let expires_in_ms = expires.and_then(|expires| match expires {
+            Expiry::After(ms) => Some(ms),
+            Expiry::At(_) => None,
+        });
+        Ok(Template { envelope, expires_in_ms })
+    }
+
     fn build(self, files: Vec<FileRef>, queues: &Queues) -> Result<Prepared, Refusal> {
         let Producer { inner } = &self.producer;
         let Some((topic, payload)) = self.what else {
@@ -372,17 +422,16 @@ impl JobBuilder {
             limits: self.limits,
             turn: self.turn,
             unique: self.unique,
+            schedule: None,
         };
-        if queue.configured {
-            queue.config.apply(&queue.name, &mut envelope);
-        }
+        queue.apply(&mut envelope);
         let admission = Admission {
             id: self.id,
             topic,
             gates: envelope.gates(&queue.name),
             unique: envelope.unique.clone(),
+            start: queue.start(self.start),
             queue: queue.name,
-            start: if queue.config.kind == QueueKind::Drop { Start::Never } else { self.start },
             max_retries: retries.unwrap_or(queue.config.retries),
             max_crashes: limits::CRASHES,
             expires,

@@ -7,6 +7,7 @@ use crate::spool::SpoolError;
 use longshore_link::Fault;
 use longshore_link::error::NotAccepted;
 use longshore_model::envelope::BadEnvelope;
+use longshore_model::schedule::Problem;
 use longshore_model::topic::BadTopic;
 use longshore_model::{JobId, State, limits};
 use std::path::PathBuf;
@@ -207,6 +208,38 @@ pub enum ResultError {
         /// What does not fit.
         detail: String,
     },
+}
+
+/// Why something was not done to a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The definition is wrong, in all these places; nothing was stored.
+    #[error("the schedule is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Problem>),
+    /// There is no such schedule.
+    #[error("there is no schedule `{0}`: the name is wrong, it was removed, or its last time is over")]
+    NotFound(String),
+    /// There are as many as there may be.
+    #[error("there are {max} schedules already; remove some, or let one send a job that does the work of several", max = limits::SCHEDULES)]
+    Full,
+    /// It sends no other job before the last one has ended.
+    #[error("schedule `{name}` sends nothing now: its overlap policy forbids it until job {running} has ended")]
+    Running {
+        /// The schedule.
+        name: String,
+        /// The job that has not ended.
+        running: JobId,
+    },
+    /// The store refused the job.
+    #[error(transparent)]
+    NotAccepted(NotAccepted),
+    /// Others changed it all the time; trying again is safe.
+    #[error("schedule `{0}` is being changed by others all the time; try again")]
+    Contended(String),
+    /// The store gave no answer; everything that is done to schedules may be done again.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 /// Why a job of the history was not sent again.

@@ -54,6 +54,7 @@
 //! | send many | [`Producer::send_all`] |
 //! | wait for the end, its result and files | [`Sent::outcome`], [`Producer::outcome`], [`Report`] |
 //! | find, look at, follow | [`Producer::jobs`], [`Producer::show`], [`Producer::follow`] |
+//! | send at times known before, again and again | [`Producer::schedule`], [`Producer::schedules`] |
 //! | look after letters | [`Producer::letters`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
@@ -62,8 +63,8 @@
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `queues`, `gates`, `follow`,
-//! `letters`, `health`, `rebuild`, `files`, `errors`.
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `queues`,
+//! `gates`, `schedules`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod builder;
 mod connect;
@@ -80,6 +81,7 @@ mod namespace;
 mod outcome;
 mod queues;
 mod rebuild;
+mod schedules;
 mod send;
 pub mod settings;
 mod spool;
@@ -93,7 +95,7 @@ extern crate self as longshore_producer;
 pub use builder::JobBuilder;
 pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
-pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, SendError, WaitError};
+pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError, WaitError};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
 pub use health::{Finding, Severity};
@@ -102,6 +104,7 @@ pub use namespace::{NamespaceContents, RemovalError};
 pub use outcome::{Outcome, Report};
 pub use queues::{QueueChange, QueuesError};
 pub use rebuild::{BrokerRebuild, FoundCopies, LaneState, RebuildError, RebuildStore, StoreRebuild};
+pub use schedules::{Defined, FindSchedules, Resumed, RunNow, ScheduleHandle, SchedulePage};
 pub use send::{Custody, IntoJob, Sent};
 pub use settings::SettingsError;
 pub use spool::{Spool, SpoolError, SpoolStatus};
@@ -115,6 +118,7 @@ pub use longshore_model::envelope::FileRef;
 pub use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
 pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
+pub use longshore_model::schedule::{self, Missed, Overlap, ScheduleView, Timing};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
 pub use longshore_model::topology::View;

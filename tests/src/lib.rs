@@ -34,3 +34,9 @@ pub mod wait;
 #[doc = include_str!("../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The program in the page on schedules compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/schedules.md")]
+#[derive(Debug)]
+pub struct SchedulesPage;

@@ -45,6 +45,7 @@ fn the_envelope_of_the_page_is_read_field_by_field() {
     assert!(envelope.parent.is_some() && envelope.retry_of.is_some());
     assert!(envelope.trace.as_ref().unwrap().tracestate.is_some());
     assert_eq!(envelope.files[0].inline.as_deref(), Some("aGVsbG8="));
+    assert_eq!(envelope.schedule.as_ref().unwrap().slot_ms, Some(1_795_255_140_000));
     // Written again it says the same, so the page shows every field that there is, under its right name.
     let again: Value = serde_json::from_slice(&envelope.encode().unwrap()).unwrap();
     assert_eq!(again, serde_json::from_str::<Value>(text).unwrap());

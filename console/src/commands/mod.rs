@@ -9,6 +9,7 @@ mod letters;
 mod limit;
 mod namespace;
 mod queue;
+mod schedule;
 mod stats;
 mod topology;
 
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Limit(limit::Command),
     Letters(letters::Args),
+    /// Send jobs again and again, or once, at times known before.
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
     Stats(stats::Args),
@@ -44,6 +48,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Job(command) => job::run(command, session).await,
         Command::Queue(command) => queue::run(command, session).await,
         Command::Limit(command) => limit::run(command, session).await,
+        Command::Schedule(command) => schedule::run(command, session).await,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Stats(args) => stats::run(&args, session).await,

@@ -10,6 +10,7 @@ pub(crate) mod promoter;
 pub(crate) mod reconciler;
 pub(crate) mod relay;
 pub(crate) mod rescuer;
+pub(crate) mod scheduler;
 pub(crate) mod undertaker;
 
 use crate::engine::Engine;
@@ -24,6 +25,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     let tasks = &engine.link.world.tasks;
     drop(tasks.spawn(promoter::run(Arc::clone(engine))));
     drop(tasks.spawn(relay::run(Arc::clone(engine))));
+    drop(tasks.spawn(scheduler::run(Arc::clone(engine))));
     drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
     drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
     drop(tasks.spawn(reconciler::run(Arc::clone(engine))));

@@ -22,6 +22,7 @@ pub mod error;
 pub mod letters;
 mod loss;
 pub mod redis;
+pub mod schedules;
 pub mod signal;
 pub mod store;
 pub mod tls;

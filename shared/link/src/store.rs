@@ -9,6 +9,7 @@
 
 use crate::error::{Fault, NotAccepted};
 pub use crate::loss::{Known, Loss, LossKind};
+use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
@@ -436,6 +437,8 @@ pub enum Nudge {
     Queues,
     /// Gates let jobs pass: they are in the outbox.
     Relay,
+    /// A schedule is due earlier than any before.
+    Schedules,
     /// Somebody asked a running job to stop, or removed it.
     Stop(JobId),
     /// The view changed.
@@ -613,6 +616,19 @@ pub trait Store: Send + Sync + Debug {
 
     /// The store's clock, ms, and whether it answers at all.
     async fn ping(&self) -> Result<u64, Fault>;
+
+    /// Reads a schedule: at most one.
+    async fn schedule(&self, name: &str) -> Result<Schedules, Fault>;
+
+    /// Lists schedules by name, from the one after `after` on, at most `limit`.
+    async fn find_schedules(&self, after: Option<&str>, limit: usize) -> Result<Schedules, Fault>;
+
+    /// Schedules whose time has come, earliest first, at most `limit`.
+    async fn due_schedules(&self, limit: usize) -> Result<DueSchedules, Fault>;
+
+    /// Exchanges schedules that nobody else has changed, and accepts the jobs that go with it: of each one all or
+    /// nothing. A change whose answer was lost is answered [`Changed::Differs`] when it is repeated.
+    async fn change_schedules(&self, changes: Vec<ScheduleChange>) -> Result<Vec<Changed>, Fault>;
 }
 
 /// The connection of the beat thread.

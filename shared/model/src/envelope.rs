@@ -81,6 +81,19 @@ pub struct Envelope {
     /// Payload files, delivered before the handler starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
+    /// The schedule that sent it, and for which of its times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Slot>,
+}
+
+/// One time of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// The schedule.
+    pub name: String,
+    /// The time, ms since 1970; absent when somebody asked for a run beside its times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_ms: Option<u64>,
 }
 
 /// One limit that a job counts against.
@@ -188,14 +201,10 @@ impl Envelope {
         let (name, gates) = match &self.queue {
             Some(name) => (name.clone(), self.gates(name)),
             // Nobody looked at its queue yet.
-            None if queue.configured => {
-                let mut applied = self.clone();
-                queue.config.apply(&queue.name, &mut applied);
-                let gates = applied.gates(&queue.name);
-                (queue.name, gates)
-            }
             None => {
-                let gates = self.gates(&queue.name);
+                let mut applied = self.clone();
+                queue.apply(&mut applied);
+                let gates = applied.gates(&queue.name);
                 (queue.name, gates)
             }
         };
@@ -280,6 +289,7 @@ impl Envelope {
         for (what, text, most) in [
             ("queue", self.queue.as_ref(), queue_bytes),
             ("created_by", self.created_by.as_ref(), limits::CREATED_BY_BYTES),
+            ("schedule.name", self.schedule.as_ref().map(|slot| &slot.name), limits::SCHEDULE_NAME_BYTES),
             ("trace.traceparent", trace.map(|trace| &trace.traceparent), limits::TRACEPARENT_BYTES),
             ("trace.tracestate", trace.and_then(|trace| trace.tracestate.as_ref()), limits::TRACESTATE_BYTES),
         ] {

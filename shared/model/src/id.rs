@@ -36,6 +36,19 @@ impl JobId {
         Self::new(self.created_ms(), *name.as_bytes(), self.shard_byte())
     }
 
+    /// The id of the job of one slot (ms since 1970) of the schedule with this incarnation: the same whoever fires it.
+    #[must_use]
+    pub fn slot(&self, slot_ms: u64) -> Self {
+        let name = Uuid::new_v5(&self.0, &slot_ms.to_be_bytes());
+        Self::new(slot_ms, *name.as_bytes(), self.shard_byte())
+    }
+
+    /// No job's id; what stands in an envelope that is not sent yet.
+    #[must_use]
+    pub const fn nil() -> Self {
+        Self(Uuid::nil())
+    }
+
     /// The id that the `count`-th retry of this finished job gets when the caller names none.
     #[must_use]
     pub fn sibling(&self, unix_ms: u64, random: [u8; 16]) -> Self {

@@ -6,8 +6,8 @@
 //! ([`names`]). It does no I/O, starts no task and reads no clock: time and randomness come in as
 //! arguments.
 //!
-//! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`queue`], [`envelope`], [`names`],
-//! [`settings`].
+//! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`queue`], [`envelope`], [`schedule`],
+//! [`names`], [`settings`].
 
 pub mod envelope;
 pub mod explain;
@@ -20,6 +20,7 @@ pub mod names;
 pub mod queue;
 pub mod record;
 pub mod retry;
+pub mod schedule;
 pub mod secret;
 pub mod settings;
 pub mod snapshot;

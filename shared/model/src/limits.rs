@@ -125,6 +125,35 @@ pub const REPUBLISH_MS: u64 = 3_600_000;
 pub const LOSS_MARGIN_MS: u64 = 5_000;
 /// Spans of loss that are remembered.
 pub const LOSSES: usize = 32;
+/// Most schedules in a namespace.
+pub const SCHEDULES: usize = 10_000;
+/// Longest name of a schedule, bytes.
+pub const SCHEDULE_NAME_BYTES: usize = 128;
+/// Most timings of a schedule.
+pub const SCHEDULE_TIMINGS: usize = 32;
+/// Longest cron pattern, bytes.
+pub const CRON_BYTES: usize = 256;
+/// Shortest length between two times of a schedule that fires every so often, milliseconds.
+pub const SCHEDULE_EVERY_MS: u64 = 1_000;
+/// How far ahead a time must lie that comes once, milliseconds.
+pub const SCHEDULE_LEAD_MS: u64 = 2_000;
+/// A time of a schedule that passed longer ago was missed, milliseconds: more than the fleet takes to get over the loss
+/// of an instance.
+pub const SCHEDULE_LATE_MS: u64 = 60_000;
+/// Longest jitter of a schedule, milliseconds: one day.
+pub const SCHEDULE_JITTER_MS: u64 = 86_400_000;
+/// Longest window within which missed times are made up, milliseconds: seven days.
+pub const SCHEDULE_WINDOW_MS: u64 = 7 * 86_400_000;
+/// Most times of one schedule that are made up; of more, only so many are counted.
+pub const SCHEDULE_CATCH_UP: usize = 1_000;
+/// Most jobs that a schedule sends in one step.
+pub const SCHEDULE_JOBS: usize = 100;
+/// Jobs that a schedule sent and remembers.
+pub const SCHEDULE_RECENT: usize = 10;
+/// How soon a schedule whose job waits for another is looked at again, if nobody tells of the end, milliseconds.
+pub const SCHEDULE_WAIT_MS: u64 = 5_000;
+/// How soon a schedule that cannot be read is looked at again, milliseconds.
+pub const SCHEDULE_TROUBLE_MS: u64 = 60_000;
 
 /// Cuts a text to at most `bytes`, at a character boundary, and says so.
 #[must_use]

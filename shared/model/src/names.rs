@@ -211,7 +211,7 @@ impl StoreNames {
         format!("{{{}.*", self.ns)
     }
 
-    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `stop <id>`, `view`.
+    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `stop <id>`, `view`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -298,6 +298,12 @@ pub mod shard_keys {
     pub const TAT: &str = "gr:";
     /// channel: ended jobs that one process waits for. `done:<watcher>`
     pub const OUTCOMES: &str = "done:";
+    /// hash: a schedule; `rev` its revision, `def` what is kept of it (JSON), `last` the job that it sent last. `z:<name>`
+    pub const SCHEDULE: &str = "z:";
+    /// zset: names of schedules, all with score 0.
+    pub const SCHEDULES: &str = "zs";
+    /// zset: names of schedules that are to fire; the score is when, ms.
+    pub const SCHEDULES_DUE: &str = "zdue";
 }
 
 /// What follows the prefix of the fleet's own slot.

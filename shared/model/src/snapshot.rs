@@ -223,6 +223,18 @@ pub struct JobView {
     pub retried_as: Option<JobId>,
     /// Trace context.
     pub trace: Option<Trace>,
+    /// The schedule that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<SlotView>,
+}
+
+/// The time of a schedule for which a job was sent, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotView {
+    /// The schedule.
+    pub name: String,
+    /// The time, RFC 3339; absent when somebody asked for a run beside its times.
+    pub slot: Option<String>,
 }
 
 impl JobView {
@@ -299,6 +311,7 @@ impl JobView {
             retry_of: envelope.retry_of,
             retried_as: record.retried_as,
             trace: envelope.trace,
+            schedule: envelope.schedule.map(|by| SlotView { name: by.name, slot: by.slot_ms.map(rfc3339) }),
         })
     }
 }

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod payload;
 pub mod progress;
 pub mod queues;
+pub mod schedules;
 pub mod timing;
 pub mod topics;
 pub mod trouble;
@@ -68,6 +69,19 @@ macro_rules! for_each_case {
             timing::a_job_that_is_not_started_in_time_is_dropped;
             timing::a_delayed_job_runs_when_its_time_has_come;
             timing::a_job_runs_at_its_time;
+            schedules::z01_zd_04_a_time_that_comes_once_runs_once_and_the_schedule_is_gone;
+            schedules::z02_z03_z04_several_timings_fire_as_one_union;
+            schedules::z05_each_slot_is_one_job_whoever_fires;
+            schedules::z05_fifteen_hundred_that_are_due_in_one_second_all_run_once;
+            schedules::z06_definitions_outlive_every_process;
+            schedules::z07_zd_01_zd_02_the_same_definition_is_one_schedule_and_each_can_be_removed;
+            schedules::z08_zd_07_what_passes_while_it_is_suspended_does_not_run;
+            schedules::z09_schedules_are_found_by_topic_with_their_next_time;
+            schedules::z10_zd_05_zd_06_what_is_wrong_is_refused_with_all_reasons_and_nothing_is_stored;
+            schedules::zd_09_different_definitions_are_different_schedules;
+            schedules::a_job_that_has_not_ended_lets_times_pass;
+            schedules::one_job_waits_for_the_end_of_the_one_before;
+            schedules::a_run_now_is_one_job_more;
             leaving::a_drain_lets_running_jobs_finish_and_gives_the_others_back_at_once;
             leaving::an_attempt_over_the_grace_is_released_uncharged_and_runs_elsewhere;
             trouble::garbage_on_a_lane_is_quarantined_and_harms_nobody;
@@ -106,6 +120,8 @@ macro_rules! for_each_case_of_virtual_time {
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::a_killed_instance_is_replaced_after_its_lease;
             gates::q02_an_order_goes_on_when_its_instance_is_killed;
+            schedules::z05_each_slot_is_one_job_though_the_coordinator_dies;
+            schedules::times_that_nobody_was_there_for_follow_their_policy;
             letters::several_undertakers_run_every_evicted_job_once;
         }
     };

@@ -136,7 +136,9 @@ impl History {
         runs.sort_by_key(|run| run.begun);
         for pair in runs.windows(2) {
             let excused = pair[1].is_late() || pair[0].stands.during(pair[0].begun, pair[1].begun);
-            if pair[1].fence <= pair[0].fence && !pair[1].is_late() {
+            // A claim from before a wipe may begin after one from after it.
+            let wiped_between = wiped.is_some_and(|wiped| pair[1].begun >= wiped);
+            if pair[1].fence <= pair[0].fence && !pair[1].is_late() && !wiped_between {
                 wrong.push(format!("job {}: a later run has an older fence: {pair:?}", record.id));
             }
             // After a wipe a job may run again, also while it runs.

@@ -5,9 +5,11 @@
 //! meanwhile a seeded [`nemesis`] lets processes die or stand still, also at any call, cuts them off, ends
 //! sessions, takes the store or the broker away, loses answers, doubles messages, sets clocks wrong and, in
 //! some runs, wipes the broker or the store. At the end every accepted job must have ended, exactly once,
-//! with no run after its end and no two runs at once unless a process stood still ([`history`]), the store's
-//! indexes must agree with its records, and the broker must be empty.
+//! with no run after its end and no two runs at once unless a process stood still ([`history`]), schedules must have
+//! sent one job for each of their times ([`clockwork`]; not where the store is wiped, which takes them with it), the
+//! store's indexes must agree with its records, and the broker must be empty.
 
+mod clockwork;
 pub mod gates;
 pub mod history;
 pub mod nemesis;
@@ -105,6 +107,8 @@ pub struct Summary {
     pub started: usize,
     /// Faults, by kind.
     pub faults: BTreeMap<&'static str, usize>,
+    /// Jobs that schedules sent.
+    pub scheduled: usize,
     /// Virtual seconds until everything had ended.
     pub seconds: u64,
 }
@@ -195,11 +199,23 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             ids.lock().unwrap().push(id);
         }
     });
+    let clockwork = async {
+        // A store that is wiped takes them with it.
+        if plan.losses != Losses::Store {
+            clockwork::define(&producer, &world.random).await;
+        }
+    };
     let torment = nemesis::torment(&fleet, &mut members, plan);
-    let ((), faults) = Box::pin(futures_util::future::join(sends, torment)).await;
+    let ((), (), faults) = Box::pin(futures_util::future::join3(sends, clockwork, torment)).await;
 
-    let accepted = accepted.lock().unwrap().clone();
+    let mut accepted = accepted.lock().unwrap().clone();
+    let sent = accepted.len();
     let mut wrong = Vec::new();
+    if plan.losses != Losses::Store {
+        let (jobs, broken) = Box::pin(clockwork::stop(&fleet, &mut members)).await;
+        accepted.extend(jobs);
+        wrong.extend(broken);
+    }
     let begun = world.clock.boot();
     let patience = if plan.without == Without::Nothing { PATIENCE } else { PATIENCE / 12 };
     loop {
@@ -245,7 +261,14 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         member.world.tasks.kill();
     }
     if wrong.is_empty() {
-        Ok(Summary { accepted: accepted.len(), ended, started: history.started(), faults, seconds })
+        Ok(Summary {
+            accepted: sent,
+            scheduled: accepted.len() - sent,
+            ended,
+            started: history.started(),
+            faults,
+            seconds,
+        })
     } else {
         Err(Broken { seed: plan.seed, what: wrong })
     }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Message, Settler};
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
+use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
     LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
@@ -256,6 +257,10 @@ rough_store! {
     erase() -> u64;
     about() -> Vec<Fact>;
     ping() -> u64;
+    schedule(name: &str) -> Schedules;
+    find_schedules(after: Option<&str>, limit: usize) -> Schedules;
+    due_schedules(limit: usize) -> DueSchedules;
+    change_schedules(changes: Vec<ScheduleChange>) -> Vec<Changed>;
 }
 
 #[derive(Debug)]

@@ -37,6 +37,7 @@ pub mod rebuild;
 pub mod republish;
 pub mod rescue;
 pub mod restore;
+pub mod schedules;
 pub mod sequences;
 pub mod unique;
 
@@ -238,6 +239,19 @@ macro_rules! conformance_store {
                 counts_agree_with_listings
                 jobs_ahead_are_those_of_the_topic_that_came_first
                 topics_are_known_once_named
+            }
+            schedules {
+                a_schedule_is_kept_as_it_was_written_until_it_is_removed
+                z08_only_the_one_that_read_it_last_may_change_it
+                z05_two_that_fire_a_slot_send_one_job
+                a_slot_is_one_job_though_the_store_forgot_that_it_was_fired
+                what_is_due_comes_earliest_first_and_bounded
+                overlap_is_judged_when_it_is_written
+                a_refused_job_leaves_the_schedule_as_it_was
+                z01_a_time_that_comes_once_goes_with_its_job
+                schedules_are_listed_by_name_in_pages
+                there_are_only_so_many_schedules
+                an_earlier_schedule_is_nudged
             }
             ledger {
                 what_was_accepted_has_ended_waits_or_runs

@@ -7,7 +7,7 @@ use longshore_model::record::{Start, State};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-async fn until(bench: &Bench, nudges: &mut Receiver<Nudge>, wanted: Nudge) {
+pub(super) async fn until(bench: &Bench, nudges: &mut Receiver<Nudge>, wanted: Nudge) {
     let hearing = async {
         loop {
             match nudges.recv().await {

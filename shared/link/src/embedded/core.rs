@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) leases: Outage,
     /// What may be missing.
     pub(super) epoch: Epoch,
+    /// Jobs that are sent at times known before.
+    pub(super) shelf: super::schedules::Shelf,
     /// The last renewal of each instance: by which incarnation, and when, ms.
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Orders, limits and pauses.
@@ -141,6 +143,7 @@ impl Core {
         self.keys.clear();
         self.renewals.clear();
         self.fallen = Fallen::default();
+        self.shelf = super::schedules::Shelf::default();
         self.epoch = Epoch::default();
         self.leases.restart();
         self.fleet.outage.restart();

@@ -22,6 +22,7 @@ mod fleet;
 mod gates;
 mod outage;
 pub(crate) mod registry;
+mod schedules;
 mod store;
 mod table;
 #[cfg(test)]

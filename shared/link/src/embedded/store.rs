@@ -7,6 +7,7 @@ use super::Backend;
 use super::core::Core;
 use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service};
+use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
     LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
@@ -271,6 +272,22 @@ impl Store for EmbeddedStore {
 
     async fn ping(&self) -> Result<u64, Fault> {
         self.call(|core| core.now()).await
+    }
+
+    async fn schedule(&self, name: &str) -> Result<Schedules, Fault> {
+        self.call(|core| core.schedule(name)).await
+    }
+
+    async fn find_schedules(&self, after: Option<&str>, limit: usize) -> Result<Schedules, Fault> {
+        self.call(|core| core.find_schedules(after, limit)).await
+    }
+
+    async fn due_schedules(&self, limit: usize) -> Result<DueSchedules, Fault> {
+        self.call(|core| core.due_schedules(limit)).await
+    }
+
+    async fn change_schedules(&self, changes: Vec<ScheduleChange>) -> Result<Vec<Changed>, Fault> {
+        self.each(changes, Core::change_schedule).await
     }
 }
 

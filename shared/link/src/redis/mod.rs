@@ -21,6 +21,7 @@ mod ledger;
 mod listing;
 mod nudges;
 mod reply;
+mod schedules;
 mod scripts;
 mod server;
 
@@ -28,6 +29,7 @@ mod server;
 pub use hashes::hashes;
 
 use crate::error::{Fault, NotAccepted, Service};
+use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, LimitState, Loss,
     Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt, Report,
@@ -536,5 +538,21 @@ impl Store for RedisStore {
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(value).map_err(|_| reply::unexpected("the time"))?;
         Ok(seconds * 1_000 + micros / 1_000)
+    }
+
+    async fn schedule(&self, name: &str) -> Result<Schedules, Fault> {
+        schedules::named(&self.server, name).await
+    }
+
+    async fn find_schedules(&self, after: Option<&str>, limit: usize) -> Result<Schedules, Fault> {
+        schedules::page(&self.server, after, limit).await
+    }
+
+    async fn due_schedules(&self, limit: usize) -> Result<DueSchedules, Fault> {
+        schedules::due(&self.server, limit).await
+    }
+
+    async fn change_schedules(&self, changes: Vec<ScheduleChange>) -> Result<Vec<Changed>, Fault> {
+        schedules::change(&self.server, &changes).await
     }
 }

@@ -124,6 +124,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "due" => Some(Nudge::Due),
         "relay" => Some(Nudge::Relay),
         "queues" => Some(Nudge::Queues),
+        "schedules" => Some(Nudge::Schedules),
         "view" => Some(Nudge::View),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(parse(false, "topics"), Some(Nudge::Topics));
         assert_eq!(parse(false, "due"), Some(Nudge::Due));
         assert_eq!(parse(false, "relay"), Some(Nudge::Relay));
+        assert_eq!(parse(false, "schedules"), Some(Nudge::Schedules));
         assert_eq!(parse(false, "view"), Some(Nudge::View));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));

@@ -82,8 +82,8 @@ impl Items {
     }
 
     /// Reads every element that is left as a list.
-    pub(super) fn each<T>(self, read: impl Fn(Self) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
-        self.0.map(|value| Self::of(value).and_then(&read)).collect()
+    pub(super) fn each<T>(self, mut read: impl FnMut(Self) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+        self.0.map(|value| Self::of(value).and_then(&mut read)).collect()
     }
 
     /// Reads every element that is left as a text.

@@ -113,6 +113,9 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("tat", shard_keys::TAT),
         ("unique", shard_keys::UNIQUE),
         ("outcomes", shard_keys::OUTCOMES),
+        ("schedule", shard_keys::SCHEDULE),
+        ("schedules", shard_keys::SCHEDULES),
+        ("schedules_due", shard_keys::SCHEDULES_DUE),
         ("members", meta_keys::MEMBERS),
         ("cards", meta_keys::CARDS),
         ("view", meta_keys::VIEW),
@@ -144,6 +147,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("releases", limits::RELEASES as u64),
         ("keys_shown", limits::KEYS_SHOWN as u64),
         ("shelve_ms", SHELVE_MS),
+        ("schedules", limits::SCHEDULES as u64),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
     keys.into_iter().chain(limits.map(|(name, limit)| ((b'L', name), limit.to_string()))).collect()
@@ -154,6 +158,7 @@ const JOB: &str = include_str!("lua/job.lua");
 const GATES: &str = include_str!("lua/gates.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const LOSS: &str = include_str!("lua/loss.lua");
+const SCHEDULE: &str = include_str!("lua/schedule.lua");
 const FLEET: &str = include_str!("lua/fleet.lua");
 
 /// What ends jobs, or keeps running ones alive, must work when the server's memory is full.
@@ -193,13 +198,15 @@ scripts! {
     ahead: READ_ONLY, [COMMON, JOB];
     beat: ALLOW_OOM, [COMMON, FLEET];
     bury: ALLOW_OOM, [COMMON, JOB];
+    change_schedules: "", [COMMON, JOB, GATES, ADMIT, SCHEDULE];
     claim: ALLOW_OOM, [COMMON, JOB, GATES];
+    due_schedules: ALLOW_OOM, [COMMON, JOB, SCHEDULE];
     enqueue: "", [COMMON, JOB, GATES, ADMIT];
     find: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
     know: "", [COMMON, JOB, ADMIT];
-    ledger: READ_ONLY, [COMMON, JOB];
     leave: ALLOW_OOM, [COMMON, FLEET];
+    ledger: READ_ONLY, [COMMON, JOB];
     limit: ALLOW_OOM, [COMMON, JOB, GATES];
     limits: READ_ONLY, [COMMON, JOB];
     load: READ_ONLY, [COMMON, JOB];
@@ -216,6 +223,7 @@ scripts! {
     republish: ALLOW_OOM, [COMMON, JOB];
     rescue: ALLOW_OOM, [COMMON, JOB, GATES];
     restore: "", [COMMON, JOB, GATES, ADMIT, LOSS];
+    schedules: READ_ONLY, [COMMON, JOB, SCHEDULE];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];

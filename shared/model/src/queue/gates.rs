@@ -3,10 +3,11 @@
 //! Owns how these are written and how they become the options of one job ([`QueueConfig::apply`]). What they do there is
 //! [`crate::gate`]'s.
 
-use super::{QueueConfig, legal_name};
+use super::{QueueConfig, Resolved, legal_name};
 use crate::envelope::{Envelope, LimitUse};
 use crate::gate::{LimitPolicy, Over, QUEUE_LIMIT, check_key, check_limit_name};
 use crate::limits;
+use crate::record::Start;
 use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
@@ -145,6 +146,21 @@ impl FromStr for QueueLimit {
         let (name, key) = text.split_once('=').map_or((text, None), |(name, key)| (name, Some(key)));
         check_limit_name(name)?;
         Ok(Self { name: name.to_owned(), key: key.map(str::parse).transpose()? })
+    }
+}
+
+impl Resolved<'_> {
+    /// Writes what the queue asks of gates into the envelope of a job, if anybody configured it.
+    pub fn apply(&self, envelope: &mut Envelope) {
+        if self.configured {
+            self.config.apply(&self.name, envelope);
+        }
+    }
+
+    /// When a job of this queue starts that was to start then.
+    #[must_use]
+    pub fn start(&self, start: Start) -> Start {
+        if self.config.kind == QueueKind::Drop { Start::Never } else { start }
     }
 }
 
