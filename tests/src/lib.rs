@@ -35,6 +35,12 @@ pub mod wait;
 #[derive(Debug)]
 pub struct Readme;
 
+/// The program in the page on flow compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/flow.md")]
+#[derive(Debug)]
+pub struct FlowPage;
+
 /// The program in the page on schedules compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/schedules.md")]

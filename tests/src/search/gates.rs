@@ -1,7 +1,7 @@
 //! Gates: what must be free before a job may enter the store, and is freed when it ends. So far: the unique key.
 //!
-//! The rule is the planned one of a key that is unique until its job has ended; the product does not have it yet. The
-//! script that accepts a job takes the key, the script that ends it gives the key back, and nobody frees another job's.
+//! The rule is that of a key that is unique until its job has ended; orders and limits are held against each other by the
+//! stores' random sequences and judged in the simulation. The script that accepts a job takes the key, the script that ends it gives the key back, and nobody frees another job's.
 //! A job that is made from its message takes the key if it is free and runs in any case: it was accepted before.
 //!
 //! Another gate is another field of [`System`] that these three functions keep, a property, and its mutants.
