@@ -384,11 +384,13 @@ impl Model {
                     let older = record.owner.as_ref().is_some_and(|owner| owner.instance == alive.instance);
                     let actual = self.read(link, id).await?.ok_or("it is gone")?;
                     let ended = |us: u64| Record { lease: Some(us / 1_000), ..record.clone() };
+                    if record.state == State::Active && older {
+                        self.renewed.retain(|renewed| Some(renewed) != record.owner.as_ref());
+                    }
                     if lives && older {
                         agree::records(&ended(at.early), &ended(at.late), &actual)?;
                         count += 1;
                         after.insert(id, actual);
-                        self.renewed.retain(|renewed| Some(renewed) != record.owner.as_ref());
                     } else if record.state == State::Active && older {
                         // Over already: whether it is ended once more does not matter.
                         after.insert(id, actual);
