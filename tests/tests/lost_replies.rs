@@ -10,11 +10,15 @@ mod redis_server;
 
 use longshore_link::World;
 use longshore_link::error::Fault;
+use longshore_link::schedules::{Changed, Expect, ScheduleChange};
 use longshore_link::store::{
     Adopt, Beat, Claim, Claimed, Depleted, Finish, Finished, NewJob, Rebuild, Renew, Report, Retention, Store,
 };
+use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::queue::Queues;
 use longshore_model::record::{Reason, Start, State};
+use longshore_model::schedule::{Missed, Overlap, Spec, Template, Timing, UTC, change};
 use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::topic::Topic;
 use longshore_model::topology::{Allowed, Card};
@@ -61,9 +65,10 @@ enum Step {
     RemoveEnded,
     Watch,
     Know,
+    Fire,
 }
 
-const STEPS: [Step; 26] = [
+const STEPS: [Step; 27] = [
     Step::Enqueue,
     Step::Schedule,
     Step::Published,
@@ -90,6 +95,7 @@ const STEPS: [Step; 26] = [
     Step::RemoveEnded,
     Step::Watch,
     Step::Know,
+    Step::Fire,
 ];
 
 /// A job before a step, and what the call says.
@@ -190,6 +196,7 @@ impl Case {
                 case.run(store, LONG).await;
                 store.finish(vec![finish(case.id(), case.fence, verdict(step), Vec::new())]).await.unwrap();
             }
+            Step::Fire => case.define(store).await,
             Step::Leave => {
                 let beat = Beat { card: card(case.me.clone()), lease_ms: LONG };
                 store.heart().await.unwrap().beat(&beat).await.unwrap();
@@ -260,8 +267,46 @@ impl Case {
             Step::StopWaiting | Step::StopRunning => drop(store.stop("somebody", vec![id]).await?),
             Step::RemoveWaiting | Step::RemoveEnded => drop(store.remove(vec![id]).await?),
             Step::Watch => drop(store.watch(vec![id]).await?),
+            Step::Fire => self.fire(store).await?,
             Step::Know => store.know(vec![Topic::new(TOPIC).unwrap()]).await?,
         }
+        Ok(())
+    }
+
+    /// A schedule of which one slot is due.
+    async fn define(&self, store: &dyn Store) {
+        let now = store.ping().await.unwrap();
+        let mut envelope = Envelope::decode(
+            format!("{{\"v\":1,\"id\":\"{}\",\"topic\":\"{TOPIC}\",\"payload\":null}}", self.id()).as_bytes(),
+        )
+        .unwrap();
+        envelope.id = JobId::nil();
+        let spec = Spec {
+            name: self.id().to_string(),
+            job: Template { envelope, expires_in_ms: None },
+            timings: vec![Timing::Every { ms: LONG }],
+            zone: UTC.into(),
+            overlap: Overlap::Allow,
+            missed: Missed::Last,
+            jitter_ms: 0,
+        };
+        let schedule = change::put(None, spec, None, self.id(), now - LONG - 1).unwrap().unwrap();
+        let (name, expect) = (self.id().to_string(), Expect::Absent);
+        let next = Some(Box::new(schedule));
+        let change = ScheduleChange { name, expect, open: None, next, jobs: Vec::new() };
+        assert_eq!(store.change_schedules(vec![change]).await.unwrap(), [Changed::Done(Vec::new())]);
+    }
+
+    /// Fires it, unless that is done.
+    async fn fire(&self, store: &dyn Store) -> Result<(), Fault> {
+        let found = store.schedule(&self.id().to_string()).await?;
+        let kept = &found.kept[0];
+        let plan = kept.schedule.fire(found.now, kept.open);
+        if kept.schedule.fired == 0 {
+            let change = kept.fire(&plan, &Queues::default(), found.now).unwrap();
+            assert!(matches!(store.change_schedules(vec![change]).await?[..], [Changed::Done(_)]));
+        }
+        assert!(kept.schedule.fired == 1 || plan.fire.len() == 1);
         Ok(())
     }
 
@@ -279,6 +324,11 @@ impl Case {
         let view = store.view().await.unwrap();
         let members = view.instances.iter().filter(|card| card.owner == self.me).count();
         effect.push(format!("{members} members"));
+        for kept in store.schedule(&self.id().to_string()).await.unwrap().kept {
+            let fired: Vec<JobId> = kept.schedule.recent.iter().map(|fired| fired.job).collect();
+            let sent = store.load(fired).await.unwrap();
+            effect.extend(sent.iter().map(|sent| sent.as_ref().map_or_else(String::new, told)));
+        }
         effect
     }
 }

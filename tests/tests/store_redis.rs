@@ -12,8 +12,10 @@ use longshore_model::record::{Expiry, Start, State};
 use longshore_model::snapshot::Progress;
 use longshore_model::topology::Card;
 use longshore_model::transition::{Answer, Verdict};
+use longshore_producer::{Producer, ProducerOptions};
 use redis_server::{Server, claim, eventually, job, owner};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 const LONG: u64 = 600_000;
 
@@ -387,4 +389,35 @@ async fn long_listings_have_every_job_once_and_in_order() {
     let last = last.unwrap();
     let same = listed.iter().filter(|record| record.state == State::Queued && record.topic == last.topic).count();
     assert_eq!(store.ahead(last.id).await.unwrap(), Some(same as u64 - 1));
+}
+
+#[tokio::test]
+async fn one_broken_schedule_does_not_hold_up_the_others() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let link = longshore_link::Link { store: store.clone(), ..longshore_link::Embedded::new(&world()).link(world()) };
+    let producer = Producer::connect_with(link, ProducerOptions::default());
+    for name in ["json", "type", "half", "sound"] {
+        let job = producer.raw("a", "{}");
+        producer.schedule(name).job(job).every(Duration::from_secs(1)).put().await.unwrap();
+    }
+    let key = |name: &str| Server::key(&format!("{}{name}", shard_keys::SCHEDULE));
+    let _: i64 = server.command(&["HSET", &key("json"), "def", "{}"]).await;
+    let _: i64 = server.command(&["DEL", &key("type")]).await;
+    let _: String = server.command(&["SET", &key("type"), "nonsense"]).await;
+    let _: i64 = server.command(&["HDEL", &key("half"), "rev"]).await;
+    eventually("the sound one is due", async || {
+        store.due_schedules(1).await.unwrap().kept.iter().any(|kept| kept.schedule.spec.name == "sound")
+    })
+    .await;
+    assert_eq!(store.find_schedules(None, 10).await.unwrap().kept.len(), 1);
+    for name in ["json", "type", "half"] {
+        assert!(matches!(store.schedule(name).await, Err(Fault::Refused { .. })), "{name}");
+        assert!(producer.schedule(name).remove().await.unwrap(), "{name} can be removed");
+        assert!(producer.schedule(name).get().await.unwrap().is_none(), "{name}");
+    }
+}
+
+fn world() -> longshore_link::World {
+    longshore_link::World::system()
 }

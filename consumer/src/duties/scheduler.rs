@@ -102,6 +102,7 @@ async fn round(engine: &Arc<Engine>, awaited: &mut Awaited) -> Result<Duration, 
     }
     if !again.is_empty() {
         store.change_schedules(again).await?;
+        more = true;
     }
     engine.metrics.scheduled(outgoing.len());
     engine.publish_outgoing(outgoing).await;
