@@ -126,7 +126,9 @@ mod tests {
         assert!(message.contains("not JSON") && message.contains("quotes"), "{message}");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("large.json");
-        std::fs::write(&path, format!("\"{}\"", "x".repeat(limits::INLINE_BYTES))).unwrap();
+        std::fs::write(&path, format!("\"{}\"", "x".repeat(limits::INLINE_BYTES - 2))).unwrap();
+        assert_eq!(Payload::File(path.clone()).read().await.unwrap().len(), limits::INLINE_BYTES);
+        std::fs::write(&path, format!("\"{}\"", "x".repeat(limits::INLINE_BYTES - 1))).unwrap();
         let message = refused(Payload::File(path)).await;
         assert!(message.contains("more than 65536 bytes") && message.contains("--input"), "{message}");
         let message = refused(Payload::File("nowhere.json".into())).await;

@@ -312,6 +312,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             max_file_bytes: self.settings.blobs.max_file_bytes,
             journal: self.settings.broker.journal.enabled,
             slots: self.settings.instance.concurrency.max(1),
+            held_bytes: self.settings.instance.held_bytes,
             registry: self.registry,
             running: running::Running::default(),
             held: crate::engine::held::Held::default(),

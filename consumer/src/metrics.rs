@@ -23,6 +23,7 @@ pub struct Metrics {
     parked: AtomicU64,
     refused_copies: AtomicU64,
     quarantined: AtomicU64,
+    no_room: AtomicU64,
     published: AtomicU64,
     promoted: AtomicU64,
     scheduled: AtomicU64,
@@ -92,6 +93,10 @@ impl Metrics {
 
     pub(crate) fn quarantined(&self) {
         Self::add(&self.quarantined, 1);
+    }
+
+    pub(crate) fn no_room(&self) {
+        Self::add(&self.no_room, 1);
     }
 
     pub(crate) fn published(&self, count: usize) {
@@ -194,6 +199,11 @@ impl Metrics {
                 "longshore_quarantined_total",
                 "Messages put into quarantine because they could not be read.",
                 load(&self.quarantined),
+            ),
+            (
+                "longshore_quarantine_full_total",
+                "Messages that could not be read and for which the quarantine had no room: they come back.",
+                load(&self.no_room),
             ),
             ("longshore_duty_published_total", "Jobs published by this instance's duties.", load(&self.published)),
             ("longshore_scheduled_total", "Jobs that schedules sent, by this instance.", load(&self.scheduled)),

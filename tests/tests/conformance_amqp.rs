@@ -40,6 +40,7 @@ async fn link(settings: &Settings, url: &str) -> Link {
     let mut link = Link::connect(settings, world.clone(), "test").await.unwrap();
     let mut broker = settings.broker.clone();
     broker.url = Secret::new(url);
+    broker.quarantine_bytes = longshore_link::conformance::QUARANTINE_BYTES;
     link.broker = Amqp::connect(&broker, settings.namespace.clone(), world, "test").await.unwrap();
     link
 }

@@ -2,13 +2,14 @@
 //! and nothing is stored of it. `docs/limits.md` is the table for readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
 
-use longshore_consumer::{Consumer, Ctx, Outcome, StartError};
+use longshore_consumer::{Consumer, Ctx, FollowUp, Outcome, StartError};
+use longshore_link::broker::{Headers, Intake};
 use longshore_link::{Embedded, Link, World};
 use longshore_model::envelope::Envelope;
-use longshore_model::names::Namespace;
+use longshore_model::names::{Namespace, headers};
 use longshore_model::queue::{QueueConfig, Queues};
 use longshore_model::settings::Settings;
-use longshore_model::{Secret, Topic, TopicPattern, limits};
+use longshore_model::{Fence, Generation, Secret, Topic, TopicPattern, limits};
 use longshore_producer::{JobBuilder, Producer, ProducerOptions, State};
 use longshore_tests::services::{Shared, namespace};
 use longshore_tests::wait::within;
@@ -94,6 +95,12 @@ const OF_A_JOB: &[Row] = &[
         &["timeout", "year"],
     ),
     (
+        "expiry",
+        limits::DELAY_MS as usize,
+        |p, n| p.raw("a", "0").expires_in(Duration::from_millis(n as u64)),
+        &["expires", "year"],
+    ),
+    (
         "files",
         limits::FILES,
         |p, n| (0..n).fold(p.raw("a", "0"), |job, n| job.file_bytes(n.to_string(), "x")),
@@ -172,6 +179,15 @@ fn a_foreign_message_is_refused_by_the_same_limits() {
         let why = envelope(&|value| change(value, limit + 1)).expect_err(name);
         assert!(words.iter().all(|word| why.contains(word)), "{name}: {why}");
     }
+    for (name, of) in [
+        (headers::GENERATION, (|n| Headers { generation: Generation(n), ..Headers::default() }) as fn(u64) -> Headers),
+        (headers::FENCE, |n| Headers { fence: Fence(n), ..Headers::default() }),
+        (headers::ENQUEUED, |n| Headers { enqueued: Some(n), ..Headers::default() }),
+    ] {
+        assert_eq!(of(limits::COUNTER).check(), Ok(()), "{name}");
+        let why = of(limits::COUNTER + 1).check().unwrap_err();
+        assert!(why.contains(name) && why.contains("4503599627370496") && why.contains("leave it out"), "{why}");
+    }
     // The whole of it. What is not payload counts as well.
     let whole = |bytes: usize| {
         let start = r#"{"v":1,"id":"019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00","topic":"a","payload":""#;
@@ -199,6 +215,18 @@ async fn what_a_handler_says_is_bounded() {
         .on("log/line", async |ctx: Ctx| {
             ctx.log(text(number(&ctx)));
         })
+        .on("message", async |ctx: Ctx| Outcome::fail(text(number(&ctx))))
+        .on("outputs", async |ctx: Ctx| {
+            let dir = ctx.output_dir()?;
+            (0..number(&ctx)).try_for_each(|n| std::fs::write(dir.join(n.to_string()), "x"))
+        })
+        .on("follow-ups", async |ctx: Ctx| {
+            let one = || FollowUp::raw(Topic::new("result").unwrap(), "2".into());
+            match (0..number(&ctx)).try_for_each(|_| ctx.enqueue_with(one()?).map(drop)) {
+                Ok(()) => Outcome::result(()),
+                Err(error) => Outcome::fail(error),
+            }
+        })
         .on("result", async |ctx: Ctx| Outcome::result(text(number(&ctx) - 2)))
         .on("property", async |ctx: Ctx| match ctx.set("p", text(number(&ctx) - 2)) {
             Ok(()) => Outcome::result(()),
@@ -225,7 +253,13 @@ async fn what_a_handler_says_is_bounded() {
     let line = &run("log/line", limits::LOG_LINE_BYTES + 1).await.log[0].text;
     assert!(line.len() <= limits::LOG_LINE_BYTES && line.ends_with("(cut)"), "{}", line.len());
 
+    assert_eq!(run("message", limits::MESSAGE_BYTES).await.message.unwrap(), text(limits::MESSAGE_BYTES));
+    let message = run("message", limits::MESSAGE_BYTES + 1).await.message.unwrap();
+    assert!(message.len() <= limits::MESSAGE_BYTES && message.ends_with("(cut)"), "{}", message.len());
+
     for (topic, limit, words) in [
+        ("outputs", limits::FILES, ["65", "output files", "64"]),
+        ("follow-ups", limits::FOLLOW_UPS, ["at most", "1000", "follow-up"]),
         ("result", limits::RESULT_BYTES, ["65537", "65536", "file"]),
         ("property", limits::PROPERTY_BYTES, ["16385", "16384", "`p`"]),
         ("properties", limits::PROPERTIES, ["64", "one object", "p64"]),
@@ -267,6 +301,47 @@ async fn an_instance_has_so_many_patterns_and_an_installation_so_many_queues() {
     assert!(queues(limits::QUEUES).is_ok());
     let said = queues(limits::QUEUES + 1).unwrap_err().to_string();
     assert!(said.contains("queues: 257") && said.contains("256") && said.contains("same queue"), "{said}");
+}
+
+/// Sixty jobs for ten slots that are all taken until `open`; answers how many messages stay in the lane, and lets all of
+/// them end.
+async fn left_in_the_lane(held_bytes: u64) -> u64 {
+    let (producer, link, world) = producer();
+    let homes = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.instance.home = Some(homes.path().join("home"));
+    (settings.instance.concurrency, settings.instance.held_bytes) = (10, held_bytes);
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let handler = move |_: Ctx| {
+        let mut gate = gate.clone();
+        async move { gate.wait_for(|open| *open).await.map(drop) }
+    };
+    let consumer = Consumer::new(settings).link(Link { world: world.clone(), ..link.clone() }).on("heavy", handler);
+    let running = Box::pin(consumer.start()).await.unwrap();
+    let jobs: Vec<_> = (0..60).map(|_| producer.raw("heavy", &payload(10_000))).collect();
+    let sent: Vec<_> = producer.send_all(jobs).await.into_iter().map(Result::unwrap).collect();
+    // Longer than anything is under way, shorter than a delivery waits for a slot.
+    world.clock.sleep(Duration::from_secs(10)).await;
+    let left = link.broker.depth(&Topic::new("heavy").unwrap()).await.unwrap().unwrap();
+    open.send_replace(true);
+    for job in sent {
+        assert_eq!(producer.outcome(job.id).timeout(SOON).await.unwrap().job.state, State::Succeeded);
+    }
+    running.drain().await;
+    left
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_holds_so_many_bytes_that_wait_for_a_slot() {
+    let (producer, link, _) = producer();
+    let sent = producer.raw("heavy", &payload(10_000)).send().await.unwrap();
+    let mut session = link.broker.consume().await.unwrap();
+    session.add(&Topic::new("heavy").unwrap(), 1).await.unwrap();
+    let Intake::Delivery(delivery) = session.next().await else { panic!("{} is not delivered", sent.id) };
+    let size = delivery.body.len() as u64;
+    // Ten run, and twice as many may wait here.
+    assert_eq!(left_in_the_lane(20 * size).await, 30, "at the limit");
+    assert_eq!(left_in_the_lane(20 * size - 1).await, 50, "one byte beyond it the lane gets back what waits");
 }
 
 /// The only limit that the store itself keeps.

@@ -14,6 +14,7 @@ use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
 use futures_util::FutureExt;
 use longshore_link::broker::{Delivery, Headers, Message, Settler, Target};
+use longshore_link::error::Fault;
 use longshore_link::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId};
@@ -91,9 +92,8 @@ async fn run(
     let envelope = match envelope {
         Ok(envelope) => envelope,
         Err(why) => {
-            tracing::warn!(lane = %delivery.lane, message_id = delivery.message_id, why, "message put into quarantine");
-            engine.metrics.quarantined();
-            return divert(&engine, &delivery, settler.as_ref(), Target::Quarantine, Some(why)).boxed().await;
+            drop(slot);
+            return quarantine(&engine, &delivery, settler.as_ref(), why).boxed().await;
         }
     };
     if !registration.can_read(&envelope) {
@@ -173,6 +173,29 @@ fn read(delivery: &Delivery) -> Result<Envelope, String> {
     Ok(envelope)
 }
 
+/// Puts a message that cannot be read where people find it. While there is no room for it there, it rests and comes back.
+async fn quarantine(engine: &Engine, delivery: &Delivery, settler: &dyn Settler, why: String) {
+    let (lane, message_id) = (&delivery.lane, delivery.message_id.as_deref());
+    let letter = copy(delivery, Target::Quarantine, Some(why.clone()));
+    match publish_unless(engine, settler, letter, |fault| matches!(fault, Fault::Blocked { .. })).await {
+        Published::Confirmed => {
+            tracing::warn!(%lane, message_id, why, "message put into quarantine");
+            engine.metrics.quarantined();
+            settler.ack(delivery.tag);
+        }
+        Published::Refused(fault) => {
+            tracing::error!(
+                %lane, message_id, why, %fault,
+                "no room in quarantine for a message that cannot be read; it comes back in ten minutes. See `longshore \
+                 letters quarantine list`, and drop what nobody needs"
+            );
+            engine.metrics.no_room();
+            divert(engine, delivery, settler, Target::Parked(Park::Long, lane.clone()), None).await;
+        }
+        Published::No => {}
+    }
+}
+
 /// Publishes a copy elsewhere, waits for the confirm, then acknowledges. While that fails, tries again as long as the
 /// delivery is ours; after that the broker delivers it again.
 pub(crate) async fn divert(
@@ -182,31 +205,55 @@ pub(crate) async fn divert(
     target: Target,
     reason: Option<String>,
 ) {
-    let message = Message {
+    if publish(engine, settler, copy(delivery, target, reason)).await {
+        settler.ack(delivery.tag);
+    }
+}
+
+/// A copy of a message, for another place.
+fn copy(delivery: &Delivery, target: Target, reason: Option<String>) -> Message {
+    Message {
         headers: Headers { parked: target.park(), reason, ..delivery.headers.clone() },
         target,
         message_id: delivery.message_id.clone().unwrap_or_default(),
         body: delivery.body.clone(),
-    };
-    if publish(engine, settler, message).await {
-        settler.ack(delivery.tag);
     }
 }
 
 /// Publishes one message until it is confirmed; gives up, and answers `false`, when the delivery's session is over:
 /// then the broker still holds the original.
 pub(crate) async fn publish(engine: &Engine, settler: &dyn Settler, message: Message) -> bool {
+    publish_unless(engine, settler, message, |_| false).await == Published::Confirmed
+}
+
+/// What became of a message that was to be published.
+#[derive(PartialEq, Eq)]
+enum Published {
+    Confirmed,
+    /// For a reason that the caller does not wait out.
+    Refused(Fault),
+    /// The delivery's session is over, or the instance.
+    No,
+}
+
+async fn publish_unless(
+    engine: &Engine,
+    settler: &dyn Settler,
+    message: Message,
+    refused: fn(&Fault) -> bool,
+) -> Published {
     loop {
         if !settler.is_live() {
-            return false;
+            return Published::No;
         }
         match engine.link.broker.publish(vec![message.clone()]).await.pop() {
-            Some(Ok(())) => return true,
+            Some(Ok(())) => return Published::Confirmed,
+            Some(Err(fault)) if refused(&fault) => return Published::Refused(fault),
             Some(Err(fault)) => tracing::debug!(%fault, "copy not confirmed; trying again"),
-            None => return false,
+            None => return Published::No,
         }
         if !engine.pause(engine.link.world.random.jitter(Duration::from_millis(500))).await {
-            return false;
+            return Published::No;
         }
     }
 }

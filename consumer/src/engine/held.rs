@@ -1,48 +1,63 @@
-//! How many deliveries wait here for a slot, by topic: told with every beat, so that whoever compares the broker with
-//! the store knows of the copies that are in no lane.
+//! What waits here for a slot: how many deliveries of each topic, told with every beat, so that whoever compares the
+//! broker with the store knows of the copies that are in no lane; and how many bytes, which are bounded.
 
+use longshore_link::broker::Delivery;
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The counts; a topic without any is not in it.
+/// The sums.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    counts: Mutex<BTreeMap<Topic, u64>>,
+    sums: Mutex<Sums>,
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    /// A topic without any is not in it.
+    counts: BTreeMap<Topic, u64>,
+    bytes: u64,
 }
 
 impl Held {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Topic, u64>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One more.
-    pub(crate) fn add(&self, topic: &Topic) {
-        let mut counts = self.lock();
-        match counts.get_mut(topic) {
+    pub(crate) fn add(&self, delivery: &Delivery) {
+        let sums = &mut *self.lock();
+        sums.bytes += delivery.body.len() as u64;
+        match sums.counts.get_mut(&delivery.lane) {
             Some(count) => *count += 1,
-            None => drop(counts.insert(topic.clone(), 1)),
+            None => drop(sums.counts.insert(delivery.lane.clone(), 1)),
         }
     }
 
-    /// So many fewer.
-    pub(crate) fn take(&self, topic: &Topic, many: usize) {
-        let mut counts = self.lock();
-        if let Some(count) = counts.get_mut(topic) {
-            *count = count.saturating_sub(many as u64);
+    /// One fewer.
+    pub(crate) fn take(&self, delivery: &Delivery) {
+        let sums = &mut *self.lock();
+        sums.bytes = sums.bytes.saturating_sub(delivery.body.len() as u64);
+        if let Some(count) = sums.counts.get_mut(&delivery.lane) {
+            *count = count.saturating_sub(1);
             if *count == 0 {
-                counts.remove(topic);
+                sums.counts.remove(&delivery.lane);
             }
         }
     }
 
     /// None at all: the session that they came through is over.
     pub(crate) fn clear(&self) {
-        self.lock().clear();
+        *self.lock() = Sums::default();
     }
 
     /// All counts, now.
     pub(crate) fn counts(&self) -> BTreeMap<Topic, u64> {
-        self.lock().clone()
+        self.lock().counts.clone()
+    }
+
+    /// Bytes of all of them, now.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.lock().bytes
     }
 }

@@ -93,23 +93,25 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-struct Held {
-    delivery: Delivery,
+pub(super) struct Held {
+    pub(super) delivery: Delivery,
     since: Duration,
 }
 
-struct Session {
-    engine: Arc<Engine>,
-    consumption: Box<dyn Consumption>,
+pub(super) struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) consumption: Box<dyn Consumption>,
     settler: Arc<dyn Settler>,
     /// Unclaimed deliveries by lane.
-    held: BTreeMap<Topic, VecDeque<Held>>,
+    pub(super) held: BTreeMap<Topic, VecDeque<Held>>,
     /// Lanes with a consumer. A delivery of any other is a late one and goes straight back.
-    registered: BTreeSet<Topic>,
+    pub(super) registered: BTreeSet<Topic>,
     /// Lanes in the order of their turns.
     turns: VecDeque<Topic>,
     /// Lanes that were given back and wait for a free slot.
-    resting: BTreeSet<Topic>,
+    pub(super) resting: BTreeSet<Topic>,
+    /// Lanes whose messages are large: how many of each may be here at once.
+    pub(super) narrow: BTreeMap<Topic, u16>,
     /// Whether a lane failed and must be tried again.
     retry_lanes: bool,
     /// Since when the instance is in doubt.
@@ -137,6 +139,7 @@ impl Session {
             registered: BTreeSet::new(),
             turns: VecDeque::new(),
             resting: BTreeSet::new(),
+            narrow: BTreeMap::new(),
             retry_lanes: false,
             doubt: None,
         }
@@ -166,13 +169,17 @@ impl Session {
                 () = engine.link.world.clock.sleep(tick) => Woken::Time,
             };
             match woken {
-                Woken::Came(Intake::Delivery(delivery)) => self.hold(delivery),
+                Woken::Came(Intake::Delivery(delivery)) => {
+                    self.hold(delivery);
+                    if self.is_too_heavy() {
+                        self.hand_out();
+                        self.lighten().await;
+                    }
+                }
                 Woken::Came(Intake::LaneLost { lane, why }) => {
                     tracing::warn!(%lane, why, "the lane's consumer was lost; it will be registered again");
                     // Its unsettled deliveries are void: they come again.
-                    let void = self.held.remove(&lane).map_or(0, |queue| queue.len());
-                    let aside = self.engine.isolation.take(&lane).len();
-                    self.engine.held.take(&lane, void + aside);
+                    self.take_all(&lane);
                     self.registered.remove(&lane);
                     self.retry_lanes = true;
                     self.show_lanes();
@@ -207,6 +214,7 @@ impl Session {
                         self.adjust_lanes().await;
                     }
                     self.give_back_overdue().await;
+                    self.widen().await;
                     if self.doubt.is_some_and(|since| self.now().saturating_sub(since) > DOUBT_LIMIT) {
                         self.give_all_back().await;
                         self.consumption.close().await;
@@ -231,7 +239,7 @@ impl Session {
         if !self.held.contains_key(&lane) {
             self.turns.push_back(lane.clone());
         }
-        self.engine.held.add(&lane);
+        self.engine.held.add(&delivery);
         self.held.entry(lane).or_default().push_back(Held { delivery, since });
     }
 
@@ -261,7 +269,7 @@ impl Session {
                 self.held.remove(&lane);
                 continue;
             };
-            self.engine.held.take(&lane, 1);
+            self.engine.held.take(&held.delivery);
             if queue.is_empty() {
                 self.held.remove(&lane);
             } else {
@@ -294,11 +302,12 @@ impl Session {
 
     /// How many of a lane's messages may be here at once: enough for the running ones, as many again to be at hand,
     /// and those whose commit is under way.
-    fn prefetch(&self, lane: &Topic, lanes: usize) -> u16 {
+    pub(super) fn prefetch(&self, lane: &Topic, lanes: usize) -> u16 {
         let limit = self.engine.registry.choose(lane).and_then(|handler| handler.options.concurrency);
         let slots = limit.map_or(self.engine.slots, |limit| limit.min(self.engine.slots)).max(1);
         let share = (3 * self.engine.slots).div_ceil(lanes.max(1)).clamp(slots, 3 * slots);
-        u16::try_from(share).unwrap_or(u16::MAX)
+        let share = u16::try_from(share).unwrap_or(u16::MAX);
+        self.narrow.get(lane).map_or(share, |most| share.min(*most))
     }
 
     async fn adjust_lanes(&mut self) {
@@ -331,18 +340,23 @@ impl Session {
         self.engine.consuming.send_replace(self.registered.clone());
     }
 
-    async fn give_lane_back(&mut self, lane: &Topic) {
+    pub(super) async fn give_lane_back(&mut self, lane: &Topic) {
         if let Err(fault) = self.consumption.remove(lane).await {
             // The session is ending, and all its deliveries with it.
             tracing::debug!(%lane, %fault, "the lane's consumer could not be removed");
         }
         self.registered.remove(lane);
-        let back = self.held.remove(lane).unwrap_or_default().into_iter().map(|held| held.delivery);
-        let back: Vec<_> = back.chain(self.engine.isolation.take(lane)).collect();
-        self.engine.held.take(lane, back.len());
-        for delivery in back {
+        for delivery in self.take_all(lane) {
             self.settler.give_back(delivery.tag);
         }
+    }
+
+    /// Everything of a lane that waits here, which waits here no more.
+    fn take_all(&mut self, lane: &Topic) -> Vec<Delivery> {
+        let waiting = self.held.remove(lane).unwrap_or_default().into_iter().map(|held| held.delivery);
+        let all: Vec<_> = waiting.chain(self.engine.isolation.take(lane)).collect();
+        all.iter().for_each(|delivery| self.engine.held.take(delivery));
+        all
     }
 
     async fn give_all_back(&mut self) {

@@ -101,11 +101,11 @@ pub(crate) async fn set_aside(engine: &Engine, delivery: Delivery, settler: Arc<
     if engine.phase() != Phase::Working {
         return settler.give_back(delivery.tag);
     }
-    let (lane, suspect) = (delivery.lane.clone(), Suspect { delivery, settler, crashes });
+    engine.held.add(&delivery);
+    let suspect = Suspect { delivery, settler, crashes };
     // Half of the slots: the lane's other messages need room as well.
-    engine.held.add(&lane);
     if let Some(suspect) = engine.isolation.push(suspect, engine.slots.div_ceil(2)) {
-        engine.held.take(&lane, 1);
+        engine.held.take(&suspect.delivery);
         park(engine, suspect).await;
     }
 }
@@ -157,7 +157,7 @@ async fn turn(engine: &Arc<Engine>, patience: Duration) {
         drop(quiet);
         tracing::info!(?patience, "the instance did not become idle in time for a job that must run alone");
         while let Some(suspect) = engine.isolation.pop() {
-            engine.held.take(&suspect.delivery.lane, 1);
+            engine.held.take(&suspect.delivery);
             park(engine, suspect).await;
         }
         return;
@@ -167,7 +167,7 @@ async fn turn(engine: &Arc<Engine>, patience: Duration) {
         && engine.phase() == Phase::Working
         && let Some(suspect) = engine.isolation.pop()
     {
-        engine.held.take(&suspect.delivery.lane, 1);
+        engine.held.take(&suspect.delivery);
         if !run_alone(engine, suspect).await {
             return;
         }

@@ -25,6 +25,7 @@ pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod taken_back;
+mod weight;
 
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -80,6 +81,8 @@ pub(crate) struct Engine {
     /// Whether what waits for its time is written to the journal.
     pub(crate) journal: bool,
     pub(crate) slots: usize,
+    /// Most bytes of deliveries that wait for a slot.
+    pub(crate) held_bytes: u64,
     // Shared; each safe by itself.
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,

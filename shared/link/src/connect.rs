@@ -47,6 +47,7 @@ impl Link {
         match kind(settings.broker.url.reveal(), settings.store.url.reveal())? {
             Kind::Embedded(name) => {
                 let embedded = registry::open(name, &settings.namespace, &world);
+                embedded.set_quarantine_bytes(settings.broker.quarantine_bytes);
                 let link = embedded.link(world);
                 let blobs = blobs(settings, &link.world, Some(&link.blobs)).await?;
                 Ok(Self { blobs, ..link })

@@ -69,6 +69,15 @@ mod tests {
     use tokio::io::BufReader;
 
     #[tokio::test]
+    async fn a_line_may_be_as_long_as_the_limit() {
+        for (length, taken) in [(10, true), (11, false)] {
+            let text = format!("{}\n", "x".repeat(length));
+            let mut lines = Lines::new(BufReader::with_capacity(4, text.as_bytes()), 10);
+            assert_eq!(lines.next().await.unwrap().unwrap().bytes.is_some(), taken, "{length}");
+        }
+    }
+
+    #[tokio::test]
     async fn lines_are_numbered_and_a_long_one_is_read_past() {
         let long = "x".repeat(50);
         let text = format!("one\n\n{long}\ntwo\r\nlast");

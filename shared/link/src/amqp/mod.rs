@@ -66,8 +66,7 @@ impl Amqp {
         let patience = settings.connect_timeout;
         let dialer = Arc::new(Dialer::new(settings, world.clone(), role)?);
         let dialed = dialer.dial_patiently().await?;
-        let topology =
-            Arc::new(Topology::new(BrokerNames::new(namespace), settings.journal.clone(), world.clone(), patience));
+        let topology = Arc::new(Topology::new(BrokerNames::new(namespace), settings, world.clone()));
         let publisher = Publisher::start(dialed, Arc::clone(&dialer), Arc::clone(&topology), settings, world.clone());
         Ok(Arc::new(Self { dialer, topology, publisher: Arc::new(publisher), world, patience }))
     }

@@ -345,7 +345,10 @@ impl Line {
                 }
                 Ok(())
             }
-            Ok(Confirmation::Nack(_)) => Err(unreachable(format!("it could not store a message for `{key}` (nack)"))),
+            Ok(Confirmation::Nack(_)) => Err(Fault::blocked(
+                Service::Broker,
+                format!("`{exchange}` did not take a message for `{key}`: the queue is full, or has no majority"),
+            )),
             Ok(Confirmation::NotRequested) => Err(unknown("the channel has no confirms")),
             Err(error) => Err(self.fault(exchange, &error)),
         }

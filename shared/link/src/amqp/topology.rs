@@ -17,7 +17,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use longshore_model::names::{BrokerNames, Park};
-use longshore_model::settings::JournalSettings;
+use longshore_model::settings::{BrokerSettings, JournalSettings};
 use longshore_model::topic::Topic;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -87,9 +87,22 @@ impl Known {
 /// One thing to declare.
 #[derive(Debug, Clone)]
 enum Object {
-    Exchange { name: String, kind: ExchangeKind, alternate: Option<String> },
-    Queue { name: String, arguments: FieldTable },
-    Binding { queue: String, exchange: String, key: String },
+    Exchange {
+        name: String,
+        kind: ExchangeKind,
+        alternate: Option<String>,
+    },
+    /// `lenient`: one that exists with other arguments is as good.
+    Queue {
+        name: String,
+        arguments: FieldTable,
+        lenient: bool,
+    },
+    Binding {
+        queue: String,
+        exchange: String,
+        key: String,
+    },
 }
 
 /// Declares what [`BrokerNames`] names.
@@ -97,14 +110,16 @@ enum Object {
 pub(super) struct Topology {
     pub(super) names: BrokerNames,
     journal: JournalSettings,
+    quarantine_bytes: u64,
     world: World,
     /// Longest wait for one chunk of declarations.
     patience: Duration,
 }
 
 impl Topology {
-    pub(super) const fn new(names: BrokerNames, journal: JournalSettings, world: World, patience: Duration) -> Self {
-        Self { names, journal, world, patience }
+    pub(super) fn new(names: BrokerNames, settings: &BrokerSettings, world: World) -> Self {
+        let BrokerSettings { ref journal, quarantine_bytes, connect_timeout: patience, .. } = *settings;
+        Self { names, journal: journal.clone(), quarantine_bytes, world, patience }
     }
 
     /// Makes sure that the fixed objects and these lanes exist.
@@ -168,7 +183,7 @@ impl Topology {
         let name = self.names.journal();
         let objects = vec![
             Object::Exchange { name: name.clone(), kind: ExchangeKind::Fanout, alternate: None },
-            Object::Queue { name: name.clone(), arguments },
+            Object::Queue { name: name.clone(), arguments, lenient: false },
             Object::Binding { queue: name.clone(), exchange: name, key: String::new() },
         ];
         self.declare(session, objects).await?;
@@ -259,10 +274,17 @@ impl Topology {
     fn fixed(&self) -> Vec<Object> {
         let names = &self.names;
         let mut objects = Vec::new();
-        for letters in [names.unrouted(), names.dead(), names.quarantine()] {
-            let arguments = arguments(&[("x-delivery-limit", AMQPValue::LongInt(LETTER_DELIVERY_LIMIT))]);
-            objects.extend(fanout(&letters, arguments));
+        let letters = || arguments(&[("x-delivery-limit", AMQPValue::LongInt(LETTER_DELIVERY_LIMIT))]);
+        for name in [names.unrouted(), names.dead()] {
+            objects.extend(fanout(&name, letters()));
         }
+        // Anybody who may publish can fill it. What does not fit is refused rather than the oldest dropped: a letter may be
+        // all that there is of a job.
+        let mut bounded = letters();
+        let bytes = i64::try_from(self.quarantine_bytes).unwrap_or(i64::MAX);
+        bounded.insert(short("x-max-length-bytes"), AMQPValue::LongLongInt(bytes));
+        bounded.insert(short("x-overflow"), long("reject-publish"));
+        objects.extend(fanout(&names.quarantine(), bounded).map(Object::lenient));
         // What finds no lane is kept for people and for a later lane, instead of being dropped with a confirm.
         let alternate = Some(names.unrouted());
         for (name, kind) in [(names.jobs(), ExchangeKind::Topic), (names.direct(), ExchangeKind::Direct)] {
@@ -286,7 +308,7 @@ impl Topology {
         arguments.insert(short("x-delivery-limit"), AMQPValue::LongInt(DELIVERY_LIMIT));
         let bind = |exchange: String, key: String| Object::Binding { queue: queue.clone(), exchange, key };
         [
-            Object::Queue { name: queue.clone(), arguments },
+            Object::Queue { name: queue.clone(), arguments, lenient: false },
             bind(self.names.jobs(), topic.dotted()),
             bind(self.names.direct(), queue.clone()),
         ]
@@ -299,7 +321,7 @@ fn fanout(name: &str, mut arguments: FieldTable) -> [Object; 3] {
     arguments.insert(short("x-queue-type"), long("quorum"));
     [
         Object::Exchange { name: name.clone(), kind: ExchangeKind::Fanout, alternate: None },
-        Object::Queue { name: name.clone(), arguments },
+        Object::Queue { name: name.clone(), arguments, lenient: false },
         Object::Binding { queue: name.clone(), exchange: name, key: String::new() },
     ]
 }
@@ -327,6 +349,14 @@ fn long(text: &str) -> AMQPValue {
 }
 
 impl Object {
+    /// It may exist with other arguments.
+    fn lenient(self) -> Self {
+        match self {
+            Self::Queue { name, arguments, .. } => Self::Queue { name, arguments, lenient: true },
+            other => other,
+        }
+    }
+
     async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         match self {
             Self::Exchange { name, kind, alternate } => {
@@ -337,7 +367,7 @@ impl Object {
                 }
                 channel.exchange_declare(short(name), kind.clone(), options, table).await
             }
-            Self::Queue { name, arguments } => {
+            Self::Queue { name, arguments, .. } => {
                 let options = QueueDeclareOptions::durable();
                 channel.queue_declare(short(name), options, arguments.clone()).await.map(drop)
             }
@@ -370,6 +400,13 @@ impl Object {
         let Err(error) = self.declare(&channel).await else { return Ok(()) };
         match said(&error) {
             Said::Forbidden => {}
+            Said::Different if matches!(self, Self::Queue { lenient: true, .. }) => {
+                tracing::warn!(
+                    "{self} keeps the limits that it was made with: to change them drop its letters, delete it and start \
+                     any instance"
+                );
+                return Ok(());
+            }
             Said::Different => {
                 return Err(refused(format!(
                     "{self} exists and is different ({}): use another namespace, or remove it once it is empty and \

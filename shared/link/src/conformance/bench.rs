@@ -21,6 +21,8 @@ pub const TOPIC: &str = "test/one";
 
 /// A lease that does not end while a case runs, ms.
 pub(super) const LONG: u64 = 600_000;
+/// What a broker has to be set to that runs the suite: most bytes in quarantine.
+pub const QUARANTINE_BYTES: u64 = 1024 * 1024;
 
 /// What has to happen happens within this.
 const DEADLINE: Duration = Duration::from_secs(15);

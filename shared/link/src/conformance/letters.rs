@@ -1,8 +1,12 @@
 //! Letters: reading changes nothing, and what is removed is gone.
 
-use super::bench::{Bench, message, topic};
-use crate::broker::{Letters, Target};
+use super::bench::{Bench, QUARANTINE_BYTES, message, topic};
+use crate::broker::{Letters, Message, Target};
+use crate::error::Fault;
 use crate::letters::{Letter, Reading};
+
+/// The size of a letter that is meant to fill a place, bytes.
+const LETTER: usize = 32 * 1024;
 
 async fn publish(bench: &Bench, names: &[&str]) {
     bench.a.broker.declare(&[]).await.unwrap();
@@ -128,4 +132,29 @@ pub async fn an_unrouted_letter_tells_its_topic(bench: &Bench) {
     let mut reading = bench.a.broker.read_letters(Letters::Unrouted).await.unwrap();
     assert_eq!(reading.next().await.unwrap().unwrap().topic, Some(lane));
     reading.close().await.unwrap();
+}
+
+pub async fn a_full_quarantine_refuses_and_takes_again_when_there_is_room(bench: &Bench) {
+    bench.a.broker.declare(&[]).await.unwrap();
+    let letter = || Message { body: vec![b'x'; LETTER].into(), ..message(Target::Quarantine, "q") };
+    let put = async || bench.a.broker.publish(vec![letter()]).await.remove(0);
+    let mut taken = 0;
+    let fault = loop {
+        match put().await {
+            Ok(()) => taken += 1,
+            Err(fault) => break fault,
+        }
+        assert!(taken * LETTER <= 2 * QUARANTINE_BYTES as usize, "it has no bound");
+    };
+    assert!(matches!(fault, Fault::Blocked { .. }), "{fault}");
+    assert!(taken * LETTER >= QUARANTINE_BYTES as usize / 2, "{taken} letters fit");
+    publish(bench, &["others go on"]).await;
+    let mut reading = bench.a.broker.read_letters(Letters::Quarantine).await.unwrap();
+    let letters = read(&mut reading).await;
+    assert_eq!(letters.len(), taken, "none was dropped for another");
+    for letter in letters {
+        reading.remove(letter.number).await.unwrap();
+    }
+    reading.close().await.unwrap();
+    bench.eventually("there is room again", async || put().await.is_ok()).await;
 }

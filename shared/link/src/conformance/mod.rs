@@ -41,7 +41,7 @@ pub mod schedules;
 pub mod sequences;
 pub mod unique;
 
-pub use bench::{Bench, Hooks, Letter, TOPIC};
+pub use bench::{Bench, Hooks, Letter, QUARANTINE_BYTES, TOPIC};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -315,6 +315,7 @@ macro_rules! conformance_broker {
             letters {
                 a_place_without_letters_is_empty
                 letters_come_oldest_first_as_they_were_sent
+                a_full_quarantine_refuses_and_takes_again_when_there_is_room
                 reading_to_the_end_changes_nothing_not_even_the_order
                 a_reading_that_breaks_off_loses_nothing
                 what_a_reading_has_shown_is_nobody_elses_until_it_ends

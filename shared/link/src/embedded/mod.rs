@@ -157,6 +157,12 @@ impl Embedded {
         self.backend.exchange().set_blocked(why, now);
     }
 
+    /// Most bytes of letters in quarantine, as the setting `broker.quarantine_bytes` says for a real broker. Default: any
+    /// number.
+    pub fn set_quarantine_bytes(&self, bytes: u64) {
+        self.backend.exchange().set_quarantine_bytes(bytes);
+    }
+
     /// Deletes a lane with every message in it; its consumers lose it.
     pub fn delete_lane(&self, topic: &Topic) {
         self.backend.exchange().delete(topic);

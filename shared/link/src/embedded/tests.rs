@@ -63,6 +63,7 @@ fn run(case: impl for<'b> FnOnce(&'b Bench) -> Running<'b>) {
     paused().block_on(async {
         let world = World::simulated(11);
         let embedded = Embedded::new(&world);
+        embedded.set_quarantine_bytes(crate::conformance::QUARANTINE_BYTES);
         let (a, b) = (embedded.link(world.process()), embedded.link(world.process()));
         case(&Bench { a, b, hooks: Arc::new(embedded.clone()) }).await;
         embedded.check().unwrap();

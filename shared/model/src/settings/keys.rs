@@ -128,6 +128,12 @@ pub const KEYS: &[Key] = &[
         Slot::Count { at: |s| &mut s.broker.publish_window, from: 1, to: 65_536 },
     ),
     key(
+        "broker.quarantine_bytes",
+        "most bytes of letters in quarantine; beyond, what cannot be read rests and comes back. Fixed when the namespace is \
+         first used",
+        Slot::Bytes { at: |s| &mut s.broker.quarantine_bytes, from: 1024 * 1024, to: 1024 * 1024 * 1024 * 1024 },
+    ),
+    key(
         "broker.journal",
         "`on`: jobs with a future start are also written to a stream in the broker, so that a store that loses everything \
          gets them back with `longshore doctor --rebuild-from broker`; give producers and consumers the same. `off`",
@@ -227,6 +233,11 @@ pub const KEYS: &[Key] = &[
         "instance.concurrency",
         "jobs that the instance runs at once",
         Slot::Count { at: |s| &mut s.instance.concurrency, from: 1, to: 100_000 },
+    ),
+    key(
+        "instance.held_bytes",
+        "most bytes of messages that wait in the instance for a slot; beyond, lanes get theirs back and hold fewer",
+        Slot::Bytes { at: |s| &mut s.instance.held_bytes, from: 1024 * 1024, to: 1024 * 1024 * 1024 * 1024 },
     ),
     key(
         "instance.grace",

@@ -71,6 +71,8 @@ pub struct BrokerSettings {
     pub publish_timeout: Duration,
     /// Publishes that may wait for their confirm at once.
     pub publish_window: usize,
+    /// Most bytes of letters in quarantine; beyond, what cannot be read rests and comes back.
+    pub quarantine_bytes: u64,
     /// The journal.
     pub journal: JournalSettings,
 }
@@ -133,6 +135,8 @@ pub struct InstanceSettings {
     pub allowed: Allowed,
     /// Jobs that it runs at once.
     pub concurrency: usize,
+    /// Most bytes of messages that wait in it for a slot.
+    pub held_bytes: u64,
     /// How long running jobs may go on after the instance was told to stop.
     pub grace: Duration,
     /// Whether its queues are applied for the whole fleet when it starts, where they differ.
@@ -239,6 +243,7 @@ impl Default for Settings {
                 heartbeat: Duration::from_secs(5),
                 publish_timeout: Duration::from_secs(5),
                 publish_window: 1_024,
+                quarantine_bytes: 1024 * 1024 * 1024,
                 journal: JournalSettings {
                     enabled: false,
                     bytes: 1024 * 1024 * 1024,
@@ -258,6 +263,7 @@ impl Default for Settings {
                 home: None,
                 allowed: Allowed::default(),
                 concurrency: 16,
+                held_bytes: 64 * 1024 * 1024,
                 grace: Duration::from_secs(30),
                 apply_queues: true,
             },

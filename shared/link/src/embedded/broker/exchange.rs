@@ -70,6 +70,8 @@ pub(in crate::embedded) struct Exchange {
     /// Why sessions ended that their owners have not let go of.
     ended: BTreeMap<u64, String>,
     blocked: Option<(String, Duration)>,
+    /// Most bytes in quarantine; `None`: any number.
+    quarantine_bytes: Option<u64>,
     last: u64,
     /// How often it lost everything.
     wipes: u64,
@@ -406,6 +408,19 @@ impl Exchange {
 
     pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
         self.blocked = why.map(|why| (why.to_owned(), now));
+    }
+
+    pub(in crate::embedded) const fn set_quarantine_bytes(&mut self, bytes: u64) {
+        self.quarantine_bytes = Some(bytes);
+    }
+
+    /// Why this message is refused, though others are not.
+    pub(super) fn refuses(&mut self, message: &Message) -> Option<&'static str> {
+        let full = message.target == Target::Quarantine
+            && self
+                .quarantine_bytes
+                .is_some_and(|most| self.pile(Letters::Quarantine).bytes() + message.body.len() as u64 > most);
+        full.then_some("the quarantine is full")
     }
 
     /// How often it lost everything.

@@ -82,6 +82,8 @@ impl Broker for EmbeddedBroker {
             for message in messages {
                 if let Some((why, _)) = exchange.blocked() {
                     results.push(Err(blocked(why)));
+                } else if let Some(why) = exchange.refuses(&message) {
+                    results.push(Err(blocked(why)));
                 } else {
                     // Later publishes find the lane of the first, or go to the unrouted if it was deleted since.
                     if let Target::Jobs(topic) = &message.target {

@@ -61,6 +61,11 @@ impl Pile {
         self.lying.len()
     }
 
+    /// Bytes of all letters, held or not.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lying.values().chain(self.held.values()).map(|kept| kept.message.body.len() as u64).sum()
+    }
+
     /// All letters, held or not, oldest first.
     pub(super) fn all(&self) -> Vec<Message> {
         let held = self.held.iter().map(|((_, place), kept)| (*place, kept));
