@@ -35,10 +35,21 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
   cn, me, dx, ga, tu, sq, wg, uq, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
-    oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, ra = ra, wa = wa, du = du, le = le, ob = ob, pb = pb, hi = hi,
-    cn = cn, me = me, dx = dx, ga = ga, tu = tu, sq = sq, wg = wg,
-    uq = uq,
+    oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
   }
+  -- What few jobs have takes no space in the others' tables.
+  if ra then r.ra = ra end
+  if wa then r.wa = wa end
+  if du then r.du = du end
+  if hi then r.hi = hi end
+  if cn then r.cn = cn end
+  if me then r.me = me end
+  if dx then r.dx = dx end
+  if ga then r.ga = ga end
+  if tu then r.tu = tu end
+  if sq then r.sq = sq end
+  if wg then r.wg = wg end
+  if uq then r.uq = uq end
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
   end
@@ -46,7 +57,13 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
 end
 
 local function packed(r)
-  local more = r.more or {n = 0}
+  local more = r.more
+  -- Each field costs, empty ones too: most records need none of the last.
+  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or more) then
+    return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
+      r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
+  end
+  more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
     r.wg, r.uq, unpack(more, 1, more.n))
@@ -96,10 +113,14 @@ local function damage_of(text)
   return 'its record does not say what it waits for'
 end
 
+-- Records that `flush` writes, all in one command, by their keys.
+local unwritten = {}
+
 -- Reads and checks a record. Answers it; or nil for an unknown id; or nil and what is wrong with it.
 -- Beside the fields it carries `id`, and what the indexes say of it: `was` (state) and `out` (outbox).
 local function read(id)
-  local text = try('GET', JOB .. id)
+  local key = JOB .. id
+  local text = unwritten[key] or try('GET', key)
   if not text then
     return nil
   end
@@ -211,10 +232,27 @@ local function first_due()
   return first
 end
 
+local function write_records()
+  local pairs_of, n = {}, 0
+  for key, text in pairs(unwritten) do
+    pairs_of[n + 1], pairs_of[n + 2] = key, text
+    n = n + 2
+    if n == 1000 then
+      call('MSET', unpack(pairs_of))
+      pairs_of, n = {}, 0
+    end
+  end
+  if n > 0 then
+    call('MSET', unpack(pairs_of))
+  end
+  unwritten = {}
+end
+
 local function flush()
   if made then
     made.open()
   end
+  write_records()
   if earliest then
     local first = first_due()
     if not first or earliest < first then
@@ -246,9 +284,9 @@ local function expirable(state)
   return state == 'queued' or state == 'scheduled' or state == 'blocked'
 end
 
--- Writes the record.
+-- Has the record written.
 local function store(r)
-  call('SET', JOB .. r.id, packed(r))
+  unwritten[JOB .. r.id] = packed(r)
   r.changed = nil
 end
 
@@ -267,7 +305,7 @@ local function free_key(r, state)
   end
 end
 
--- Writes what changed. A record is complete and checked by now, so that nothing here can fail halfway.
+-- Has written what changed. A record is complete and checked by now, so that nothing here can fail halfway.
 local function save(r)
   if not r.changed then
     return
