@@ -266,7 +266,7 @@ async fn confirms_belong_to_their_messages() {
         let (n, answers) = handle.await.unwrap();
         for (m, answer) in answers.into_iter().enumerate() {
             match (n + m) % 3 == 0 {
-                true => assert!(matches!(answer, Err(Fault::Unreachable { .. })), "{n}-{m}: {answer:?}"),
+                true => assert!(matches!(answer, Err(Fault::Blocked { .. })), "{n}-{m}: {answer:?}"),
                 false => {
                     assert_eq!(answer, Ok(()), "{n}-{m}");
                     taken += 1;
@@ -717,8 +717,12 @@ async fn the_topology_is_what_the_names_say() {
         }
         assert!(!park_line.contains("x-dead-letter-routing-key"));
     }
-    for letters in [bench.names.unrouted(), bench.names.dead(), bench.names.quarantine()] {
+    for letters in [bench.names.unrouted(), bench.names.dead()] {
         assert!(!line(&letters).contains("x-max-length"));
+    }
+    let quarantine = line(&bench.names.quarantine());
+    for part in ["x-max-length-bytes", "reject-publish"] {
+        assert!(quarantine.contains(part), "{part} in {quarantine}");
     }
     let exchanges = node.ctl(&["list_exchanges", "name", "type", "durable", "arguments"]).await;
     for (name, kind) in [(bench.names.jobs(), "topic"), (bench.names.direct(), "direct")] {
