@@ -7,7 +7,7 @@ use crate::connect::{Inner, Producer};
 use longshore_link::error::Fault;
 use longshore_link::store::QueueSet;
 use longshore_model::limits;
-use longshore_model::queue::{BadQueues, QueueConfig, Queues, write};
+use longshore_model::queue::{ANY_MACHINE, BadQueues, QueueConfig, Queues, own_limits, write};
 use longshore_model::settings::{Problems, read_queues};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,8 +18,6 @@ use std::time::Duration;
 const FRESH: Duration = Duration::from_secs(2);
 /// Longest wait of the first send for the queues.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// More cores than there are: what depends on the machine is checked where jobs run.
-const ANY_MACHINE: usize = usize::MAX;
 
 /// The queues that a producer goes by.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ impl Inner {
         let mut state = self.queues.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.2 = Some(now);
         match found {
-            Ok(Some(set)) if set.version != state.1 => match queues_of(&set.text) {
+            Ok(Some(set)) if set.version != state.1 => match Queues::applied(&set.text, ANY_MACHINE) {
                 Ok(queues) => (state.0, state.1) = (Arc::new(queues), set.version),
                 Err(why) => tracing::error!(version = set.version, why, "the queues in the store cannot be used"),
             },
@@ -80,12 +78,6 @@ impl Inner {
             Err(fault) => tracing::debug!(%fault, "the queues could not be read; going by the last ones"),
         }
     }
-}
-
-/// The queues of a text that was applied.
-fn queues_of(text: &str) -> Result<Queues, String> {
-    let configs = read_queues("the store", text).map_err(|problems| problems.to_string())?;
-    Queues::new(configs, ANY_MACHINE).map_err(|bad| bad.to_string())
 }
 
 /// What applying queues changes, or changed.
@@ -189,9 +181,7 @@ impl Producer {
         if dry || before.is_some_and(|set| set.text == text) {
             return Ok(change);
         }
-        let limits: Vec<_> =
-            configs.iter().filter_map(|config| Some((config.own_limit(), config.own_policy()?))).collect();
-        let now = store.set_queues(version, by, &text, &limits).await?;
+        let now = store.set_queues(version, by, &text, &own_limits(configs)).await?;
         if now.version != version + 1 || now.text != text {
             return Err(QueuesError::Changed(now.version));
         }

@@ -5,8 +5,7 @@
 //! room (Q09). What a queue allows in the whole fleet is the store's to decide.
 
 use super::{Engine, Phase};
-use longshore_model::queue::{QueueConfig, Queues, write};
-use longshore_model::settings::read_queues;
+use longshore_model::queue::{QueueConfig, Queues, own_limits, write};
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,8 +102,7 @@ async fn read(engine: &Engine) {
     if current.1 == set.version {
         return;
     }
-    let read = read_queues("the store", &set.text).map_err(|problems| problems.to_string());
-    match read.and_then(|configs| Queues::new(configs, policies.cores).map_err(|bad| bad.to_string())) {
+    match Queues::applied(&set.text, policies.cores) {
         Ok(queues) => {
             tracing::info!(version = set.version, by = set.by, "going by the queues that were applied");
             *current = (Arc::new(queues), set.version);
@@ -123,7 +121,7 @@ async fn apply_own(engine: &Engine) {
     }
     let configs: &[QueueConfig] = queues.configs();
     let text = write(configs);
-    let limits: Vec<_> = configs.iter().filter_map(|config| Some((config.own_limit(), config.own_policy()?))).collect();
+    let limits = own_limits(configs);
     let store = &engine.link.store;
     let by = format!("instance {}", engine.name);
     loop {

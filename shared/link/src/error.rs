@@ -99,6 +99,12 @@ impl Fault {
     }
 }
 
+/// The store has as many of something as it may.
+pub(crate) fn too_many(what: &str, most: usize) -> Fault {
+    let why = format!("there are {most} {what}, and there may be no more; take one away that is not needed");
+    Fault::refused(Service::Store, why)
+}
+
 /// Why the store did not accept one job of a batch. Nothing was stored for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAccepted {

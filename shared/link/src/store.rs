@@ -21,6 +21,7 @@ use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::{Card, View};
 use longshore_model::transition::{Answer, Verdict};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use tokio::sync::broadcast;
@@ -387,7 +388,7 @@ pub struct KeyState {
 }
 
 /// The queues of the fleet, as somebody applied them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct QueueSet {
     /// Grows by one with each change, from 1.
     pub version: u64,
@@ -400,7 +401,7 @@ pub struct QueueSet {
 }
 
 /// What is to be paused, by whom and for how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PauseOrder {
     /// Who asks, for people.
     pub by: String,

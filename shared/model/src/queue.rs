@@ -7,16 +7,21 @@ mod gates;
 mod parallelism;
 mod written;
 
-pub use gates::{KeySource, QueueKind, QueueLimit};
+pub use gates::{KeySource, QueueKind, QueueLimit, own_limits};
 pub use parallelism::{BadParallelism, Parallelism};
 pub use written::write;
 
 use crate::limits;
 use crate::retry::Backoff;
+use crate::settings::read_queues;
 use crate::topic::{Topic, TopicPattern};
 use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;
+
+/// More cores than there are: what depends on the machine is checked where the queue runs, so that one text serves
+/// machines of every size.
+pub const ANY_MACHINE: usize = usize::MAX;
 
 /// The name of the queue of every topic that no other queue takes.
 pub const MAIN: &str = "main";
@@ -234,6 +239,15 @@ impl Queues {
         });
         let main = || Resolved { name: MAIN.to_owned(), config: &self.main, configured: self.has_main };
         found.unwrap_or_else(main)
+    }
+
+    /// The queues of a text that was applied ([`write`]), on a machine with so many cores.
+    ///
+    /// # Errors
+    /// A sentence with all that is wrong with them.
+    pub fn applied(text: &str, cores: usize) -> Result<Self, String> {
+        let configs = read_queues("the store", text).map_err(|problems| problems.to_string())?;
+        Self::new(configs, cores).map_err(|bad| bad.to_string())
     }
 
     /// Whether nobody configured any: all topics have the main queue, which asks nothing.

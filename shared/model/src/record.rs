@@ -459,6 +459,18 @@ pub struct Crash {
 }
 
 impl Record {
+    /// Whether it is too late to start it.
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now_ms)
+    }
+
+    /// Whether a copy of this generation is older than the record. A copy of generation 0 carries none.
+    #[must_use]
+    pub const fn is_outdated(&self, copy: Generation) -> bool {
+        copy.0 != 0 && copy.0 < self.generation.0
+    }
+
     /// Whether the job runs alone in its process, or not at all.
     #[must_use]
     pub const fn is_suspect(&self) -> bool {

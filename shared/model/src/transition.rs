@@ -300,7 +300,7 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             (Answer::Moved { state: State::Dropped }, past)
         }
         Event::Expire => {
-            if record.state.may_expire() && expired(record, now) {
+            if record.state.may_expire() && record.is_expired(now) {
                 end(record, now, State::Dropped, Some(Reason::Expired));
                 return (Answer::Moved { state: State::Dropped }, None);
             }
@@ -379,12 +379,12 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
     if record.state.is_terminal() {
         return Answer::Ended { state: record.state };
     }
-    if copy.generation != Generation(0) && copy.generation < record.generation {
+    if record.is_outdated(copy.generation) {
         let replaced = record.state != State::Queued || record.outbox.is_none();
         return Answer::Outdated { replaced };
     }
     match record.state {
-        State::Queued if expired(record, now) => {
+        State::Queued if record.is_expired(now) => {
             end(record, now, State::Dropped, Some(Reason::Expired));
             return Answer::Ended { state: State::Dropped };
         }
@@ -554,10 +554,6 @@ fn lease_gone(record: &mut Record, now_us: u64, alone: bool) -> (Answer, Option<
         enter_queued(record, now, Some(Reason::Crashed), wait);
     }
     (Answer::Moved { state: record.state }, Some(past))
-}
-
-fn expired(record: &Record, now: u64) -> bool {
-    record.expires.is_some_and(|expires| expires <= now)
 }
 
 /// Makes the fence grow, so that the attempt that held it can change nothing any more.

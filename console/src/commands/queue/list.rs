@@ -4,8 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Answer, Cell, Screen, Table, Tone, clean};
 use crate::session::Session;
-use longshore_model::queue::write;
-use longshore_model::settings::read_queues;
+use longshore_model::queue::{ANY_MACHINE, write};
 use longshore_producer::{Pausable, Producer, QueueConfig, Queues, State};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -54,9 +53,7 @@ impl Listing {
     async fn read(producer: &Producer) -> Result<Self, Failure> {
         let set = producer.queue_set().await?;
         let text = set.as_ref().map_or("", |set| &set.text);
-        let configs = read_queues("the store", text).map_err(|problems| Failure::Failed(problems.to_string()))?;
-        // What depends on the machine is checked where jobs run.
-        let queues = Queues::new(configs, usize::MAX).map_err(|bad| Failure::Failed(bad.to_string()))?;
+        let queues = Queues::applied(text, ANY_MACHINE).map_err(Failure::Failed)?;
         let mut jobs: BTreeMap<String, BTreeMap<State, u64>> = BTreeMap::new();
         let mut filled: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (topic, states) in producer.link().store.counts().await? {

@@ -38,8 +38,9 @@ impl Core {
         {
             return Err(NotAccepted::OverLimit(limit));
         }
-        let record = self.insert(Record::admit(&job.admission, self.now()), job);
-        Ok(accepted(&record, false))
+        let record = Record::admit(&job.admission, self.now());
+        let answer = accepted(&record, false);
+        Ok(Accepted { state: self.insert(record, job), ..answer })
     }
 
     pub(super) fn rebuild(&mut self, owner: &Owner, lease_ms: u64, rebuild: &Rebuild) -> Rebuilt {
@@ -69,8 +70,7 @@ impl Core {
             return Restored::TooManyTopics;
         }
         let record = Record::restore(admission, now, restore.enqueued, restore.copy, restore.fence);
-        let record = if dry { record } else { self.insert(record, &restore.job) };
-        Restored::Made(record.state)
+        Restored::Made(if dry { record.state } else { self.insert(record, &restore.job) })
     }
 
     pub(super) fn adopt(&mut self, owner: &Owner, lease_ms: u64, adopt: &Adopt) -> Claimed {
@@ -112,20 +112,19 @@ impl Core {
         self.insert(record, job);
     }
 
-    /// Enters a new job, which waits where a gate does not let it pass. Answers its record.
-    fn insert(&mut self, record: Record, job: &NewJob) -> Record {
-        let id = record.id;
-        let inserted = record.clone();
+    /// Enters a new job, which waits where a gate does not let it pass. Answers its state.
+    fn insert(&mut self, record: Record, job: &NewJob) -> State {
+        let (id, state) = (record.id, record.state);
         self.take_key(&record);
         self.know(&job.admission.topic);
         self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone()));
         if let Some(old) = job.retry_of {
             self.table.adjust(&old, |record| record.retried_as = Some(id));
         }
-        if inserted.state == State::Queued {
+        if state == State::Queued {
             self.enter(&id, true);
         }
-        self.table.get(&id).map_or(inserted, |entry| entry.record.clone())
+        self.table.get(&id).map_or(state, |entry| entry.record.state)
     }
 
     fn is_history(&self, id: &JobId) -> bool {
@@ -133,7 +132,7 @@ impl Core {
     }
 }
 
-const fn accepted(record: &Record, existed: bool) -> Accepted {
+pub(super) const fn accepted(record: &Record, existed: bool) -> Accepted {
     Accepted {
         id: record.id,
         state: record.state,

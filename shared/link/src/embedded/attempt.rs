@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::table::Entry;
 use crate::store::{Claim, Claimed, Finish, Finished, Known, Renew, Renewed, Report};
-use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
 use longshore_model::snapshot::LogLine;
@@ -42,9 +42,7 @@ impl Core {
     fn is_claimable(&self, claim: &Claim) -> bool {
         self.table.get(&claim.id).is_some_and(|entry| {
             let record = &entry.record;
-            let outdated = claim.generation != Generation(0) && claim.generation < record.generation;
-            let expired = record.expires.is_some_and(|expires| expires <= self.now());
-            record.state == State::Queued && !outdated && !expired
+            record.state == State::Queued && !record.is_outdated(claim.generation) && !record.is_expired(self.now())
         })
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Gates {
     waking: VecDeque<GateName>,
     place: u64,
     released: bool,
-    /// The queues of the fleet, the newest last.
+    /// The queues of the fleet, the newest first, and what was there before.
     queues: Vec<QueueSet>,
 }
 
@@ -60,6 +60,14 @@ impl Gate {
         let before = self.holders.len();
         self.holders.retain(|(_, holder)| holder != id);
         self.holders.len() < before
+    }
+
+    fn is_full(&self, max: u32) -> bool {
+        self.holders.len() as u64 >= u64::from(max)
+    }
+
+    fn waiting(&self) -> u64 {
+        self.waiters.values().map(|line| line.len() as u64).sum()
     }
 
     fn unwait(&mut self, turn: &str, id: &JobId) {
@@ -142,7 +150,7 @@ impl Gates {
         let held = policy.max.is_some() && state.holds(id);
         if let Some(max) = policy.max
             && !held
-            && state.holders.len() as u64 >= u64::from(max)
+            && state.is_full(max)
         {
             return Some(Some(now_us / 1_000 + limits::GRANT_MS));
         }
@@ -282,10 +290,15 @@ impl Gates {
                 self.policies.insert(name.to_owned(), policy.clone());
             }
         }
+        self.look_again(name, now);
+        true
+    }
+
+    /// What a limit allows has changed.
+    fn look_again(&mut self, name: &str, now: u64) {
         for gate in self.of_limit(name) {
             self.later(&gate, Some(now));
         }
-        true
     }
 
     /// The gates of a limit that somebody holds or waits at.
@@ -300,8 +313,7 @@ impl Gates {
             let shown = gates.iter().take(limits::KEYS_SHOWN).filter_map(|gate| {
                 let state = self.gates.get(gate)?;
                 let passed = state.holders.len().max(state.unclaimed.len()) as u64;
-                let waiting = state.waiters.values().map(|line| line.len() as u64).sum();
-                Some(KeyState { key: gate.key().to_owned(), passed, waiting })
+                Some(KeyState { key: gate.key().to_owned(), passed, waiting: state.waiting() })
             });
             LimitState { name: name.clone(), policy: policy.clone(), keys: gates.len() as u64, shown: shown.collect() }
         };
@@ -310,17 +322,17 @@ impl Gates {
 
     /// The queues of the fleet.
     pub(super) fn queues(&self) -> Option<QueueSet> {
-        self.queues.last().cloned()
+        self.queues.first().cloned()
     }
 
     /// What was there before, newest first.
     pub(super) fn past_queues(&self) -> Vec<QueueSet> {
-        self.queues.iter().rev().skip(1).take(limits::PAST_QUEUES).cloned().collect()
+        self.queues.iter().skip(1).cloned().collect()
     }
 
     /// Answers what is there now, and whether it was applied.
     pub(super) fn set_queues(&mut self, set: QueueSet, policies: &[(String, LimitPolicy)]) -> (QueueSet, bool) {
-        let now = self.queues.last().map_or(0, |set| set.version);
+        let now = self.queues.first().map_or(0, |set| set.version);
         if now + 1 != set.version {
             let none = QueueSet { version: 0, by: String::new(), at: 0, text: String::new() };
             return (self.queues().unwrap_or(none), false);
@@ -333,9 +345,10 @@ impl Gates {
         }
         for (name, policy) in policies {
             self.policies.insert(name.clone(), policy.clone());
-            self.of_limit(name).iter().for_each(|gate| self.later(gate, Some(set.at)));
+            self.look_again(name, set.at);
         }
-        self.queues.push(set.clone());
+        self.queues.insert(0, set.clone());
+        self.queues.truncate(limits::PAST_QUEUES + 1);
         (set, true)
     }
 
@@ -357,15 +370,11 @@ impl Gates {
     }
 
     pub(super) fn pauses(&self) -> Vec<PauseState> {
-        let waiting = |what: &Pausable| {
-            let state = self.gates.get(&GateName::pause(what));
-            state.map_or(0, |state| state.waiters.values().map(|line| line.len() as u64).sum())
-        };
         let state = |(what, (order, since)): (&Pausable, &(PauseOrder, u64))| PauseState {
             what: what.clone(),
             order: order.clone(),
             since: *since,
-            waiting: waiting(what),
+            waiting: self.gates.get(&GateName::pause(what)).map_or(0, Gate::waiting),
         };
         self.pauses.iter().map(state).collect()
     }
@@ -374,10 +383,7 @@ impl Gates {
 impl Core {
     /// A job was made queued: lets it pass, or makes it wait. `new`: it is being accepted.
     pub(super) fn enter(&mut self, id: &JobId, new: bool) {
-        let Some(record) = self.record(id) else { return };
-        if record.gates.is_empty() && self.gates.pauses.is_empty() {
-            return;
-        }
+        let Some(record) = self.gated(id) else { return };
         let Some(refusal) = self.gates.refusal(&record, None, self.now_us) else {
             return self.gates.take(&record, false, self.now_us);
         };
@@ -390,6 +396,12 @@ impl Core {
 
     fn record(&self, id: &JobId) -> Option<Record> {
         self.table.get(id).map(|entry| entry.record.clone())
+    }
+
+    /// The record of a job that a gate may have to do with. Most have none.
+    fn gated(&self, id: &JobId) -> Option<Record> {
+        let record = &self.table.get(id)?.record;
+        (!record.gates.is_empty() || !self.gates.pauses.is_empty()).then(|| record.clone())
     }
 
     fn wait_at(&mut self, record: &Record, refusal: Refusal) {
@@ -416,7 +428,7 @@ impl Core {
     /// A queued job that is about to be claimed: whether a pause, or a limit that was set after it had passed, takes it
     /// back. Otherwise it is counted where it was not yet.
     pub(super) fn stop_short(&mut self, id: &JobId) -> bool {
-        let Some(record) = self.record(id) else { return false };
+        let Some(record) = self.gated(id) else { return false };
         let now = self.now();
         if let Some((gate, at)) = self.gates.pause_of(&record, now) {
             self.wait_at(&record, Refusal { gate, reason: Reason::Paused, at });
@@ -428,7 +440,7 @@ impl Core {
             if state.holds(id) {
                 continue;
             }
-            if state.holders.len() as u64 >= u64::from(max) {
+            if state.is_full(max) {
                 let at = Some(now + limits::GRANT_MS);
                 self.wait_at(&record, Refusal { gate: gate.clone(), reason: Reason::Limit, at });
                 return true;
@@ -474,7 +486,7 @@ impl Core {
             }
             left -= 1;
             let Some(record) = self.record(&id) else { return left };
-            if record.expires.is_some_and(|expires| expires <= self.now()) {
+            if record.is_expired(self.now()) {
                 let _ = self.move_on(&id, &Event::Expire);
                 continue;
             }

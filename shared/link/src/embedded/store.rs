@@ -6,7 +6,7 @@
 use super::Backend;
 use super::core::Core;
 use super::fleet::Standing;
-use crate::error::{Fault, NotAccepted, Service};
+use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
@@ -115,8 +115,7 @@ impl Store for EmbeddedStore {
 
     async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
         let set = self.call(|core| core.gates.set_limit(name, policy, core.now())).await?;
-        let full = || format!("there are {} limits, and there may be no more", limits::LIMITS);
-        if set { Ok(()) } else { Err(Fault::refused(Service::Store, full())) }
+        if set { Ok(()) } else { Err(too_many("limits", limits::LIMITS)) }
     }
 
     async fn limits(&self) -> Result<Vec<LimitState>, Fault> {
@@ -151,8 +150,7 @@ impl Store for EmbeddedStore {
 
     async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {
         let before = self.call(|core| core.gates.set_pause(what, order, core.now())).await?;
-        let full = || format!("there are {} pauses, and there may be no more", limits::PAUSES);
-        before.ok_or_else(|| Fault::refused(Service::Store, full()))
+        before.ok_or_else(|| too_many("pauses", limits::PAUSES))
     }
 
     async fn pauses(&self) -> Result<Vec<PauseState>, Fault> {

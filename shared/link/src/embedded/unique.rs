@@ -1,5 +1,6 @@
 //! Unique keys of the embedded store: who has one, until when, and what a second job changes (as `redis/lua/admit.lua`).
 
+use super::admit::accepted;
 use super::core::Core;
 use crate::error::NotAccepted;
 use crate::store::{Accepted, NewJob};
@@ -42,14 +43,7 @@ impl Core {
         }
         let replaced = self.supersede(&rival, job, unique);
         let record = &self.table.get(&rival)?.record;
-        Some(Ok(Accepted {
-            id: rival,
-            state: record.state,
-            generation: record.generation,
-            created: record.created,
-            existed: true,
-            replaced,
-        }))
+        Some(Ok(Accepted { replaced, ..accepted(record, true) }))
     }
 
     fn supersede(&mut self, first: &JobId, job: &NewJob, unique: &Unique) -> bool {

@@ -3,7 +3,7 @@
 use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
-use crate::error::{Fault, Service};
+use crate::error::{Fault, Service, too_many};
 use crate::store::{KeyState, LimitState, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateName, LimitPolicy, Pausable, QUEUE_LIMIT};
 use longshore_model::limits;
@@ -19,7 +19,7 @@ pub(super) async fn set_limit(server: &Server, name: &str, policy: Option<&Limit
     cmd.arg(name).arg(text.unwrap_or_default());
     match Items::of(server.run(script, &cmd, Repeat::Safe).await?)?.text()?.as_str() {
         "ok" => Ok(()),
-        _ => Err(Fault::refused(Service::Store, too_many("limits", limits::LIMITS))),
+        _ => Err(too_many("limits", limits::LIMITS)),
     }
 }
 
@@ -48,17 +48,16 @@ pub(super) async fn set_pause(server: &Server, what: &Pausable, order: Option<&P
     let mut answer = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
     match answer.text()?.as_str() {
         "ok" => answer.flag(),
-        _ => Err(Fault::refused(Service::Store, too_many("pauses", limits::PAUSES))),
+        _ => Err(too_many("pauses", limits::PAUSES)),
     }
 }
 
 /// A pause as it is kept.
 #[derive(Deserialize)]
 struct Kept {
-    by: String,
-    why: String,
+    #[serde(flatten)]
+    order: PauseOrder,
     since: u64,
-    until: Option<u64>,
 }
 
 pub(super) async fn pauses(server: &Server) -> Result<Vec<PauseState>, Fault> {
@@ -76,26 +75,14 @@ pub(super) async fn pauses(server: &Server) -> Result<Vec<PauseState>, Fault> {
         cmd.arg(server.key(&format!("{}{}\n", shard_keys::WAITERS, GateName::pause(&what))));
         let waiting = redis::from_redis_value(server.connection.command(&cmd).await?)
             .map_err(|_| reply::unexpected("the waiting jobs of a pause"))?;
-        let order = PauseOrder { by: pause.by, why: pause.why, until: pause.until };
-        pauses.push(PauseState { what, order, since: pause.since, waiting });
+        pauses.push(PauseState { what, order: pause.order, since: pause.since, waiting });
     }
     pauses.sort_by(|a, b| a.what.cmp(&b.what));
     Ok(pauses)
 }
 
-/// The queues of the fleet as they are kept.
-#[derive(Deserialize)]
-struct KeptQueues {
-    version: u64,
-    by: String,
-    at: u64,
-    text: String,
-}
-
 pub(super) fn queue_set(text: &str) -> Result<QueueSet, Fault> {
-    let KeptQueues { version, by, at, text } =
-        serde_json::from_str(text).map_err(|_| reply::unexpected("the queues cannot be read"))?;
-    Ok(QueueSet { version, by, at, text })
+    serde_json::from_str(text).map_err(|_| reply::unexpected("the queues cannot be read"))
 }
 
 pub(super) async fn past_queues(server: &Server) -> Result<Vec<QueueSet>, Fault> {
@@ -123,8 +110,4 @@ pub(super) async fn set_queues(
     // Not repeated by itself: a repetition could not be told from somebody else's change.
     let mut answer = Items::of(server.run(script, &cmd, Repeat::Never).await?)?;
     Ok(QueueSet { version: answer.number()?, by: answer.text()?, at: answer.number()?, text: answer.text()? })
-}
-
-fn too_many(what: &str, most: usize) -> String {
-    format!("there are {most} {what}, and there may be no more; take one away that is not needed")
 }

@@ -156,6 +156,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
 const COMMON: &str = include_str!("lua/common.lua");
 const JOB: &str = include_str!("lua/job.lua");
 const GATES: &str = include_str!("lua/gates.lua");
+const OF_LIMIT: &str = include_str!("lua/of_limit.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const LOSS: &str = include_str!("lua/loss.lua");
 const SCHEDULE: &str = include_str!("lua/schedule.lua");
@@ -207,15 +208,15 @@ scripts! {
     know: "", [COMMON, JOB, ADMIT];
     leave: ALLOW_OOM, [COMMON, FLEET];
     ledger: READ_ONLY, [COMMON, JOB];
-    limit: ALLOW_OOM, [COMMON, JOB, GATES];
-    limits: READ_ONLY, [COMMON, JOB];
+    limit: ALLOW_OOM, [COMMON, JOB, OF_LIMIT];
+    limits: READ_ONLY, [COMMON, JOB, OF_LIMIT];
     load: READ_ONLY, [COMMON, JOB];
     outbox: ALLOW_OOM, [COMMON, JOB];
-    pause: ALLOW_OOM, [COMMON, JOB, GATES];
+    pause: ALLOW_OOM, [COMMON, JOB];
     promote: ALLOW_OOM, [COMMON, JOB, GATES];
     published: ALLOW_OOM, [COMMON, JOB];
     purge: ALLOW_OOM, [COMMON, JOB, GATES];
-    queues: ALLOW_OOM, [COMMON, JOB, GATES];
+    queues: ALLOW_OOM, [COMMON, JOB, OF_LIMIT];
     rebuild: "", [COMMON, JOB, GATES, ADMIT, LOSS];
     remove: ALLOW_OOM, [COMMON, JOB, GATES];
     renew: ALLOW_OOM, [COMMON, JOB, LOSS];

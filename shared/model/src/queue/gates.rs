@@ -149,6 +149,12 @@ impl FromStr for QueueLimit {
     }
 }
 
+/// The queues' own limits, by name, of those that have any.
+#[must_use]
+pub fn own_limits(configs: &[QueueConfig]) -> Vec<(String, LimitPolicy)> {
+    configs.iter().filter_map(|config| Some((config.own_limit(), config.own_policy()?))).collect()
+}
+
 impl Resolved<'_> {
     /// Writes what the queue asks of gates into the envelope of a job, if anybody configured it.
     pub fn apply(&self, envelope: &mut Envelope) {

@@ -1,7 +1,7 @@
 //! `[[queues]]`: the queues in the settings file.
 
 use super::table::{Field, Reader};
-use crate::queue::{Keep, Parallelism, QueueConfig};
+use crate::queue::{ANY_MACHINE, Keep, Parallelism, QueueConfig};
 use crate::retry::Backoff;
 
 /// The fields of `[[queues]]` and what they mean.
@@ -36,10 +36,6 @@ pub const QUEUE_FIELDS: &[Field] = &[
 const BACKOFF_FIELDS: &[Field] =
     &[("factor", "growth from one failure to the next, 2 to 100"), ("max", "the longest delay")];
 const KEEP_FIELDS: &[Field] = &[("succeeded", "jobs that succeeded"), ("failed", "jobs that ended otherwise")];
-
-/// More cores than there are: what depends on the machine is checked where the queue runs, so that one file serves
-/// machines of every size.
-const ANY_MACHINE: usize = usize::MAX;
 
 /// Reads one queue; every problem is noted. What could not be read has its default.
 pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {

@@ -11,9 +11,6 @@ elseif call('HEXISTS', P .. K.limits, name) == 0 and call('HLEN', P .. K.limits)
 else
   call('HSET', P .. K.limits, name, policy)
 end
--- A semicolon is what follows a colon.
-for _, gate in ipairs(call('ZRANGEBYLEX', P .. K.gates, '[l:' .. name .. ':', '(l:' .. name .. ';')) do
-  wake_at(gate, now)
-end
+look_again(name)
 flush()
 return {'ok'}

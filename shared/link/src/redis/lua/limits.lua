@@ -5,7 +5,7 @@
 local answers = {}
 local all = call('HGETALL', P .. K.limits)
 for i = 1, #all, 2 do
-  local from, to = '[l:' .. all[i] .. ':', '(l:' .. all[i] .. ';'
+  local from, to = of_limit(all[i])
   local keys = {}
   for _, gate in ipairs(call('ZRANGEBYLEX', P .. K.gates, from, to, 'LIMIT', 0, L.keys_shown)) do
     local waiting = 0

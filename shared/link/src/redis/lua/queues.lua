@@ -14,7 +14,7 @@ if set.version == after then
   end
   set = {version = after + 1, by = by, at = now, text = text}
   call('SET', P .. K.queues, cjson.encode(set))
-  local changed, limits = {}, {}
+  local limits = {}
   for _ = 1, number() do
     local name = arg()
     limits[name] = arg()
@@ -22,17 +22,12 @@ if set.version == after then
   for _, name in ipairs(call('HKEYS', P .. K.limits)) do
     if string.sub(name, 1, #prefix) == prefix and not limits[name] then
       call('HDEL', P .. K.limits, name)
-      changed[#changed + 1] = name
+      look_again(name)
     end
   end
   for name, policy in pairs(limits) do
     call('HSET', P .. K.limits, name, policy)
-    changed[#changed + 1] = name
-  end
-  for _, name in ipairs(changed) do
-    for _, gate in ipairs(call('ZRANGEBYLEX', P .. K.gates, '[l:' .. name .. ':', '(l:' .. name .. ';')) do
-      wake_at(gate, now)
-    end
+    look_again(name)
   end
   nudge('queues')
   flush()

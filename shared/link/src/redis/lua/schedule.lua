@@ -27,6 +27,28 @@ local function shown(z)
   return {'ok', z.name, z.rev, z.def, is_open(z.last) and 1 or 0}
 end
 
+-- Reads schedules within both bounds. `aside(name, damage)`: what becomes of one that is gone or cannot be read. Answers
+-- them as they are shown, and whether there are more.
+local function read_some(names, limit, most, aside)
+  local found, bytes = {}, 0
+  for i, name in ipairs(names) do
+    if i > limit or bytes >= most then
+      return found, 1
+    end
+    local z, damage = read_schedule(name)
+    if z then
+      found[#found + 1] = shown(z)
+      bytes = bytes + #z.def
+    else
+      if aside then
+        aside(name, damage)
+      end
+      found[#found + 1] = damage and {'damaged', name, damage} or nil
+    end
+  end
+  return found, 0
+end
+
 local function first_schedule()
   return tonumber(call('ZRANGE', P .. K.schedules_due, 0, 0, 'WITHSCORES')[2] or nil)
 end

@@ -10,18 +10,5 @@ else
   limit, most = number(), number()
   names = call('ZRANGEBYLEX', P .. K.schedules, from, '+', 'LIMIT', 0, limit + 1)
 end
-local found, bytes, more = {}, 0, 0
-for i, name in ipairs(names) do
-  if i > limit or bytes >= most then
-    more = 1
-    break
-  end
-  local z, damage = read_schedule(name)
-  if z then
-    found[#found + 1] = shown(z)
-    bytes = bytes + #z.def
-  elseif damage then
-    found[#found + 1] = {'damaged', name, damage}
-  end
-end
+local found, more = read_some(names, limit, most)
 return {now, found, more}
