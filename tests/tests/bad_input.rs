@@ -8,10 +8,11 @@ use bytes::Bytes;
 use longshore_consumer::{Consumer, Ctx};
 use longshore_link::broker::{Letters, Message, Target};
 use longshore_link::{Embedded, Link, World};
+use longshore_model::envelope::Envelope;
 use longshore_model::names::Namespace;
 use longshore_model::settings::Settings;
 use longshore_model::{JobId, Secret, Topic};
-use longshore_producer::{Place, Producer, ProducerOptions, State};
+use longshore_producer::{Place, Producer, ProducerOptions, Replayed, State};
 use longshore_tests::bad::{BadMessage, Corpus, Fate, messages, texts};
 use longshore_tests::cases::Runs;
 use longshore_tests::fuzzing;
@@ -151,10 +152,24 @@ async fn all_end_as_they_must(
     assert!(running.is_ready(), "the consumer lives");
     running.drain().await;
 
-    // The letters themselves are read by people's tools: replaying one that nobody can read keeps it.
-    let handled = producer.letters(Place::Quarantine).limit(20).replay(None).await.unwrap();
+    // The letters themselves are read by people's tools: what nobody can read is kept when it is replayed; an envelope of
+    // another topic that came into this lane goes to its own.
+    let handled = producer.letters(Place::Quarantine).whole().limit(20).replay(None).await.unwrap();
     assert!(handled.fault.is_none() && !handled.letters.is_empty());
-    assert_eq!(letters().await.len(), quarantined.len(), "nothing that cannot be read is let go");
+    let mut sent = 0;
+    for (letter, replayed) in &handled.letters {
+        let readable = Envelope::decode(&letter.body).is_ok();
+        match replayed {
+            Replayed::Sent(..) if readable => sent += 1,
+            Replayed::Unreadable(_) if !readable => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    eventually_ok(LONG, "nothing that cannot be read is let go", async || {
+        let left = letters().await.len();
+        if left + sent == quarantined.len() { Ok(()) } else { Err((left, sent, quarantined.len())) }
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +193,6 @@ async fn ten_thousand_bad_messages_end_once_on_the_embedded_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not yet seen to its end within the runner's two minutes; run it by its name"]
 async fn hundreds_of_bad_messages_end_once_on_services() {
     let shared = Shared::services().await;
     let mut settings = Settings { namespace: Namespace::new(&namespace("bad")).unwrap(), ..Settings::default() };

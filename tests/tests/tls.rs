@@ -94,7 +94,6 @@ async fn a_job_runs_over_encrypted_connections_in_both_programs() {
 }
 
 #[tokio::test]
-#[ignore = "not yet seen to its end on a busy machine; run it by its name"]
 async fn what_does_not_fit_is_refused_with_the_remedy() {
     let services = Services::start().await;
     let good = services.settings();
@@ -121,7 +120,7 @@ async fn what_does_not_fit_is_refused_with_the_remedy() {
         ("another name", &wrong_name, services.tls(), &["not valid for name", ".url"]),
         ("a port without TLS", &not_tls, services.tls(), &["does not speak TLS"]),
         ("no certificate", &right, nobody, &[".cert", ".key"]),
-        ("an unknown certificate", &right, unknown, &["alert"]),
+        ("an unknown certificate", &right, unknown, &["alert", ".cert", ".key"]),
         ("no file", &right, missing, &[".ca", "No such file"]),
     ];
     for (what, (broker, store), tls, words) in cases {
@@ -145,7 +144,11 @@ async fn what_does_not_fit_is_refused_with_the_remedy() {
             println!("{what}: {text}");
             assert!(words.iter().all(|word| text.contains(word)), "{what}, {service}: {text}");
             assert!(text.contains(service) || text.contains(&format!("{service}.")), "{what}, {service}: {text}");
-            assert!(!fault.is_passing(), "{what}, {service}: {text}");
+            // To a store that waits for the rest of a line, a greeting of TLS is an unfinished one.
+            assert!(
+                !fault.is_passing() || (what, service) == ("a port without TLS", "store"),
+                "{what}, {service}: {text}"
+            );
         }
     }
 

@@ -75,7 +75,10 @@ fn file(setting: &str, path: &Path, mark: &str) -> Result<Vec<u8>, String> {
 /// `None`: it failed otherwise, and may pass.
 pub(crate) fn remedy(said: &str, service: Service) -> Option<String> {
     let section = section(service);
-    let remedy = if said.contains("UnknownIssuer") || said.contains("BadSignature") {
+    let alerted = |alert: &str| said.contains("received fatal alert: ") && said.contains(alert);
+    let remedy = if ["Certificate", "UnknownCA", "AccessDenied", "DecryptError"].into_iter().any(alerted) {
+        format!("the server asks for a certificate that it knows: see {section}.cert and {section}.key")
+    } else if said.contains("UnknownIssuer") || said.contains("BadSignature") {
         format!("name the file with the certificate of its authority in {section}.ca")
     } else if said.contains("not valid for name") || said.contains("NotValidForName") {
         format!("use a host in {section}.url that is a name in the server's certificate")
@@ -85,8 +88,6 @@ pub(crate) fn remedy(said: &str, service: Service) -> Option<String> {
         "give the server a certificate that can be verified".to_owned()
     } else if said.contains("InvalidContentType") {
         format!("that port does not speak TLS: check the scheme and the port in {section}.url")
-    } else if said.contains("CertificateRequired") || said.contains("received fatal alert: BadCertificate") {
-        format!("the server asks for a certificate that it knows: see {section}.cert and {section}.key")
     } else {
         return None;
     };

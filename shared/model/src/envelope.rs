@@ -284,6 +284,9 @@ impl Envelope {
         if self.title.as_ref().is_some_and(|title| title.len() > limits::TITLE_BYTES) {
             return Err(format!("title: more than {} bytes; shorten it", limits::TITLE_BYTES));
         }
+        if self.queue.as_ref().is_some_and(|queue| queue.is_empty() || queue.chars().any(char::is_control)) {
+            return Err("queue: it is empty or has control characters; leave it out for the main queue".into());
+        }
         let queue_bytes = limits::QUEUE_NAME_BYTES + limits::TOPIC_BYTES;
         let trace = self.trace.as_ref();
         for (what, text, most) in [

@@ -77,7 +77,8 @@ impl Address {
             config = config.set_push_sender(pushes);
         }
         let made = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        made.map_err(|error| fault::of_connecting(&error))
+        let encrypted = matches!(self.client.get_connection_info().addr(), redis::ConnectionAddr::TcpTls { .. });
+        made.map_err(|error| fault::of_opening(&error, encrypted))
     }
 }
 

@@ -44,6 +44,23 @@ pub(super) fn of_connecting(error: &RedisError) -> Fault {
     }
 }
 
+/// A connection could not be made to an address that is meant to be `encrypted`, or not. A server that takes the other
+/// kind says nothing that a client could read, so an outage that looks like it names that as well.
+pub(super) fn of_opening(error: &RedisError, encrypted: bool) -> Fault {
+    let hint = if encrypted && error.is_timeout() {
+        "a port that does not speak TLS answers nothing either: check the scheme and the port in store.url"
+    } else if !encrypted && (error.is_connection_dropped() || error.is_timeout()) {
+        "a port that speaks TLS does this to plain text, and a server in protected mode to strangers: check the scheme \
+         and the port in store.url, and set a password on the server"
+    } else {
+        return of_connecting(error);
+    };
+    match of_connecting(error) {
+        Fault::Unreachable { service, detail } => Fault::unreachable(service, format!("{detail}; {hint}")),
+        fault => fault,
+    }
+}
+
 /// A call failed on a connection that had been made.
 pub(super) fn of_call(error: &RedisError) -> Failure {
     if let Some(fault) = refusal(error) {
@@ -130,6 +147,19 @@ mod tests {
         let broken = of_call(&io::Error::from(io::ErrorKind::BrokenPipe).into());
         assert!(broken.fault.is_unknown());
         assert_eq!(broken.connection, Condition::Broken);
+    }
+
+    #[test]
+    fn a_port_of_the_other_kind_is_named() {
+        let late = io::Error::from(io::ErrorKind::TimedOut).into();
+        let closed = io::Error::from(io::ErrorKind::BrokenPipe).into();
+        for (error, encrypted, word) in
+            [(&late, true, "does not speak TLS"), (&closed, false, "speaks TLS"), (&closed, false, "protected mode")]
+        {
+            let fault = of_opening(error, encrypted);
+            assert!(matches!(fault, Fault::Unreachable { .. }) && fault.to_string().contains(word), "{fault}");
+        }
+        assert_eq!(of_opening(&closed, true), of_connecting(&closed));
     }
 
     #[test]
