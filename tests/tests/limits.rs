@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
 
 use longshore_consumer::{Consumer, Ctx, FollowUp, Outcome, StartError};
-use longshore_link::broker::{Headers, Intake};
+use longshore_link::broker::{Headers, Intake, Message, Target};
 use longshore_link::{Embedded, Link, World};
 use longshore_model::envelope::Envelope;
 use longshore_model::names::{Namespace, headers};
@@ -11,8 +11,9 @@ use longshore_model::queue::{QueueConfig, Queues};
 use longshore_model::settings::Settings;
 use longshore_model::{Fence, Generation, Secret, Topic, TopicPattern, limits};
 use longshore_producer::{JobBuilder, Producer, ProducerOptions, State};
+use longshore_tests::proxy::{Direction, Proxy};
 use longshore_tests::services::{Shared, namespace};
-use longshore_tests::wait::within;
+use longshore_tests::wait::{eventually, within};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -372,4 +373,42 @@ async fn a_namespace_has_so_many_topics_on_services() {
     let link = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
     within(SOON, "a thousand topics", topics_of_a_namespace(link, &settings)).await;
     assert!(Topic::new("one/more").is_ok());
+}
+
+#[tokio::test]
+async fn so_many_publishes_wait_for_their_confirm() {
+    const WINDOW: usize = 3;
+    let shared = Shared::services().await;
+    let (proxy, url) = Proxy::before(&shared.broker_url).await;
+    let mut settings = Settings { namespace: Namespace::new(&namespace("window")).unwrap(), ..Settings::default() };
+    settings.broker.url = Secret::new(url);
+    settings.store.url = Secret::new(shared.store_url.as_str());
+    (settings.broker.publish_window, settings.broker.publish_timeout) = (WINDOW, SOON);
+    let link = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
+    let lane: Topic = "limits/window".parse().unwrap();
+    let message = || Message {
+        target: Target::Jobs(lane.clone()),
+        message_id: String::new(),
+        headers: Headers::default(),
+        body: "{}".into(),
+    };
+    assert_eq!(link.broker.publish(vec![message()]).await, [Ok(())], "the lane is there");
+
+    // Nothing is confirmed: one more than has a place stays here until there is one.
+    proxy.stall(Direction::ToClient);
+    let publishing = tokio::spawn({
+        let (link, message) = (link.clone(), message());
+        async move { link.broker.publish(vec![message; WINDOW + 1]).await }
+    });
+    settings.broker.url = Secret::new(shared.broker_url.as_str());
+    let watcher = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
+    let sent = eventually(SOON, "a window of messages in the lane", async || {
+        let sent = watcher.broker.depth(&lane).await.ok()??.saturating_sub(1);
+        (sent >= WINDOW as u64).then_some(sent)
+    });
+    assert_eq!(sent.await, WINDOW as u64, "one more was sent");
+    assert!(!publishing.is_finished());
+    proxy.heal().await;
+    let answers = within(SOON, "all are confirmed", publishing).await.unwrap();
+    assert!(answers.len() == WINDOW + 1 && answers.iter().all(Result::is_ok), "{answers:?}");
 }

@@ -142,3 +142,56 @@ async fn answer_all<A>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::World;
+    use futures_util::FutureExt;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::Semaphore;
+
+    const WAITING: usize = 4;
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_wait_and_the_next_one_waits_outside() {
+        let (gate, seen) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (opened, calls) = (Arc::clone(&gate), Arc::clone(&seen));
+        let call = move |items: Vec<usize>| {
+            calls.lock().unwrap().extend(items.clone());
+            let opened = Arc::clone(&opened);
+            async move {
+                drop(opened.acquire().await);
+                Ok(items)
+            }
+        };
+        let fault = |why: &str| Fault::unknown(crate::error::Service::Store, why);
+        let bounds = Bounds { items: 1, waiting: WAITING, calls: 1, ..Bounds::default() };
+        let batcher = Batcher::start(&World::simulated(1).tasks, bounds, fault, call);
+
+        // One is in flight; of five more, four have a place.
+        let mut first = Box::pin(batcher.call(0, 1));
+        assert!(first.as_mut().now_or_never().is_none());
+        while seen.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut within: Vec<_> = (1..=WAITING).map(|item| Box::pin(batcher.call(item, 1))).collect();
+        for call in &mut within {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        let mut beyond = Box::pin(batcher.call(WAITING + 1, 1));
+        assert!(beyond.as_mut().now_or_never().is_none());
+        assert_eq!(batcher.queue.capacity(), 0);
+
+        // Whoever gives up outside was never in a call; whoever has a place is, whether somebody waits for it or not.
+        drop(beyond);
+        drop(within.pop());
+        gate.add_permits(Semaphore::MAX_PERMITS);
+        assert_eq!(first.await.unwrap(), 0);
+        for (item, call) in within.into_iter().enumerate() {
+            assert_eq!(call.await.unwrap(), item + 1);
+        }
+        assert_eq!(batcher.call(WAITING + 2, 1).await.unwrap(), WAITING + 2);
+        assert_eq!(*seen.lock().unwrap(), [0, 1, 2, 3, 4, WAITING + 2]);
+    }
+}
