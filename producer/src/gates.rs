@@ -38,7 +38,7 @@ impl Producer {
         self.link().store.limits().await
     }
 
-    /// Pauses a queue, a topic or an order key for the whole fleet, until [`Self::resume`] or until a time. What runs goes
+    /// Pauses a queue, a topic, an order key or everything for the whole fleet, until [`Self::resume`] or until a time. What runs goes
     /// on; everything else waits and says so. Pausing again changes who, why and until when. Answers whether it was paused
     /// before.
     ///

@@ -162,8 +162,8 @@ fn lost(loss: &Loss) -> Finding {
         return Finding::new("losses", Severity::Ok, detail, "");
     };
     let counts = format!(
-        "{} scheduled, {} retrying, {} queued, {} active",
-        before.scheduled, before.retrying, before.queued, before.active
+        "{} scheduled, {} retrying, {} queued, {} active, {} waiting at gates",
+        before.scheduled, before.retrying, before.queued, before.active, before.blocked
     );
     let rebuild = "consumers bring back what has a message or runs; `longshore doctor --rebuild-from broker` does it for \
                    topics without a consumer and reads the journal, where there is one (`broker.journal`). Without it \
@@ -178,6 +178,13 @@ fn lost(loss: &Loss) -> Finding {
         }
         LossKind::RolledBack => {
             let detail = format!("{from}{to} the store went back to an older state. It had {counts}");
+            if loss.held {
+                let held = format!(
+                    "everything was paused then, because what ran since would run again: remove or stop what must not, \
+                     then `longshore queue resume all`; {rebuild}"
+                );
+                return Finding::new("losses", Severity::Fail, detail, &held);
+            }
             Finding::new("losses", Severity::Fail, detail, rebuild)
         }
         LossKind::Restarted => {

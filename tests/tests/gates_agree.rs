@@ -96,7 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..JOBS).prop_map(|job| Step::Stop { job }),
         1 => (0..JOBS).prop_map(|job| Step::Remove { job }),
         5 => ((0..2_usize), prop::option::of(((1..3_u32), over))).prop_map(|(limit, policy)| Step::Limit { limit, policy }),
-        2 => ((0..3_usize), any::<bool>()).prop_map(|(what, on)| Step::Pause { what, on }),
+        2 => ((0..4_usize), any::<bool>()).prop_map(|(what, on)| Step::Pause { what, on }),
         3 => Just(Step::Promote),
     ]
 }
@@ -114,6 +114,7 @@ fn owner() -> Owner {
 fn paused(what: usize) -> Pausable {
     match what {
         0 => Pausable::Queue("main".into()),
+        3 => Pausable::All,
         1 => Pausable::Topic(TOPICS[0].into()),
         _ => Pausable::Key { queue: "main".into(), key: "0".into() },
     }

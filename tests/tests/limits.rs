@@ -396,19 +396,17 @@ async fn so_many_publishes_wait_for_their_confirm() {
 
     // Nothing is confirmed: one more than has a place stays here until there is one.
     proxy.stall(Direction::ToClient);
-    let publishing = tokio::spawn({
-        let (link, message) = (link.clone(), message());
-        async move { link.broker.publish(vec![message; WINDOW + 1]).await }
-    });
     settings.broker.url = Secret::new(shared.broker_url.as_str());
     let watcher = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
-    let sent = eventually(SOON, "a window of messages in the lane", async || {
-        let sent = watcher.broker.depth(&lane).await.ok()??.saturating_sub(1);
-        (sent >= WINDOW as u64).then_some(sent)
-    });
-    assert_eq!(sent.await, WINDOW as u64, "one more was sent");
-    assert!(!publishing.is_finished());
-    proxy.heal().await;
-    let answers = within(SOON, "all are confirmed", publishing).await.unwrap();
+    let publishing = within(SOON, "all are confirmed", link.broker.publish(vec![message(); WINDOW + 1]));
+    let watching = async {
+        let sent = eventually(SOON, "a window of messages in the lane", async || {
+            let sent = watcher.broker.depth(&lane).await.ok()??.saturating_sub(1);
+            (sent >= WINDOW as u64).then_some(sent)
+        });
+        assert_eq!(sent.await, WINDOW as u64, "one more was sent");
+        proxy.heal().await;
+    };
+    let (answers, ()) = tokio::join!(publishing, watching);
     assert!(answers.len() == WINDOW + 1 && answers.iter().all(Result::is_ok), "{answers:?}");
 }

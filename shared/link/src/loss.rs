@@ -19,6 +19,8 @@ pub struct Known {
     pub queued: u64,
     /// Jobs that run.
     pub active: u64,
+    /// Jobs that wait at a gate.
+    pub blocked: u64,
 }
 
 /// How the store may have lost writes.
@@ -68,4 +70,7 @@ pub struct Loss {
     pub to: u64,
     /// What a process that lived through it had known just before.
     pub before: Option<Known>,
+    /// Everything was paused because of it: the store had gone back by more than
+    /// [`longshore_model::limits::ROLLBACK_MS`], as from a backup, and somebody has to look before old work runs again.
+    pub held: bool,
 }

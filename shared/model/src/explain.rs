@@ -54,6 +54,11 @@ fn blocked(record: &Record) -> (&'static str, String) {
             );
             ("limit", detail)
         }
+        (GateKind::Pause, "all", _) => (
+            "paused",
+            "everything is paused; `longshore queue pauses` shows by whom and why, `longshore queue resume all` ends it"
+                .to_owned(),
+        ),
         (GateKind::Pause, what, name) => {
             let detail = format!(
                 "{what} {name} is paused; `longshore queue pauses` shows by whom and why, `longshore queue resume` ends it"

@@ -16,7 +16,7 @@ use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The name of a gate: `o:<queue>:<key>`, `l:<limit>:<key>` or `p:<what>:<name>`.
+/// The name of a gate: `o:<queue>:<key>`, `l:<limit>:<key>`, `p:<what>:<name>` or `p:all`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GateName(String);
@@ -61,7 +61,8 @@ impl GateName {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let kind = text.get(..2)?;
-        (matches!(kind, "o:" | "l:" | "p:") && text[2..].contains(':')).then(|| Self(text.to_owned()))
+        let named = matches!(kind, "o:" | "l:" | "p:") && text[2..].contains(':');
+        (named || text == "p:all").then(|| Self(text.to_owned()))
     }
 
     /// Its kind.
@@ -77,7 +78,7 @@ impl GateName {
     /// What it is of: the queue of an order, the limit, or what is paused.
     #[must_use]
     pub fn of(&self) -> &str {
-        self.0[2..].split_once(':').map_or("", |(of, _)| of)
+        self.0[2..].split_once(':').map_or(&self.0[2..], |(of, _)| of)
     }
 
     /// The key of an order or a limit, or the name of what is paused.
@@ -93,9 +94,11 @@ impl fmt::Display for GateName {
     }
 }
 
-/// What can be paused. Written `queue:NAME`, `topic:TOPIC` or `key:QUEUE:KEY`.
+/// What can be paused. Written `all`, `queue:NAME`, `topic:TOPIC` or `key:QUEUE:KEY`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pausable {
+    /// Every job of the namespace.
+    All,
     /// Every job of a queue.
     Queue(String),
     /// Every job of a topic.
@@ -112,6 +115,7 @@ pub enum Pausable {
 impl fmt::Display for Pausable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::All => f.write_str("all"),
             Self::Queue(queue) => write!(f, "queue:{queue}"),
             Self::Topic(topic) => write!(f, "topic:{topic}"),
             Self::Key { queue, key } => write!(f, "key:{queue}:{key}"),
@@ -122,7 +126,10 @@ impl fmt::Display for Pausable {
 impl std::str::FromStr for Pausable {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` cannot be paused: write queue:NAME, topic:TOPIC or key:QUEUE:KEY");
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        let bad = || format!("`{text}` cannot be paused: write all, queue:NAME, topic:TOPIC or key:QUEUE:KEY");
         let (what, name) = text.split_once(':').filter(|(_, name)| !name.is_empty()).ok_or_else(bad)?;
         check_key("name", name)?;
         match what {
@@ -299,8 +306,12 @@ mod tests {
 
     #[test]
     fn what_can_be_paused_reads_as_it_is_written() {
-        for text in ["queue:main", "topic:a/b", "key:main:7:8"] {
-            assert_eq!(text.parse::<Pausable>().unwrap().to_string(), text);
+        for text in ["all", "queue:main", "topic:a/b", "key:main:7:8"] {
+            let pause: Pausable = text.parse().unwrap();
+            assert_eq!(pause.to_string(), text);
+            let gate = GateName::pause(&pause);
+            assert_eq!((gate.kind(), GateName::parse(gate.as_str())), (GateKind::Pause, Some(gate.clone())));
+            assert_eq!(gate.of(), text.split(':').next().unwrap());
         }
         for text in ["queue", "queue:", "key:main", "job:1", "topic:a\nb"] {
             assert!(text.parse::<Pausable>().is_err(), "{text}");

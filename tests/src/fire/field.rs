@@ -6,7 +6,7 @@
 
 use super::clock::WallClock;
 use super::history::{Allowed, Event, History, Intent};
-use super::load::{Load, Mix};
+use super::load::{self, Load, Mix};
 use super::survey::{self, Final};
 use super::watch::Watcher;
 use super::worker;
@@ -169,6 +169,7 @@ impl Field {
         let own_way = Way::new(&rabbitmq, &redis, &base).await;
         let fleet = Fleet::within(&setup.directory, base.clone(), &common(&setup));
         let producer = Producer::connect(&own_way.settings).await.expect("connect the producer");
+        producer.set_limit(load::LIMIT, &load::policy()).await.expect("set the limit");
         let watcher = Watcher::start(redis.url(), &namespace, history.clone());
         let random = Random::seeded(setup.seed);
         let load = Load::plan(&producer, &random, &setup.mix, setup.jobs);
@@ -358,10 +359,10 @@ impl Field {
     /// Waits until so many jobs have ended since the start, or a generous time is over.
     pub async fn until_ended(&mut self, count: usize) {
         let end = Instant::now() + RETURN;
-        while self.watcher.ended() < count && Instant::now() < end {
+        while self.watcher.ended() + self.load.merged() < count && Instant::now() < end {
             self.wait(STEP).await;
         }
-        let ended = self.watcher.ended();
+        let ended = self.watcher.ended() + self.load.merged();
         self.promise(ended >= count, format!("only {ended} of {count} jobs had ended after {RETURN:?} of waiting"));
     }
 
@@ -379,7 +380,7 @@ impl Field {
     pub async fn send_waiting(&mut self, end: State) -> JobId {
         let id = self.producer.new_id();
         self.extra.push(id);
-        self.history.note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0 }] });
+        self.history.note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0, gate: None }] });
         let hour = Duration::from_secs(3_600);
         while self.producer.raw("fire/quick", "{}").id(id).after(hour).send().await.is_err() {
             self.wait(STEP).await;

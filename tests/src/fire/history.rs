@@ -36,6 +36,13 @@ pub enum Event {
         /// The jobs.
         ids: Vec<JobId>,
     },
+    /// A send was answered with another job, which has its unique key; it is none itself.
+    Merged {
+        /// The job that was sent.
+        id: JobId,
+        /// The job that was there.
+        into: JobId,
+    },
     /// Sends were not answered with Ok: refused, unreachable or unknown. They are repeated with the same ids.
     NotAccepted {
         /// How many.
@@ -131,6 +138,26 @@ pub struct Intent {
     /// How long it is not to start after it was sent, ms.
     #[serde(default, skip_serializing_if = "is_zero_ms")]
     pub after_ms: u64,
+    /// What it has to pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+/// What a job has to pass, beside its time; each has keys that are told apart by a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// An order key.
+    Order(u32),
+    /// A unique key, until its job has ended.
+    Unique(u32),
+    /// A limit.
+    Limit {
+        /// The key.
+        key: u32,
+        /// How many jobs it lets through at once, for each key.
+        max: u32,
+    },
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -248,7 +275,7 @@ mod tests {
         let id = JobId::new(1, [7; 16], 0);
         let events = [
             Event::Run { scenario: "F1".into(), seed: 3, allowed: Allowed { overlaps: 2, ..Allowed::NOTHING } },
-            Event::Sending { jobs: vec![Intent { id, end: State::Succeeded, fails: 1, after_ms: 0 }] },
+            Event::Sending { jobs: vec![Intent { id, end: State::Succeeded, fails: 1, after_ms: 0, gate: None }] },
             Event::Began { id, fence: Fence(5), attempt: 1, who: "a#1".into() },
             Event::Ended { id, fence: Fence(5), how: How::Done },
             Event::Healed,

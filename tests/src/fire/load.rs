@@ -1,14 +1,14 @@
 //! The jobs of a run: planned from the seed, sent over a span of time, repeated with the same ids until accepted.
 
-use super::history::{Event, History, Intent};
+use super::history::{Event, Gate, History, Intent};
 use super::worker::{Act, Task};
 use crate::wait::pause;
 use longshore_link::world::Random;
 use longshore_model::{JobId, State, Topic};
-use longshore_producer::Producer;
+use longshore_producer::{LimitPolicy, Producer};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -17,6 +17,17 @@ const PART: usize = 25;
 const AGAIN: Duration = Duration::from_millis(300);
 /// Failures that a job may have: more than any of them fails on purpose.
 const RETRIES: i32 = 20;
+/// Keys of every kind of gate.
+const KEYS: u64 = 4;
+/// The limit that some jobs name.
+pub const LIMIT: &str = "fire";
+const MAX: u32 = 2;
+
+/// What [`LIMIT`] lets through.
+#[must_use]
+pub fn policy() -> LimitPolicy {
+    LimitPolicy { max: Some(MAX), ..LimitPolicy::default() }
+}
 
 /// One kind of job and how many in a thousand there are of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +46,8 @@ pub struct Kind {
     pub act: Act,
     /// How it should end.
     pub end: State,
+    /// What it has to pass; the key is drawn.
+    pub gate: Option<Gate>,
 }
 
 impl Kind {
@@ -47,6 +60,7 @@ impl Kind {
         after_ms: 0,
         act: Act::Done,
         end: State::Succeeded,
+        gate: None,
     };
 
     /// So many in a thousand of this.
@@ -71,6 +85,15 @@ impl Default for Mix {
             Kind { topic: "fire/flaky", share: 50, fails: 2, ..quick },
             Kind { topic: "fire/doomed", share: 10, act: Act::Fatal, end: State::Error, ..quick },
             Kind { topic: "fire/later", share: 50, after_ms: 8_000, ..quick },
+            Kind { topic: "fire/ordered", share: 30, ms: (5, 100), gate: Some(Gate::Order(0)), ..quick },
+            Kind { topic: "fire/unique", share: 30, ms: (5, 300), gate: Some(Gate::Unique(0)), ..quick },
+            Kind {
+                topic: "fire/limited",
+                share: 30,
+                ms: (5, 200),
+                gate: Some(Gate::Limit { key: 0, max: MAX }),
+                ..quick
+            },
             quick,
         ])
     }
@@ -99,11 +122,11 @@ impl Mix {
         mix
     }
 
-    /// The usual mix without what waits by the store's clock: delays and retries.
+    /// The usual mix without what waits in the store, which is lost with it: delays, retries, and what waits at gates.
     #[must_use]
     pub fn timeless() -> Self {
         let mut mix = Self::brisk();
-        mix.0.retain(|kind| kind.after_ms == 0);
+        mix.0.retain(|kind| kind.after_ms == 0 && kind.gate.is_none());
         mix
     }
 
@@ -139,6 +162,8 @@ struct Planned {
 pub struct Load {
     jobs: Arc<Vec<Planned>>,
     accepted: Arc<AtomicUsize>,
+    /// Those that were answered with another job.
+    merged: Arc<Mutex<BTreeSet<JobId>>>,
     hurry: Arc<AtomicBool>,
     task: JoinSet<()>,
 }
@@ -153,17 +178,31 @@ impl Load {
             let fails = if kind.fails == 0 { 0 } else { between(1, u64::from(kind.fails)) as u32 };
             let after_ms = if kind.after_ms == 0 { 0 } else { between(100, kind.after_ms) };
             let task = Task { ms: between(kind.ms.0, kind.ms.1), fails, act: kind.act };
-            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms };
+            let key = random.below(KEYS) as u32;
+            let gate = kind.gate.map(|gate| match gate {
+                Gate::Order(_) => Gate::Order(key),
+                Gate::Unique(_) => Gate::Unique(key),
+                Gate::Limit { max, .. } => Gate::Limit { key, max },
+            });
+            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms, gate };
             Planned { intent, topic: kind.topic, task }
         };
         let jobs = Arc::new((0..count).map(plan).collect());
-        Self { jobs, accepted: Arc::default(), hurry: Arc::default(), task: JoinSet::new() }
+        let (accepted, merged, hurry) = (Arc::default(), Arc::default(), Arc::default());
+        Self { jobs, accepted, merged, hurry, task: JoinSet::new() }
     }
 
-    /// Every job's id.
+    /// Every job's id, without those that were answered with another job so far.
     #[must_use]
     pub fn ids(&self) -> Vec<JobId> {
-        self.jobs.iter().map(|job| job.intent.id).collect()
+        let merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        self.jobs.iter().map(|job| job.intent.id).filter(|id| !merged.contains(id)).collect()
+    }
+
+    /// How many were answered with another job so far.
+    #[must_use]
+    pub fn merged(&self) -> usize {
+        self.merged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether all are accepted.
@@ -180,7 +219,7 @@ impl Load {
     /// Begins to send.
     pub fn send_over(&mut self, span: Duration, producer: &Producer, history: &History) {
         let (jobs, accepted, hurry) = (Arc::clone(&self.jobs), Arc::clone(&self.accepted), Arc::clone(&self.hurry));
-        let (producer, history) = (producer.clone(), history.clone());
+        let (producer, history, merged) = (producer.clone(), history.clone(), Arc::clone(&self.merged));
         self.task.spawn(async move {
             let begun = Instant::now();
             let parts = jobs.len().div_ceil(PART).max(1) as u32;
@@ -189,15 +228,17 @@ impl Load {
                 while !hurry.load(Ordering::Relaxed) && begun.elapsed() < due {
                     pause(due.saturating_sub(begun.elapsed()).min(AGAIN)).await;
                 }
-                send(part, &producer, &history).await;
+                let others = send(part, &producer, &history).await;
+                merged.lock().unwrap_or_else(PoisonError::into_inner).extend(others);
                 accepted.fetch_add(part.len(), Ordering::Relaxed);
             }
         });
     }
 }
 
-/// Sends until all are accepted.
-async fn send(part: &[Planned], producer: &Producer, history: &History) {
+/// Sends until all are accepted. Answers which of them are no jobs, because another one has their unique key.
+async fn send(part: &[Planned], producer: &Producer, history: &History) -> Vec<JobId> {
+    let mut merged = Vec::new();
     history.note(Event::Sending { jobs: part.iter().map(|job| job.intent).collect() });
     let mut left: Vec<Planned> = part.to_vec();
     loop {
@@ -206,7 +247,11 @@ async fn send(part: &[Planned], producer: &Producer, history: &History) {
         let (mut accepted, mut again, mut why) = (Vec::new(), Vec::new(), String::new());
         for (job, answer) in left.into_iter().zip(answers) {
             match answer {
-                Ok(_) => accepted.push(job.intent.id),
+                Ok(sent) if sent.id == job.intent.id => accepted.push(sent.id),
+                Ok(sent) => {
+                    history.note(Event::Merged { id: job.intent.id, into: sent.id });
+                    merged.push(job.intent.id);
+                }
                 Err(error) => {
                     why = error.to_string();
                     again.push(job);
@@ -217,7 +262,7 @@ async fn send(part: &[Planned], producer: &Producer, history: &History) {
             history.note(Event::Accepted { ids: accepted });
         }
         if again.is_empty() {
-            return;
+            return merged;
         }
         history.note(Event::NotAccepted { count: again.len(), why });
         left = again;
@@ -228,5 +273,11 @@ async fn send(part: &[Planned], producer: &Producer, history: &History) {
 fn build(job: &Planned, producer: &Producer) -> longshore_producer::JobBuilder {
     let payload = serde_json::to_string(&job.task).expect("a task is JSON");
     let builder = producer.raw(job.topic, &payload).id(job.intent.id).retries(RETRIES);
+    let builder = match job.intent.gate {
+        None => builder,
+        Some(Gate::Order(key)) => builder.order_key(key.to_string()),
+        Some(Gate::Unique(key)) => builder.unique(key.to_string()),
+        Some(Gate::Limit { key, .. }) => builder.limit_key(LIMIT, key.to_string()),
+    };
     if job.intent.after_ms > 0 { builder.after(Duration::from_millis(job.intent.after_ms)) } else { builder }
 }

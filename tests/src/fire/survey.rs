@@ -158,6 +158,9 @@ async fn strays(redis: &Redis, ns: &Namespace, sent: &BTreeSet<String>) -> Resul
         shard_keys::LOG,
         shard_keys::ATTEMPTS,
     ];
+    // Of what passed or waits: nothing does any more.
+    let of_gates =
+        [shard_keys::HOLDERS, shard_keys::WAITERS, shard_keys::TURNS, shard_keys::UNCLAIMED, shard_keys::UNIQUE];
     let mut strays = BTreeSet::new();
     let mut cursor: u64 = 0;
     loop {
@@ -168,6 +171,7 @@ async fn strays(redis: &Redis, ns: &Namespace, sent: &BTreeSet<String>) -> Resul
         .await?;
         for key in keys {
             let known = match key.strip_prefix(&shard) {
+                Some(rest) if of_gates.iter().any(|kind| rest.starts_with(kind)) => false,
                 Some(rest) => {
                     of_jobs.iter().find_map(|kind| rest.strip_prefix(kind)).is_none_or(|id| sent.contains(id))
                 }

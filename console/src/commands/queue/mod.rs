@@ -28,7 +28,7 @@ pub(crate) enum Command {
     Pause(pause::Pause),
     /// Let its jobs run again.
     Resume {
-        /// The name of a queue, or topic:TOPIC, or key:QUEUE:KEY.
+        /// The name of a queue, or topic:TOPIC, or key:QUEUE:KEY, or all.
         what: String,
     },
 }

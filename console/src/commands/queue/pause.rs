@@ -1,4 +1,5 @@
-//! `longshore queue pauses|pause|resume`: pausing and resuming a queue, a topic or an order key, for the whole fleet.
+//! `longshore queue pauses|pause|resume`: pausing and resuming a queue, a topic, an order key or everything, for the whole
+//! fleet.
 
 use crate::args;
 use crate::exit::Exit;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pause {
-    /// The name of a queue, or topic:TOPIC, or key:QUEUE:KEY.
+    /// The name of a queue, or topic:TOPIC, or key:QUEUE:KEY, or all (queue:all is the queue of that name).
     what: String,
     /// Who asks, for those who wonder.
     #[arg(long, value_name = "NAME", default_value = "the command line")]
@@ -65,7 +66,7 @@ async fn now(producer: &Producer) -> Result<u64, Failure> {
 
 /// The name of a queue, or what else can be paused.
 fn read(text: &str) -> Result<Pausable, Failure> {
-    if text.contains(':') {
+    if text.contains(':') || text == "all" {
         return text.parse().map_err(Failure::Usage);
     }
     format!("queue:{text}").parse().map_err(Failure::Usage)

@@ -1,8 +1,10 @@
 //! What happens when the store has lost what it knew: attempts are taken back (T7b), and the loss is remembered.
 
 use super::bench::{Bench, LONG, finish, me, owner, succeeded};
-use crate::store::{Adopt, Claimed, Finished, Known, LossKind, NewJob, Renew, Renewed};
+use crate::store::{Adopt, Claimed, Finished, Known, LossKind, NewJob, PauseOrder, Renew, Renewed};
+use longshore_model::gate::Pausable;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::limits;
 use longshore_model::record::State;
 use longshore_model::transition::Answer;
 
@@ -127,8 +129,11 @@ pub async fn a_renewal_counts_what_waits(bench: &Bench) {
     bench.accept(job).await;
     let (id, fence) = bench.running().await;
     bench.finish(id, fence, super::bench::failed(LONG)).await;
+    let order = PauseOrder { by: "an operator".into(), why: "a test".into(), until: None };
+    bench.b.store.set_pause(&Pausable::Queue("main".into()), Some(&order)).await.unwrap();
+    bench.accept(bench.job()).await;
     let known = renew(bench, me(), Vec::new(), None).await.known;
-    assert_eq!((known.scheduled, known.retrying, known.queued, known.active), (1, 1, 2, 1));
+    assert_eq!((known.scheduled, known.retrying, known.queued, known.active, known.blocked), (1, 1, 2, 1, 1));
     let again = renew(bench, me(), Vec::new(), Some(known)).await.known;
     assert_eq!(again.epoch, known.epoch);
     assert!(again.tick > known.tick);
@@ -151,12 +156,39 @@ pub async fn a_store_that_knew_less_before_begins_a_new_epoch(bench: &Bench) {
     assert_eq!(bench.b.store.losses().await.unwrap(), losses);
 }
 
+pub async fn a_store_that_went_back_for_long_pauses_everything(bench: &Bench) {
+    let id = bench.queued().await;
+    let known = renew(bench, me(), Vec::new(), None).await.known;
+    let lag = |ms: u64| Some(Known { tick: known.tick + ms * 1_000, ..known });
+    // As a failover to a replica may do.
+    let rolled = renew(bench, me(), Vec::new(), lag(limits::ROLLBACK_MS)).await;
+    assert_eq!((rolled.loss, bench.b.store.pauses().await.unwrap()), (LossKind::RolledBack, Vec::new()));
+    // As only a backup does; whoever comes first, the one who lived through it tells.
+    let known = rolled.known;
+    let ahead = Known { tick: known.tick + limits::ROLLBACK_MS * 1_000 + 1, ..known };
+    let held = renew(bench, me(), Vec::new(), Some(ahead)).await;
+    assert_eq!(held.loss, LossKind::RolledBack);
+    let last = bench.b.store.losses().await.unwrap().pop().unwrap();
+    assert!(last.held && last.epoch == held.known.epoch, "{last:?}");
+    let pauses = bench.b.store.pauses().await.unwrap();
+    assert_eq!(pauses.iter().map(|pause| &pause.what).collect::<Vec<_>>(), [&Pausable::All]);
+    assert!(pauses[0].order.by == "longshore" && pauses[0].order.why.contains("went back by 60 s"), "{pauses:?}");
+    let claimed = bench.a.store.claim(&me(), LONG, vec![bench.claim(id)]).await.unwrap().remove(0);
+    assert_eq!(claimed, Claimed::Known(Answer::Waiting { state: State::Blocked, left_ms: None }));
+    // Somebody looked; nobody else who lived through it pauses it again.
+    bench.b.store.set_pause(&Pausable::All, None).await.unwrap();
+    renew(bench, owner("other", 1), Vec::new(), Some(ahead)).await;
+    assert_eq!(bench.b.store.pauses().await.unwrap(), Vec::new());
+    bench.a.store.promote(10).await.unwrap();
+    assert_eq!(bench.state(id).await, State::Queued);
+}
+
 pub async fn a_process_tells_what_the_store_had_before(bench: &Bench) {
     // The first who comes knows nothing, the second lived through it, the third knew more.
     let first = renew(bench, owner("new", 1), Vec::new(), None).await;
     assert_eq!(bench.b.store.losses().await.unwrap()[0].before, None);
     for (scheduled, expected) in [(3, 3), (9, 9), (4, 9)] {
-        let known = Known { epoch: 5, tick: 9, scheduled, retrying: 1, queued: 2, active: 1 };
+        let known = Known { epoch: 5, tick: 9, scheduled, retrying: 1, queued: 2, active: 1, blocked: 0 };
         let renewed = renew(bench, me(), Vec::new(), Some(known)).await;
         assert_eq!((renewed.known.epoch, renewed.loss), (first.known.epoch, LossKind::Wiped));
         let losses = bench.b.store.losses().await.unwrap();

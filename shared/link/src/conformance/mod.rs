@@ -114,6 +114,7 @@ macro_rules! conformance_store {
                 a_finish_of_an_attempt_ahead_of_its_record_is_missing
                 a_renewal_tells_what_the_store_does_not_know
                 a_renewal_counts_what_waits
+                a_store_that_went_back_for_long_pauses_everything
                 a_store_that_knew_less_before_begins_a_new_epoch
                 a_process_tells_what_the_store_had_before
             }

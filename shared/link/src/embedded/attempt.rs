@@ -88,7 +88,7 @@ impl Core {
         let now = self.now();
         let mine = self.note_renewal(renew, now);
         let amnesty = self.leases.beat(now, renew.lease_ms, 2 * renew.beat_ms, mine);
-        let (epoch, tick, loss) = self.epoch.renewed(self.now_us, renew.known);
+        let (epoch, tick, loss) = self.epoch.renewed(self.now_us, renew.known, |why| self.gates.hold_all(why, now));
         let mut renewed = Renewed { now, amnesty, loss, ..Renewed::default() };
         for (id, fence) in &renew.running {
             match self.apply(id, &Event::Renew { fence: *fence, lease_ms: renew.lease_ms }) {
@@ -106,6 +106,7 @@ impl Core {
             retrying: count(State::Retrying),
             queued: count(State::Queued),
             active: count(State::Active),
+            blocked: count(State::Blocked),
         };
         if self.leases.is_over(now) {
             let expired = self.table.state(State::Active).take_while(|(lease, _)| *lease <= now).count();

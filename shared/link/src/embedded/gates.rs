@@ -127,7 +127,7 @@ impl Gates {
     fn pause_of(&self, record: &Record, now: u64) -> Option<(GateName, Option<u64>)> {
         let key = record.gates.order.as_ref();
         let key = key.map(|order| Pausable::Key { queue: order.of().to_owned(), key: order.key().to_owned() });
-        let names = [Pausable::Queue(record.queue.clone()), Pausable::Topic(record.topic.to_string())];
+        let names = [Pausable::All, Pausable::Queue(record.queue.clone()), Pausable::Topic(record.topic.to_string())];
         names.into_iter().chain(key).find_map(|what| {
             let (order, _) = self.pauses.get(&what)?;
             order.until.is_none_or(|until| until > now).then(|| (GateName::pause(&what), order.until))
@@ -367,6 +367,12 @@ impl Gates {
             }
         }
         Some(before)
+    }
+
+    /// Pauses everything after a loss, unless it is paused already.
+    pub(super) fn hold_all(&mut self, why: String, now: u64) {
+        let order = PauseOrder { by: "longshore".to_owned(), why, until: None };
+        self.pauses.entry(Pausable::All).or_insert((order, now));
     }
 
     pub(super) fn pauses(&self) -> Vec<PauseState> {

@@ -162,11 +162,13 @@ pub(super) fn loss(epoch: u64, text: &str) -> Option<Loss> {
                 retrying: number("retrying")?,
                 queued: number("queued")?,
                 active: number("active")?,
+                blocked: number("blocked").unwrap_or_default(),
             })
         });
         let number = |name: &str| value.get(name)?.as_u64();
         let kind = value.get("kind")?.as_str()?.parse().ok()?;
-        Some(Loss { epoch, kind, from: number("from")?, to: number("to")?, before })
+        let held = value.get("held").and_then(serde_json::Value::as_bool).unwrap_or_default();
+        Some(Loss { epoch, kind, from: number("from")?, to: number("to")?, before, held })
     };
     let loss = read();
     if loss.is_none() {

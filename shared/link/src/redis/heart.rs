@@ -31,7 +31,7 @@ impl RedisHeart {
         cmd.arg(renew.owner.to_string()).arg(renew.beat_ms.saturating_mul(2)).arg(renew.lease_ms);
         let known = renew.known.unwrap_or_default();
         cmd.arg(known.epoch).arg(known.tick);
-        cmd.arg(known.scheduled).arg(known.retrying).arg(known.queued).arg(known.active);
+        cmd.arg(known.scheduled).arg(known.retrying).arg(known.queued).arg(known.active).arg(known.blocked);
         cmd.arg(running.len());
         for (id, fence) in running {
             cmd.arg(id.to_string()).arg(fence.0);
@@ -53,6 +53,7 @@ impl RedisHeart {
             retrying: store.number()?,
             queued: store.number()?,
             active: store.number()?,
+            blocked: store.number()?,
         };
         Ok(Renewed { now, lost, behind, stop, expired, amnesty, known, loss: store.parsed()? })
     }

@@ -139,6 +139,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("fallen_ms", limits::FALLEN_MS),
         ("republish_ms", limits::REPUBLISH_MS),
         ("loss_margin_ms", limits::LOSS_MARGIN_MS),
+        ("rollback_ms", limits::ROLLBACK_MS),
         ("losses", limits::LOSSES as u64),
         ("limits", limits::LIMITS as u64),
         ("pauses", limits::PAUSES as u64),

@@ -4,6 +4,7 @@
 //! from a [`Case`] to sentences and a line in [`CHECKS`]; what a fault makes legal is a number in
 //! [`Allowed`](super::history::Allowed). Each check has a doctored history in `tests` that it must flag.
 
+mod gates;
 mod jobs;
 mod places;
 mod story;
@@ -41,6 +42,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("run after terminal", jobs::run_after_terminal),
     ("innocent dead", jobs::ends),
     ("too early", jobs::early),
+    ("order violated", gates::order),
+    ("unique violated", gates::unique),
+    ("limit violated", gates::limit),
     ("extra starts", jobs::extra_starts),
     ("crashes counted", jobs::crashes),
     ("index against state", places::indexes),

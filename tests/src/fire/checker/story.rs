@@ -49,6 +49,8 @@ pub struct Story {
     pub sent: BTreeMap<JobId, (Intent, u64)>,
     /// Jobs whose send was answered with Ok.
     pub accepted: BTreeSet<JobId>,
+    /// Jobs whose send was answered with another job.
+    pub merged: BTreeMap<JobId, JobId>,
     /// Sends that were not.
     pub not_accepted: usize,
     /// Attempts of each job, as they began.
@@ -96,6 +98,7 @@ impl Story {
                     }
                 }
                 Event::Accepted { ids } => story.accepted.extend(ids),
+                Event::Merged { id, into } => drop(story.merged.insert(*id, *into)),
                 Event::NotAccepted { count, .. } => story.not_accepted += count,
                 Event::Born { .. } => story.births += 1,
                 Event::Died { who, .. } => {

@@ -1,6 +1,6 @@
 //! For each kind of violation a doctored history, or a doctored end, that must be flagged as that and nothing else.
 
-use super::super::history::{Allowed, Event, How, Intent, Line};
+use super::super::history::{Allowed, Event, Gate, How, Intent, Line};
 use super::super::survey::{Final, Kept};
 use super::{CHECKS, Story, Verdict, WIPE, judge};
 use longshore_model::{Fence, JobId, State};
@@ -40,7 +40,7 @@ fn kept(state: State, fence: u64, since: u64) -> Kept {
 
 impl Tale {
     fn new() -> Self {
-        let intent = |number, fails| Intent { id: job(number), end: State::Succeeded, fails, after_ms: 0 };
+        let intent = |number, fails| Intent { id: job(number), end: State::Succeeded, fails, after_ms: 0, gate: None };
         let events = vec![
             Event::Run { scenario: "test".into(), seed: 1, allowed: Allowed::NOTHING },
             Event::Born { who: "a#1".into(), pid: 1 },
@@ -194,7 +194,7 @@ fn the_death_of_a_process_ends_its_attempts() {
         last.counts.insert(State::Succeeded, 3);
     };
     let send = |tale: Tale| {
-        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0 };
+        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate: None };
         let mut tale = tale.allowing(Allowed { extra_starts: 1, ..Allowed::NOTHING });
         tale.events.insert(1, Event::Sending { jobs: vec![sent] });
         tale
@@ -270,6 +270,50 @@ fn a_start_before_its_time() {
     let Event::Sending { jobs } = &mut tale.events[2] else { panic!("the sending") };
     jobs[0].after_ms = 60_000;
     tale.is_flagged(&["too early"]);
+}
+
+/// The usual run, whose two jobs run side by side, with a gate for both.
+fn gated(gate: impl Fn(u32) -> Gate, keys: [u32; 2]) -> Tale {
+    let mut tale = Tale::new();
+    let Event::Sending { jobs } = &mut tale.events[2] else { panic!("the sending") };
+    for (job, key) in jobs.iter_mut().zip(keys) {
+        job.gate = Some(gate(key));
+    }
+    tale
+}
+
+#[test]
+fn two_jobs_of_one_key_at_once() {
+    gated(Gate::Order, [1, 2]).is_flagged(&[]);
+    gated(Gate::Order, [1, 1]).is_flagged(&["order violated"]);
+    gated(Gate::Unique, [1, 2]).is_flagged(&[]);
+    gated(Gate::Unique, [1, 1]).is_flagged(&["unique violated"]);
+    let limit = |max| move |key| Gate::Limit { key, max };
+    gated(limit(1), [1, 2]).is_flagged(&[]);
+    gated(limit(2), [1, 1]).is_flagged(&[]);
+    gated(limit(1), [1, 1]).is_flagged(&["limit violated"]);
+    // Who is frozen does not know that it was taken away from him; a store that lost everything forgot who passed.
+    let frozen = gated(Gate::Order, [1, 1]);
+    let at = frozen.events.iter().position(|event| *event == ended(2, 11, How::Failed)).unwrap();
+    let (mut frozen, mut wiped) = (frozen.clone(), frozen);
+    frozen.events.splice(at..at, [Event::Frozen { who: "a#1".into() }, Event::Thawed { who: "a#1".into() }]);
+    frozen.is_flagged(&[]);
+    let at = wiped.events.iter().position(|event| *event == began(2, 11)).unwrap();
+    wiped.events.insert(at, Event::Fault { kind: WIPE.into(), on: String::new() });
+    wiped.is_flagged(&[]);
+}
+
+#[test]
+fn a_duplicate_that_is_another_job() {
+    let merged = |gate| {
+        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate };
+        let mut tale = gated(Gate::Unique, [1, 2]);
+        tale.events.splice(4..4, [Event::Sending { jobs: vec![sent] }, Event::Merged { id: job(3), into: job(1) }]);
+        tale
+    };
+    merged(Some(Gate::Unique(1))).is_flagged(&[]);
+    merged(Some(Gate::Unique(2))).is_flagged(&["unique violated"]);
+    merged(None).is_flagged(&["unique violated"]);
 }
 
 #[test]

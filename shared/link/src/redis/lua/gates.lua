@@ -57,7 +57,7 @@ make_gates = function()
       return nil
     end
     local order = order_of(r)
-    local names = {'queue:' .. r.qu, 'topic:' .. r.tp, order and 'key:' .. string.sub(order, 3) or nil}
+    local names = {'all', 'queue:' .. r.qu, 'topic:' .. r.tp, order and 'key:' .. string.sub(order, 3) or nil}
     for i, text in ipairs(call('HMGET', P .. K.pauses, unpack(names))) do
       local till = text and cjson.decode(text)['until']
       if text and not (till and till <= now) then

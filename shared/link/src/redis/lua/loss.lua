@@ -2,32 +2,46 @@
 -- another server process, or behind what the caller had known; the span that ended with it is remembered, since what
 -- was accepted in it may be missing.
 --
--- Keys (see names.rs): K.shard hash: epoch, tick, run, beat; K.losses hash: epoch -> JSON {kind, from, to, before}.
+-- Keys (see names.rs): K.shard hash: epoch, tick, run, beat; K.losses hash: epoch -> JSON {kind, from, to, tick (of the
+-- store, when the epoch began), held, before}.
 
 -- Written by hand: an encoder would write large numbers with an exponent.
 local function keep_loss(epoch, loss)
   local before, told = loss.before, ''
   if before then
     local counts = {}
-    for i, name in ipairs({'epoch', 'tick', 'scheduled', 'retrying', 'queued', 'active'}) do
-      counts[i] = '"' .. name .. '":' .. digits(before[name])
+    for i, name in ipairs({'epoch', 'tick', 'scheduled', 'retrying', 'queued', 'active', 'blocked'}) do
+      counts[i] = '"' .. name .. '":' .. digits(before[name] or 0)
     end
     told = ',"before":{' .. table.concat(counts, ',') .. '}'
+  end
+  if loss.tick then
+    told = ',"tick":' .. digits(loss.tick) .. ',"held":' .. tostring(loss.held or false) .. told
   end
   call('HSET', P .. K.losses, digits(epoch), '{"kind":"' .. loss.kind .. '","from":' .. digits(loss.from)
     .. ',"to":' .. digits(loss.to) .. told .. '}')
 end
 
-local function begin_epoch(before, seen, kind, from)
+local function begin_epoch(before, seen, kind, from, tick)
   local epoch = math.max(now_us, before + 1, seen + 1)
   call('HSET', P .. K.shard, 'epoch', digits(epoch))
-  keep_loss(epoch, {kind = kind, from = from, to = now})
+  keep_loss(epoch, {kind = kind, from = from, to = now, tick = tick})
   local epochs = call('HKEYS', P .. K.losses)
   if #epochs > L.losses then
     table.sort(epochs)
     call('HDEL', P .. K.losses, epochs[1])
   end
   return epoch
+end
+
+-- Pauses everything after the store went back by so many us, as from a backup: what it says is queued may have run
+-- since. Whoever looked at it ends the pause.
+local function hold_all(lag)
+  if call('HEXISTS', P .. K.pauses, 'all') == 0 then
+    local why = 'the store went back by ' .. digits(math.floor(lag / 1000000))
+      .. ' s, as from a backup: jobs that ran since would run again'
+    call('HSET', P .. K.pauses, 'all', cjson.encode({by = 'longshore', why = why, since = now}))
+  end
 end
 
 -- A renewal by a process that had known `seen` (epoch, tick, counts; zeros: nothing), before `amnesty` learns of the
@@ -39,18 +53,29 @@ local function renewed(run, seen)
   if epoch == 0 then
     epoch = begin_epoch(epoch, seen.epoch, 'wiped', 0)
   elseif seen.epoch == epoch and seen.tick > tick then
-    epoch = begin_epoch(epoch, seen.epoch, 'rolled_back', margin)
+    epoch = begin_epoch(epoch, seen.epoch, 'rolled_back', margin, tick)
   elseif run ~= '' and known[3] and known[3] ~= run then
-    epoch = begin_epoch(epoch, seen.epoch, 'restarted', margin)
+    epoch = begin_epoch(epoch, seen.epoch, 'restarted', margin, tick)
   end
   tick = math.max(now_us, tick + 1, seen.tick + 1)
   call('HSET', P .. K.shard, 'tick', digits(tick))
   local kept = call('HGET', P .. K.losses, digits(epoch))
   local loss = kept and cjson.decode(kept) or {kind = 'wiped'}
-  if kept and seen.epoch > 0 and seen.epoch ~= epoch
-    and (not loss.before or loss.before.scheduled < seen.scheduled) then
-    loss.before = seen
-    keep_loss(epoch, loss)
+  if kept and seen.epoch > 0 and seen.epoch ~= epoch then
+    -- Somebody else, who knew nothing of it, may have begun the epoch.
+    local lag = loss.tick and seen.tick - loss.tick or 0
+    local hold = lag > L.rollback_ms * 1000 and not loss.held
+    if hold then
+      loss.kind, loss.held = 'rolled_back', true
+      hold_all(lag)
+    end
+    local more = not loss.before or loss.before.scheduled < seen.scheduled
+    if more then
+      loss.before = seen
+    end
+    if hold or more then
+      keep_loss(epoch, loss)
+    end
   end
   return epoch, tick, loss.kind
 end

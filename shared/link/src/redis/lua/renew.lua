@@ -2,15 +2,16 @@
 -- in common.lua) and what the store may have lost (loss.lua), and tells how many leases of anybody have ended.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; who (instance/incarnation); two beats, ms; lease ms;
---       epoch and tick that the process knows, and how many jobs were scheduled, retrying, queued and active then
---       (zeros: it knows nothing); count; per attempt: id, fence; at the end the run id of the server
+--       epoch and tick that the process knows, and how many jobs were scheduled, retrying, queued, active and blocked
+--       then (zeros: it knows nothing); count; per attempt: id, fence; at the end the run id of the server
 -- Answers {now, expired, amnesty, {{index of a lost attempt, from 0}...}, {{index, who asked to stop}...},
 --   {index of an attempt that the store knows nothing or only older things of...},
---   {epoch, tick, scheduled, retrying, queued, active, how the epoch began}}
+--   {epoch, tick, scheduled, retrying, queued, active, blocked, how the epoch began}}
 local HOUR_MS = 3600000
 local owner, gap, lease_ms = arg(), number(), number()
 local seen = {
   epoch = number(), tick = number(), scheduled = number(), retrying = number(), queued = number(), active = number(),
+  blocked = number(),
 }
 local epoch, tick, began = renewed(ARGV[#ARGV], seen)
 local mine = tonumber(call('ZSCORE', P .. K.renewed, owner) or nil) or 0
@@ -44,5 +45,6 @@ if till == 0 then
 end
 return {
   now, gone, till, lost, stop, behind,
-  {digits(epoch), digits(tick), size('scheduled'), size('retrying'), size('queued'), size('active'), began},
+  {digits(epoch), digits(tick), size('scheduled'), size('retrying'), size('queued'), size('active'),
+    size('blocked'), began},
 }
