@@ -8,7 +8,7 @@ use crate::duties;
 use crate::engine::files::WorkDir;
 use crate::engine::isolation::{self, Isolation};
 use crate::engine::taken_back::TakenBack;
-use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, running};
+use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, recommit, running};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
 use crate::instance::{RunError, Running, Signals};
@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::outcome::IntoOutcome;
 use crate::registry::{DuplicateHandler, Registration, Registry};
 use futures_util::FutureExt;
+use longshore_link::recent::Recent;
 use longshore_link::signal;
 use longshore_link::store::Retention;
 use longshore_link::{Fault, Link, World};
@@ -332,6 +333,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             promote_now: Notify::new(),
             relay_now: Notify::new(),
             adopt_now: Notify::new(),
+            recommit_now: Notify::new(),
+            committed: Recent::default(),
             link,
         });
         if identity.home.as_ref().is_some_and(|home| home.sole) {
@@ -358,6 +361,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(adopt::run(Arc::clone(&engine))));
+        drop(world.tasks.spawn(recommit::run(Arc::clone(&engine))));
         duties::start(&engine, self.retention);
         tracing::info!(instance = %engine.owner.instance, name = engine.name, slots = engine.slots, "consumer started");
         Ok(Running::new(engine, self.settings.instance.grace, identity.home))

@@ -32,6 +32,7 @@ pub struct Metrics {
     revived: AtomicU64,
     reconciled: AtomicU64,
     adopted: AtomicU64,
+    recommitted: AtomicU64,
     swapped: AtomicU64,
     store_losses: AtomicU64,
     scheduled_lost: AtomicU64,
@@ -127,6 +128,11 @@ impl Metrics {
         Self::add(&self.swapped, 1);
     }
 
+    /// So many commits that the store had lost.
+    pub(crate) fn recommitted(&self, count: u64) {
+        Self::add(&self.recommitted, count);
+    }
+
     pub(crate) fn adopted(&self) {
         Self::add(&self.adopted, 1);
     }
@@ -218,6 +224,11 @@ impl Metrics {
                 "longshore_adopted_total",
                 "Running attempts of this instance that the store had lost and knows again.",
                 load(&self.adopted),
+            ),
+            (
+                "longshore_recommitted_total",
+                "Results of this instance that the store had lost and has again.",
+                load(&self.recommitted),
             ),
             (
                 "longshore_store_losses_total",

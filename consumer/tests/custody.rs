@@ -161,13 +161,34 @@ async fn a_result_lands_on_a_store_that_was_wiped_a_moment_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_that_the_store_forgot_is_committed_again() {
+    let bench = Bench::new();
+    let running = bench.consumer(Duration::from_secs(1), done).await;
+    let id = bench.send().await;
+    bench.sleep(6).await;
+    assert_eq!((bench.state(id).await, bench.begun()), (Some(State::Succeeded), 1));
+    bench.backend.wipe_store();
+    assert_eq!(bench.state(id).await, None);
+    bench.sleep(6).await;
+    assert_eq!((bench.state(id).await, bench.begun()), (Some(State::Succeeded), 1));
+    assert!(running.metrics().contains("longshore_recommitted_total 1\n"), "{}", running.metrics());
+    // What is older than that is not remembered.
+    bench.sleep(15).await;
+    bench.backend.wipe_store();
+    bench.sleep(6).await;
+    assert_eq!((bench.state(id).await, bench.begun()), (None, 1));
+    running.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn scheduled_jobs_that_a_wiped_store_lost_are_counted() {
     let bench = Bench::new();
     let running = bench.consumer(Duration::from_secs(1), done).await;
     for _ in 0..3 {
         bench.producer.raw(TOPIC, "{}").after(Duration::from_secs(3_600)).send().await.unwrap();
     }
-    bench.sleep(5).await;
+    // Their sender does not remember them either.
+    bench.sleep(15).await;
     bench.backend.wipe_store();
     bench.sleep(5).await;
     assert!(running.metrics().contains("longshore_scheduled_lost_total 3\n"), "{}", running.metrics());

@@ -7,6 +7,7 @@
 
 use crate::outcome::Waiters;
 use crate::queues::LiveQueues;
+use crate::reoffer::Reoffer;
 use crate::spool::{self, Spool, SpoolStatus};
 use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
@@ -108,6 +109,8 @@ pub(crate) struct Inner {
     pub(crate) enqueue: Batcher<NewJob, Admitted>,
     /// Grows only with accepted sends, of which there are none while the store is away: hence no bound.
     published: mpsc::UnboundedSender<Mark>,
+    /// What the store took last.
+    pub(crate) reoffer: Reoffer,
     /// Started with the first outcome that somebody waits for.
     pub(crate) waiters: OnceLock<Waiters>,
     /// When the store was last found not to answer, microseconds of the boot clock; 0 since it did.
@@ -153,6 +156,7 @@ impl Producer {
         drop(link.world.tasks.spawn(mark(Arc::clone(&link.store), marks)));
         let draining = CancellationToken::new();
         let inner = Arc::new(Inner {
+            reoffer: Reoffer::new(link.store.restarts()),
             link,
             queues: LiveQueues::new(options.queues.clone()),
             options,

@@ -81,6 +81,7 @@ mod namespace;
 mod outcome;
 mod queues;
 mod rebuild;
+mod reoffer;
 mod schedules;
 mod send;
 pub mod settings;

@@ -224,8 +224,24 @@ impl Producer {
     }
 
     /// Publishes what was accepted: into its lane what can run now, into the journal what waits, where there is one. It
-    /// cannot fail: a runnable job that the broker does not confirm in time is the relay's.
+    /// cannot fail: a runnable job that the broker does not confirm in time is the relay's. What no lane holds is kept for
+    /// a while, should the store forget it.
     pub(crate) async fn publish(
+        &self,
+        jobs: &[(&Prepared, &Accepted)],
+        repeated: Repeated,
+        deadline: Duration,
+    ) -> Vec<Sent> {
+        let sent = self.publish_runnable(jobs, repeated, deadline).await;
+        for ((prepared, accepted), sent) in jobs.iter().zip(&sent) {
+            if accepted.state != State::Queued || sent.custody == Custody::Store {
+                self.keep_accepted(prepared, accepted);
+            }
+        }
+        sent
+    }
+
+    async fn publish_runnable(
         &self,
         jobs: &[(&Prepared, &Accepted)],
         repeated: Repeated,

@@ -147,6 +147,31 @@ async fn a_bulk_with_lost_answers_makes_every_job_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_only_the_store_had_is_sent_again_when_the_store_forgot_it() {
+    let Bench { backend, producer, world } = bench();
+    let hour = Duration::from_secs(3_600);
+    let sent = producer.job(mail()).after(hour).send().await.unwrap();
+    let due = async |id| producer.link().store.records(vec![id]).await.unwrap().remove(0).map(|record| record.due);
+    let meant = due(sent.id).await.unwrap();
+    world.clock.sleep(Duration::from_secs(5)).await;
+    backend.wipe_store();
+    assert_eq!(due(sent.id).await, None);
+    // The first time that it is offered nobody answers.
+    backend.set_store_away(Some("loading"));
+    world.clock.sleep(Duration::from_secs(3)).await;
+    backend.set_store_away(None);
+    world.clock.sleep(Duration::from_secs(3)).await;
+    assert_eq!(due(sent.id).await, Some(meant), "for the time that it was sent for");
+    // Nothing is there twice, and nothing that is older comes back.
+    backend.restart_store();
+    world.clock.sleep(Duration::from_secs(20)).await;
+    assert_eq!(testing::enqueued::<Mail>(&producer).await.len(), 1);
+    backend.wipe_store();
+    world.clock.sleep(Duration::from_secs(20)).await;
+    assert_eq!(due(sent.id).await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outcome_outlives_an_outage_of_the_store() {
     let Bench { backend, producer, world } = bench();
     let sent = producer.send(mail()).await.unwrap();

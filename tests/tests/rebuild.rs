@@ -115,6 +115,9 @@ async fn a_flushed_store_gets_everything_back_from_the_broker_and_the_journal() 
     send(&producer, "idle", 300, None).await;
     send(&producer, "later", 500, Some(HOUR)).await;
     beats(&bench).await;
+    // Their sender would send again what it remembers.
+    drop(producer);
+    let producer = bench.producer().await;
     flush_all(&bench.redis).await;
     assert_eq!(told(&producer).await, (500, 300));
 
@@ -142,6 +145,9 @@ async fn without_a_journal_the_lost_scheduled_jobs_are_reported() {
     let (producer, bystander) = (bench.producer().await, bench.consumer("bystander", "nothing").await);
     send(&producer, "later", 40, Some(HOUR)).await;
     beats(&bench).await;
+    // Their sender would send again what it remembers.
+    drop(producer);
+    let producer = bench.producer().await;
     flush_all(&bench.redis).await;
     assert_eq!(told(&producer).await.0, 40);
     let findings = producer.examine().await;
@@ -229,4 +235,42 @@ async fn alone_a_backup_of_both_is_restored_and_what_came_after_it_is_not_lost_w
     assert!(left.is_empty(), "{left:?}");
     let listed = bench.rabbitmq.ctl(&["list_queues", "name", "--no-table-headers"]).await;
     assert!(!listed.contains(bench.settings.namespace.as_str()), "{listed}");
+}
+
+/// What a store that syncs its file every second, or a replica, may not have had: everything of the last seconds.
+#[tokio::test]
+async fn what_the_store_forgot_of_the_last_seconds_is_offered_again() {
+    let mut bench = Bench::start("forgot", false).await;
+    let (producer, topic) = (bench.producer().await, "forgot/done");
+    let consumer = bench.consumer("worker", topic).await;
+    let copy = bench.directory.path().join("copy");
+    bench.redis.stop().await;
+    bench.redis.set_aside(&copy);
+    bench.redis.resume().await;
+    let known = eventually(LONG, "a beat after the restart", async || {
+        Some(producer.link().store.losses().await.ok()?.last()?.epoch)
+    });
+    let known = known.await;
+
+    let later = producer.raw("forgot/later", "{}").after(HOUR).send().await.unwrap();
+    let done = producer.raw(topic, "{}").send().await.unwrap();
+    assert!(done.outcome().timeout(LONG).await.unwrap().is_success());
+    bench.redis.kill();
+    bench.redis.bring_back(&copy);
+    bench.redis.resume().await;
+
+    let state = async |id| producer.link().store.records(vec![id]).await.ok()?.remove(0).map(|record| record.state);
+    eventually(LONG, "the sender has sent again what only the store had", async || {
+        (state(later.id).await == Some(State::Scheduled)).then_some(())
+    })
+    .await;
+    eventually(LONG, "the worker has committed its result again", async || {
+        (state(done.id).await == Some(State::Succeeded)).then_some(())
+    })
+    .await;
+    assert!(consumer.metrics().contains("longshore_recommitted_total 1\n"), "{}", consumer.metrics());
+    let losses = producer.link().store.losses().await.unwrap();
+    assert!(losses.last().unwrap().epoch > known, "{losses:?}");
+    assert!(producer.pauses().await.unwrap().is_empty(), "it went back by seconds");
+    consumer.drain().await;
 }

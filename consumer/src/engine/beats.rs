@@ -156,6 +156,7 @@ impl Beating {
         if before.epoch == now.epoch {
             return;
         }
+        engine.recommit_now.notify_one();
         let missing = before.scheduled.saturating_sub(now.scheduled);
         engine.metrics.store_lost(loss, missing);
         if loss == LossKind::Restarted && missing == 0 {

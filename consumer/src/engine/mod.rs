@@ -20,6 +20,7 @@ pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod lanes;
 pub(crate) mod policies;
+pub(crate) mod recommit;
 pub(crate) mod reporter;
 pub(crate) mod run;
 pub(crate) mod running;
@@ -27,10 +28,12 @@ pub(crate) mod settle;
 pub(crate) mod taken_back;
 mod weight;
 
+use self::recommit::Committed;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use longshore_link::Link;
 use longshore_link::broker::Message;
+use longshore_link::recent::Recent;
 use longshore_link::signal;
 use longshore_link::store::Outgoing;
 use longshore_model::id::Owner;
@@ -108,6 +111,9 @@ pub(crate) struct Engine {
     pub(crate) promote_now: Notify,
     pub(crate) relay_now: Notify,
     pub(crate) adopt_now: Notify,
+    pub(crate) recommit_now: Notify,
+    /// What the store committed last.
+    pub(crate) committed: Recent<Committed>,
 }
 
 impl Engine {

@@ -9,7 +9,7 @@
 use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
 use super::run::Ended;
-use super::{Engine, files};
+use super::{Engine, files, recommit};
 use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
 use crate::outcome::Outcome;
@@ -74,7 +74,6 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         return;
     }
     let outcome = commit.verdict.clone();
-    let published: Vec<NewJob> = commit.follow_ups.clone();
     let finish = Finish {
         id: attempt.id,
         fence: attempt.fence,
@@ -84,7 +83,7 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         report,
         follow_ups: commit.follow_ups,
     };
-    let Some(finished) = land(attempt, finish).await else { return };
+    let Some(finished) = land(attempt, &finish).await else { return };
     match finished {
         Finished::Known { answer: Answer::Moved { state } | Answer::Already { state }, generation, follow_ups } => {
             engine.metrics.finished(state);
@@ -92,9 +91,11 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
             if state == State::Retrying || state == State::Scheduled {
                 engine.promote_now.notify_one();
             }
-            if !published.is_empty() && !publish_follow_ups(attempt, published, follow_ups).boxed().await {
+            let published = !finish.follow_ups.is_empty();
+            if published && !publish_follow_ups(attempt, &finish.follow_ups, follow_ups).boxed().await {
                 return;
             }
+            recommit::keep(attempt, finish);
             if state == State::Queued && !publish_again(attempt, generation).boxed().await {
                 return;
             }
@@ -254,10 +255,10 @@ pub(super) fn copy(attempt: &Attempt, target: Target, generation: Generation) ->
 }
 
 /// Commits, also into a store that lost the job: it is taken back first. `None`: the instance ends first.
-async fn land(attempt: &Attempt, finish: Finish) -> Option<Finished> {
+async fn land(attempt: &Attempt, finish: &Finish) -> Option<Finished> {
     let engine = &attempt.engine;
     loop {
-        let finished = commit_until_answered(attempt, finish.clone()).await?;
+        let finished = commit_until_answered(attempt, finish).await?;
         if finished != Finished::Missing {
             return Some(finished);
         }
@@ -281,7 +282,7 @@ async fn land(attempt: &Attempt, finish: Finish) -> Option<Finished> {
 }
 
 /// Offers the commit until the store answers. `None`: the instance ends first; the lease will be taken back.
-async fn commit_until_answered(attempt: &Attempt, finish: Finish) -> Option<Finished> {
+async fn commit_until_answered(attempt: &Attempt, finish: &Finish) -> Option<Finished> {
     let engine = &attempt.engine;
     loop {
         match engine.link.store.finish(vec![finish.clone()]).await {
@@ -295,10 +296,10 @@ async fn commit_until_answered(attempt: &Attempt, finish: Finish) -> Option<Fini
 }
 
 /// Publishes accepted follow-up jobs. Answers whether all are confirmed, so that the parent may be acknowledged.
-async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<Result<Accepted, NotAccepted>>) -> bool {
+async fn publish_follow_ups(attempt: &Attempt, jobs: &[NewJob], answers: Vec<Result<Accepted, NotAccepted>>) -> bool {
     let engine = &attempt.engine;
     let mut confirmed = Vec::new();
-    for (job, answer) in jobs.into_iter().zip(answers) {
+    for (job, answer) in jobs.iter().zip(answers) {
         let accepted = match answer {
             Ok(accepted) => accepted,
             Err(refusal) => {
@@ -311,7 +312,7 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: Vec<NewJob>, answers: Vec<R
             continue;
         }
         let (topic, start) = (job.admission.topic.clone(), job.admission.start);
-        let message = |target| Message::accepted(&job, &accepted, target);
+        let message = |target| Message::accepted(job, &accepted, target);
         let there = if accepted.state == State::Queued {
             confirmed.push((accepted.id, accepted.generation));
             publish(engine, attempt.settler.as_ref(), message(Target::Jobs(topic))).await

@@ -21,6 +21,7 @@ pub mod embedded;
 pub mod error;
 pub mod letters;
 mod loss;
+pub mod recent;
 pub mod redis;
 pub mod schedules;
 pub mod signal;

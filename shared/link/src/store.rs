@@ -615,6 +615,10 @@ pub trait Store: Send + Sync + Debug {
     /// What there is to know of the server itself, for people.
     async fn about(&self) -> Result<Vec<Fact>, Fault>;
 
+    /// How often another server process, or the same one started again, turned out to answer on these connections: what
+    /// was written last before may be missing. Noticed by the first call that reaches it.
+    fn restarts(&self) -> u64;
+
     /// The store's clock, ms, and whether it answers at all.
     async fn ping(&self) -> Result<u64, Fault>;
 

@@ -123,6 +123,10 @@ pub const IN_FLIGHT_MS: u64 = 45_000;
 pub const REPUBLISH_MS: u64 = 3_600_000;
 /// What a store that restarted or failed over may have forgotten of its last time, milliseconds.
 pub const LOSS_MARGIN_MS: u64 = 5_000;
+/// How long producers and consumers keep what the store took, to offer it again, milliseconds.
+pub const RECENT_MS: u64 = 10_000;
+/// Most that is kept so, bytes.
+pub const RECENT_BYTES: usize = 8 << 20;
 /// A store that went back by more than this was put back from a backup, and everything waits until somebody has looked,
 /// milliseconds. A failover to a replica that lags is shorter.
 pub const ROLLBACK_MS: u64 = 60_000;

@@ -212,6 +212,10 @@ macro_rules! rough_store {
                 Ok(Box::new(RoughHeart { inner, road: self.road.clone() }))
             }
 
+            fn restarts(&self) -> u64 {
+                self.inner.restarts()
+            }
+
             fn nudges(&self) -> broadcast::Receiver<Nudge> {
                 self.inner.nudges()
             }

@@ -31,6 +31,8 @@ pub(super) struct Core {
     pub(super) leases: Outage,
     /// What may be missing.
     pub(super) epoch: Epoch,
+    /// How often it restarted.
+    pub(super) restarts: u64,
     /// Jobs that are sent at times known before.
     pub(super) shelf: super::schedules::Shelf,
     /// The last renewal of each instance: by which incarnation, and when, ms.
@@ -147,6 +149,7 @@ impl Core {
         self.epoch = Epoch::default();
         self.leases.restart();
         self.fleet.outage.restart();
+        self.restarts += 1;
         self.topics.clear();
         self.topics_version += 1;
         self.tell(Nudge::Missed);
@@ -160,6 +163,7 @@ impl Core {
     }
 
     const fn declare_restart(&mut self) {
+        self.restarts += 1;
         self.leases.restart();
         self.fleet.outage.restart();
         self.epoch.restart();

@@ -268,6 +268,10 @@ impl Store for EmbeddedStore {
         self.call(|_| vec![Fact { detail, advice: None }]).await
     }
 
+    fn restarts(&self) -> u64 {
+        self.backend.core().restarts
+    }
+
     async fn ping(&self) -> Result<u64, Fault> {
         self.call(|core| core.now()).await
     }

@@ -17,7 +17,7 @@ use redis::{
 };
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
@@ -101,6 +101,7 @@ fn client(info: ConnectionInfo, _files: tls::Files) -> RedisResult<Client> {
 pub(super) struct Connection {
     address: Address,
     state: Mutex<Slot>,
+    restarts: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +109,8 @@ struct Slot {
     live: Option<Live>,
     /// How often a connection was made.
     made: u64,
+    /// The run id of the server of the last one; empty where the server hides it.
+    run: Arc<str>,
     /// When the last attempt to make one failed, and how.
     failed: Option<(Instant, Fault)>,
 }
@@ -146,12 +149,17 @@ enum RunId {
 impl Connection {
     /// A connection that the first call makes.
     pub(super) fn new(address: Address) -> Self {
-        Self { address, state: Mutex::default() }
+        Self { address, state: Mutex::default(), restarts: AtomicU64::new(0) }
     }
 
     /// Makes the connection if there is none, and checks the server.
     pub(super) async fn open(&self) -> Result<(), Fault> {
         self.live().await.map(drop)
+    }
+
+    /// How often another run of the server answered than the time before.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// Runs a script.
@@ -236,6 +244,10 @@ impl Connection {
         match self.make(slot.made + 1).await {
             Ok(live) => {
                 slot.made += 1;
+                if slot.made > 1 && slot.run != live.run {
+                    self.restarts.fetch_add(1, Ordering::Relaxed);
+                }
+                slot.run = Arc::clone(&live.run);
                 slot.failed = None;
                 slot.live = Some(live.clone());
                 Ok(live)

@@ -533,6 +533,10 @@ impl Store for RedisStore {
         Ok(about::facts(&text))
     }
 
+    fn restarts(&self) -> u64 {
+        self.server.connection.restarts()
+    }
+
     async fn ping(&self) -> Result<u64, Fault> {
         let value = self.server.connection.command(&redis::cmd("TIME")).await?;
         let (seconds, micros): (u64, u64) =
