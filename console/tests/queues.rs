@@ -64,3 +64,27 @@ async fn a_bad_file_is_refused_whole_with_every_problem_and_its_line() {
     assert_eq!(program.run(&["queue", "apply", "nowhere.toml"]).await.exit, Exit::Usage);
     assert_eq!(program.json(Exit::Done, &["queue", "history"]).await, json!({"versions": []}));
 }
+
+#[tokio::test]
+async fn q15_a_purge_shows_its_plan_and_leaves_other_queues_alone() {
+    let program = Program::new("purge").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queues.toml");
+    std::fs::write(&file, "[[queues]]\nname = \"media\"\ntopics = [\"media/**\"]\n").unwrap();
+    program.json(Exit::Done, &["queue", "apply", file.to_str().unwrap(), "--yes"]).await;
+    for args in [&["media/x"][..], &["media/y", "--in", "1h"], &["other"]] {
+        program.add(args).await;
+    }
+    let plan = program.json(Exit::Usage, &["queue", "purge", "media"]).await;
+    assert_eq!((&plan["count"], &plan["states"]), (&json!(2), &json!({"queued": 1, "scheduled": 1})));
+    let done = program.run(&["queue", "purge", "media", "--yes"]).await;
+    assert_eq!(done.exit, Exit::Done, "{done:?}");
+    let left = program.json(Exit::Done, &["queue", "list"]).await;
+    let jobs: Vec<_> =
+        left["queues"].as_array().unwrap().iter().map(|queue| (&queue["name"], &queue["jobs"])).collect();
+    assert_eq!(jobs, [(&json!("media"), &json!({})), (&json!("main"), &json!({"queued": 1}))]);
+    let nothing = program.json(Exit::Done, &["queue", "purge", "media"]).await;
+    assert_eq!(nothing["count"], 0);
+    let history = program.json(Exit::Usage, &["queue", "purge", "media", "--history"]).await;
+    assert_eq!(history["states"], json!({"dropped": 2}));
+}

@@ -105,6 +105,7 @@ macro_rules! for_each_case {
             queues::q09_q17_a_fleet_wide_limit_holds_for_jobs_that_came_before_it;
             queues::q01_q08_a_queue_bounds_what_one_instance_runs_at_once;
             queues::q05_q06_q07_queues_are_applied_whole_and_kept;
+            queues::q15_all_jobs_of_a_queue_are_removed;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

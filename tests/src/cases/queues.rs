@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longshore_consumer::Cancelled;
 use longshore_producer::{JobId, Reason, State};
 
 use super::{Fleet, Gauge, Runs};
@@ -183,4 +184,35 @@ pub async fn q05_q06_q07_queues_are_applied_whole_and_kept(fleet: &Fleet) {
     assert_eq!((past.len(), past[0].version, past[0].by.as_str()), (1, 1, "ann"));
     assert_eq!(fleet.show(send(fleet, TOPIC, 1).await[0]).await.queue, "low");
     assert_eq!(fleet.show(job.id).await.queue, "q-queued", "it keeps the queue that it was accepted under");
+}
+
+/// Whatever waits and whatever runs; other queues keep theirs.
+pub async fn q15_all_jobs_of_a_queue_are_removed(fleet: &Fleet) {
+    apply(fleet, "[[queues]]\nname = \"gone\"\ntopics = [\"test/queued\"]\nkind = \"ordered\"").await;
+    let (runs, cancelled) = (Runs::default(), Runs::default());
+    let heard = cancelled.clone();
+    let endless = runs.then(move |ctx| {
+        let heard = heard.clone();
+        async move {
+            let why = ctx.until_cancelled().await;
+            heard.note(&ctx);
+            Err::<(), Cancelled>(why)
+        }
+    });
+    let consumer = fleet.consumer().await.on(TOPIC, endless);
+    let running = fleet.start(consumer).await;
+    let (mut gone, kept) = (send(fleet, TOPIC, 30).await, send(fleet, OTHER, 1).await);
+    runs.reach(1).await;
+    let producer = fleet.producer();
+    let mut found = producer.jobs().queue("gone").ids().await.unwrap();
+    found.sort_unstable();
+    gone.sort_unstable();
+    assert_eq!(found, gone);
+    producer.remove(found).await.unwrap();
+    for id in gone {
+        assert_eq!(fleet.show(id).await.state, State::Dropped);
+    }
+    cancelled.reach(1).await;
+    running.drain().await;
+    assert_eq!((runs.all().len(), fleet.show(kept[0]).await.state), (1, State::Queued));
 }

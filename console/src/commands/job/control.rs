@@ -48,6 +48,12 @@ pub(crate) async fn run(action: Action, args: &Args, session: &mut Session) -> R
     }
 }
 
+/// Removes what a filter finds: the plan first, then with `yes` for real.
+pub(crate) async fn remove_found(filter: Filter, yes: bool, session: &mut Session) -> Result<Exit, Failure> {
+    let args = Args { ids: Vec::new(), filter, limit: 0, yes };
+    by_filter(Action::Remove, &args, session).await
+}
+
 /// A retry publishes; the others need the store alone.
 async fn connect(action: Action, session: &mut Session) -> Result<Producer, Failure> {
     match action {

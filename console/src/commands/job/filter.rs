@@ -25,6 +25,11 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Jobs of a queue in these states.
+    pub(crate) fn of_queue(name: String, states: Vec<State>) -> Self {
+        Self { queue: Some(name), states, ..Self::default() }
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         let Self { states, topic, queue, labels, since } = self;
         states.is_empty() && topic.is_none() && queue.is_none() && labels.is_empty() && since.is_none()

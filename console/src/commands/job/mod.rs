@@ -1,9 +1,9 @@
 //! `longshore job …`.
 
 mod add;
-mod control;
+pub(crate) mod control;
 mod explain;
-mod filter;
+pub(crate) mod filter;
 mod import;
 mod lines;
 mod list;
