@@ -73,6 +73,7 @@ impl From<QueryError> for Failure {
         match error {
             QueryError::Fault(fault) => fault.into(),
             QueryError::Pattern(bad) => Self::Usage(bad.to_string()),
+            QueryError::Template(bad) => Self::Usage(bad),
             QueryError::Damaged(detail) => Self::Failed(detail),
         }
     }

@@ -408,3 +408,18 @@ async fn malformed(program: &Program, dir: &Path) {
         assert!(ran.err.contains(part), "`{part}` is not in {ran:?}");
     }
 }
+
+#[tokio::test]
+async fn j10_jobs_are_listed_and_removed_by_what_their_payload_says() {
+    let program = Program::new("where").await;
+    for size in ["5", "50", "500"] {
+        program.add(&["media/x", "--payload", &format!("{{\"size\":{size}}}")]).await;
+    }
+    let large = program.json(Exit::Done, &["job", "list", "--where", "size>=50", "--where", "size<500"]).await;
+    let jobs = large["jobs"].as_array().unwrap();
+    assert_eq!((jobs.len(), &jobs[0]["payload"]["size"]), (1, &serde_json::json!(50)));
+    let plan = program.json(Exit::Usage, &["job", "remove", "--where", "size<100"]).await;
+    assert_eq!(plan["count"], 2);
+    let bad = program.run(&["job", "list", "--where", "size"]).await;
+    assert!(bad.exit == Exit::Usage && bad.err.contains("PATH=VALUE"), "{bad:?}");
+}

@@ -160,6 +160,9 @@ pub enum QueryError {
     /// A topic pattern breaks the grammar.
     #[error(transparent)]
     Pattern(#[from] BadTopic),
+    /// A condition of a template is written wrong: which, and how to write it.
+    #[error("{0}")]
+    Template(String),
     /// What the store holds of a job cannot be read.
     #[error("{0}")]
     Damaged(String),

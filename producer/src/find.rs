@@ -11,6 +11,7 @@ use longshore_link::store::{Counts, Query};
 use longshore_model::explain::explain;
 use longshore_model::ledger::Ledger;
 use longshore_model::snapshot::{JobView, Snapshot};
+use longshore_model::template::Template;
 use longshore_model::topology::View;
 use longshore_model::{JobId, State, Topic, TopicPattern, limits, span};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Find {
     producer: Producer,
     query: Query,
     within: Option<Duration>,
+    /// What the payload has to be like: one of these.
+    templates: Vec<Template>,
     wrong: Option<QueryError>,
 }
 
@@ -36,6 +39,10 @@ pub struct Jobs {
     pub jobs: Vec<JobView>,
     /// Where the next page begins, for [`Find::from_cursor`]; `None` at the end.
     pub next: Option<String>,
+    /// Not everything was looked at that [`Find::matching`] might fit: there are fewer jobs here than were asked for, and
+    /// more may come from [`Self::next`] on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// Jobs that cannot be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Damaged>,
@@ -99,6 +106,18 @@ impl Find {
         self
     }
 
+    /// Only jobs whose payload fits all of these conditions, such as `width>=800` or `asset.name=cat.jpg`
+    /// ([`Condition`](longshore_model::template::Condition)); several calls mean any of the templates. No index knows
+    /// payloads: whatever else is asked decides what is looked at, at most [`limits::EXAMINED`] jobs for one page of an
+    /// answer, and [`Jobs::partial`] says when that was not all.
+    pub fn matching<T: AsRef<str>>(mut self, conditions: impl IntoIterator<Item = T>) -> Self {
+        match Template::of(conditions) {
+            Ok(template) => self.templates.push(template),
+            Err(bad) => self.wrong = self.wrong.or(Some(QueryError::Template(bad))),
+        }
+        self
+    }
+
     /// Only jobs accepted at or after this time, by the store's clock.
     pub fn since(mut self, time: impl Into<Time>) -> Self {
         self.query.since = Some(time.into().unix_ms());
@@ -128,25 +147,66 @@ impl Find {
     /// # Errors
     /// [`QueryError`] when the store gives no answer or the pattern is illegal.
     pub async fn list(self) -> Result<Jobs, QueryError> {
-        let (producer, ids, next) = self.gather().await?;
-        let (mut jobs, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
-        for (id, snapshot) in producer.load(&ids).await? {
-            // One that was purged since is not there any more.
-            let Some(snapshot) = snapshot else { continue };
-            match JobView::build(snapshot) {
-                Ok(view) => jobs.push(view),
-                Err(detail) => damaged.push(Damaged { id, detail }),
-            }
+        if !self.templates.is_empty() {
+            return self.list_matching().await;
         }
-        Ok(Jobs { jobs, next, damaged })
+        let (producer, ids, next) = self.gather().await?;
+        let (jobs, damaged) = producer.views(&ids).await?;
+        Ok(Jobs { jobs, next, damaged, partial: false })
     }
 
-    /// Asks for the ids only.
+    /// Looks at one job after the other, in pages, until there are enough or enough was looked at.
+    async fn list_matching(mut self) -> Result<Jobs, QueryError> {
+        let templates = std::mem::take(&mut self.templates);
+        let (wanted, mut looked, mut found) = (self.query.limit, 0, Jobs::default());
+        loop {
+            let cursor = self.query.cursor.clone();
+            let page = self.clone().limit(PAGE.min(limits::EXAMINED - looked));
+            let (producer, ids, next) = page.gather().await?;
+            let (views, damaged) = producer.views(&ids).await?;
+            looked += ids.len();
+            found.damaged.extend(damaged);
+            let fits = |view: &JobView| templates.iter().any(|template| template.fits(view.payload.get()));
+            let mut fitting = views.into_iter().filter(fits);
+            let rest = wanted - found.jobs.len();
+            found.jobs.extend(fitting.by_ref().take(rest));
+            found.next = next;
+            if found.jobs.len() == wanted {
+                // The page may hold more: the next answer begins right after the last job of this one.
+                let last = found.jobs.last().map(|job| job.id);
+                let place = ids.iter().position(|id| Some(*id) == last).map_or(ids.len(), |place| place + 1);
+                if place < ids.len() {
+                    self.query.cursor = cursor;
+                    found.next = self.limit(place).gather().await?.2;
+                }
+                return Ok(found);
+            }
+            if found.next.is_none() || looked >= limits::EXAMINED {
+                found.partial = found.next.is_some();
+                return Ok(found);
+            }
+            self.query.cursor.clone_from(&found.next);
+        }
+    }
+
+    /// Asks for the ids only; with [`Self::matching`] it looks at everything else that fits, page by page.
     ///
     /// # Errors
     /// As [`Self::list`].
-    pub async fn ids(self) -> Result<Vec<JobId>, QueryError> {
-        Ok(self.gather().await?.1)
+    pub async fn ids(mut self) -> Result<Vec<JobId>, QueryError> {
+        if self.templates.is_empty() {
+            return Ok(self.gather().await?.1);
+        }
+        let (wanted, mut ids) = (self.query.limit, Vec::new());
+        loop {
+            self.query.limit = wanted - ids.len();
+            let page = self.clone().list_matching().await?;
+            ids.extend(page.jobs.into_iter().map(|job| job.id));
+            if !page.partial {
+                return Ok(ids);
+            }
+            self.query.cursor = page.next;
+        }
     }
 
     /// The first job that fits (J08).
@@ -162,7 +222,7 @@ impl Find {
     }
 
     async fn gather(self) -> Result<(Producer, Vec<JobId>, Option<String>), QueryError> {
-        let Self { producer, mut query, within, wrong } = self;
+        let Self { producer, mut query, within, wrong, templates: _ } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
@@ -188,7 +248,7 @@ impl Producer {
     /// Asks for jobs; without restrictions, all of them.
     pub fn jobs(&self) -> Find {
         let query = Query { limit: 100, ..Query::default() };
-        Find { producer: self.clone(), query, within: None, wrong: None }
+        Find { producer: self.clone(), query, within: None, templates: Vec::new(), wrong: None }
     }
 
     /// The job that has a unique key now (J04): look it up by name.
@@ -245,6 +305,19 @@ impl Producer {
     /// [`Fault`] when the store gives no answer.
     pub async fn topics(&self) -> Result<Vec<Topic>, Fault> {
         self.inner.link.store.topics().await
+    }
+
+    /// Reads jobs for people, and says which cannot be read. One that was purged since is not there any more.
+    async fn views(&self, ids: &[JobId]) -> Result<(Vec<JobView>, Vec<Damaged>), QueryError> {
+        let (mut jobs, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
+        for (id, snapshot) in self.load(ids).await? {
+            let Some(snapshot) = snapshot else { continue };
+            match JobView::build(snapshot) {
+                Ok(view) => jobs.push(view),
+                Err(detail) => damaged.push(Damaged { id, detail }),
+            }
+        }
+        Ok((jobs, damaged))
     }
 
     /// Reads jobs, as many as there are, in calls of bounded size.

@@ -122,6 +122,7 @@ pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
 pub use longshore_model::schedule::{self, Missed, Overlap, ScheduleView, Timing};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
+pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
 pub use longshore_model::unique::{Unique, UniqueMode};
 pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Topic, TopicPattern};

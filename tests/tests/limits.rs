@@ -345,6 +345,27 @@ async fn an_instance_holds_so_many_bytes_that_wait_for_a_slot() {
     assert_eq!(left_in_the_lane(20 * size - 1).await, 50, "one byte beyond it the lane gets back what waits");
 }
 
+#[tokio::test(start_paused = true)]
+async fn so_many_payloads_are_looked_at_for_one_answer() {
+    let (producer, _, _) = producer();
+    let jobs = (0..=limits::EXAMINED).map(|n| producer.raw("looked/at", &n_field(n)));
+    for sent in producer.send_all(jobs.collect::<Vec<_>>()).await {
+        sent.unwrap();
+    }
+    let find = |condition: &str| producer.jobs().topic("looked/at").matching([condition]).limit(0);
+    let none = find("n<0").list().await.unwrap();
+    assert_eq!((none.jobs.len(), none.partial), (0, true));
+    let at = find("n>=0").list().await.unwrap();
+    assert_eq!((at.jobs.len(), at.partial), (limits::EXAMINED, true), "at the limit");
+    let rest = find("n>=0").from_cursor(at.next.unwrap()).list().await.unwrap();
+    assert_eq!((rest.jobs.len(), rest.partial, rest.next), (1, false, None), "one beyond it");
+    assert_eq!(find("n>=0").ids().await.unwrap().len(), limits::EXAMINED + 1, "ids are looked for in all");
+}
+
+fn n_field(n: usize) -> String {
+    format!("{{\"n\":{n}}}")
+}
+
 /// The only limit that the store itself keeps.
 async fn topics_of_a_namespace(link: Link, settings: &Settings) {
     let producer = Producer::connect_with(link, ProducerOptions::from_settings(settings));

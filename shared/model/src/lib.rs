@@ -26,6 +26,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod span;
 pub mod suggest;
+pub mod template;
 pub mod topic;
 pub mod topology;
 pub mod transition;

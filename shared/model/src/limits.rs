@@ -123,6 +123,12 @@ pub const IN_FLIGHT_MS: u64 = 45_000;
 pub const REPUBLISH_MS: u64 = 3_600_000;
 /// What a store that restarted or failed over may have forgotten of its last time, milliseconds.
 pub const LOSS_MARGIN_MS: u64 = 5_000;
+/// Conditions of a template.
+pub const CONDITIONS: usize = 32;
+/// Longest condition of a template, bytes.
+pub const CONDITION_BYTES: usize = 1_024;
+/// Jobs whose payload is looked at for one page of an answer.
+pub const EXAMINED: usize = 10_000;
 /// How long producers and consumers keep what the store took, to offer it again, milliseconds.
 pub const RECENT_MS: u64 = 10_000;
 /// Most that is kept so, bytes.

@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod files;
+pub mod finding;
 pub mod fixture;
 pub mod flow;
 pub mod gates;
@@ -62,6 +63,7 @@ macro_rules! for_each_case {
             flow::s_06_a_snooze_costs_no_retry;
             flow::an_attempt_over_its_time_fails_and_is_retried;
             flow::labels_title_and_trace_context_reach_the_handler;
+            finding::j10_templates_compare_payloads;
             control::j13_stopping_a_running_job_reaches_its_handler_at_once;
             control::j13_stopping_a_waiting_job_ends_it;
             control::j12_removing_a_running_job_cancels_it_and_its_late_success_changes_nothing;

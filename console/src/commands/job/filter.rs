@@ -1,7 +1,7 @@
 //! Which jobs a command is about: the options that `list`, `stop`, `retry` and `remove` share.
 
 use crate::args::{self, Label};
-use longshore_producer::{Find, State, TopicPattern};
+use longshore_producer::{Condition, Find, State, TopicPattern};
 use std::time::Duration;
 
 #[derive(Debug, Default, clap::Args)]
@@ -19,6 +19,9 @@ pub(crate) struct Filter {
     /// With this label; given several times, with all of them.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<Label>,
+    /// Whose payload fits, such as width>=800 or asset.name=cat.jpg (=, <, <=, >, >=); given several times, all of them.
+    #[arg(long = "where", value_name = "COND")]
+    conditions: Vec<Condition>,
     /// Accepted within the last so much time, such as 1h.
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     since: Option<Duration>,
@@ -31,8 +34,9 @@ impl Filter {
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        let Self { states, topic, queue, labels, since } = self;
-        states.is_empty() && topic.is_none() && queue.is_none() && labels.is_empty() && since.is_none()
+        let Self { states, topic, queue, labels, conditions, since } = self;
+        let of_job = topic.is_none() && queue.is_none() && labels.is_empty() && conditions.is_empty();
+        states.is_empty() && of_job && since.is_none()
     }
 
     /// Whether jobs in this state are meant; `otherwise` where no state is named.
@@ -55,6 +59,9 @@ impl Filter {
         }
         for Label { name, value } in &self.labels {
             find = find.label(name, value);
+        }
+        if !self.conditions.is_empty() {
+            find = find.matching(self.conditions.iter().map(ToString::to_string));
         }
         if let Some(since) = self.since {
             find = find.within(since);

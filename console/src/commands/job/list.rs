@@ -28,11 +28,15 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
     }
     let listing = Listing(find.list().await?);
     session.out.answer(&listing)?;
-    let Listing(Jobs { next, damaged, .. }) = listing;
+    let Listing(Jobs { next, damaged, partial, .. }) = listing;
     for job in damaged {
         session.out.error(&format!("job {} cannot be read: {}", job.id, job.detail));
     }
-    if let Some(next) = next {
+    if let (true, Some(next)) = (partial, &next) {
+        session.out.note(&format!(
+            "only a part of the jobs was looked at: the same command with --cursor {next}, or with more of a filter"
+        ));
+    } else if let Some(next) = next {
         session.out.note(&format!("there are more: the same command with --cursor {next}, or with a higher --limit"));
     }
     Ok(Exit::Done)
