@@ -2,7 +2,8 @@
 
 use crate::exit::Exit;
 use longshore_producer::{
-    Fault, FileError, QueryError, Refusal, RetryError, ScheduleError, SendError, SettingsError, WaitError,
+    CompleteError, Fault, FileError, QueryError, Refusal, RetryError, ScheduleError, SendError, SettingsError,
+    WaitError,
 };
 use std::io;
 
@@ -86,6 +87,16 @@ impl From<Refusal> for Failure {
                 Self::Usage(refusal.to_string())
             }
             Refusal::Store(fault) => fault.into(),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<CompleteError> for Failure {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::Fault(fault) => fault.into(),
+            CompleteError::NotFound(_) => Self::NotFound(error.to_string()),
             other => Self::Failed(other.to_string()),
         }
     }

@@ -12,6 +12,7 @@ use longshore_model::envelope::{Envelope, Trace};
 use longshore_model::id::{Fence, JobId};
 use longshore_model::limits;
 use longshore_model::snapshot::Progress;
+use longshore_model::token::Token;
 use longshore_model::topic::Topic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,6 +56,8 @@ pub struct JobInfo {
     pub fence: Fence,
     /// The envelope.
     pub envelope: Arc<Envelope>,
+    /// The right to end the attempt from anywhere.
+    pub token: Token,
     /// Input files were delivered here.
     pub input_dir: Option<PathBuf>,
 }
@@ -244,6 +247,15 @@ impl Ctx {
     #[must_use]
     pub fn fence(&self) -> Fence {
         self.inner.job.fence
+    }
+
+    /// The right to end this attempt (S07): a text that this handler gives to somebody else, who ends the attempt with
+    /// `Producer::complete` or `longshore job complete`, in any process that reaches the store. Return
+    /// [`Outcome::GivenAway`] after handing it over. Keep it as you keep a password: whoever has it says how the job
+    /// ends.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.inner.job.token.clone()
     }
 
     /// The payload as it was sent, JSON.
@@ -470,6 +482,12 @@ impl Ctx {
         let id = self.id().follow_up(u32::try_from(follow_ups.len()).unwrap_or(u32::MAX));
         follow_ups.push((id, job));
         Ok(id)
+    }
+
+    /// Whether the attempt has something to commit that nobody but this process could.
+    pub(crate) fn has_own_output(&self) -> bool {
+        let follow_ups = self.inner.follow_ups.lock().unwrap_or_else(PoisonError::into_inner);
+        !follow_ups.is_empty() || self.made_output_dir().is_some()
     }
 
     pub(crate) fn take_follow_ups(&self) -> Vec<(JobId, FollowUp)> {

@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::outcome::{IntoOutcome, Outcome};
 use longshore_model::Job;
 use longshore_model::id::JobId;
+use longshore_model::token::Token;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,6 +51,12 @@ impl<S> FromCtx<S> for Ctx {
 impl<S> FromCtx<S> for JobId {
     fn from_ctx(ctx: &Ctx, _state: &S) -> Self {
         ctx.id()
+    }
+}
+
+impl<S> FromCtx<S> for Token {
+    fn from_ctx(ctx: &Ctx, _state: &S) -> Self {
+        ctx.token()
     }
 }
 

@@ -40,6 +40,9 @@ pub enum Outcome {
     },
     /// The end comes later, through [`crate::Deferred::complete`]; the job keeps its slot until then (S07).
     Deferred,
+    /// Whoever got the attempt's token ([`crate::Ctx::token`]) ends it, from anywhere; the job keeps its slot, its order
+    /// and its limits until then (S07).
+    GivenAway,
     /// The attempt was cancelled and did not finish; what that means depends on who cancelled it.
     Cancelled(Cancelled),
     /// The result cannot be kept: too large, or not JSON. The job ends as `error`.
@@ -97,6 +100,12 @@ impl Outcome {
     #[must_use]
     pub fn snooze(after: Duration, message: impl fmt::Display) -> Self {
         Self::Snooze { after, message: message.to_string() }
+    }
+
+    /// Whoever got the attempt's token ends it.
+    #[must_use]
+    pub const fn given_away() -> Self {
+        Self::GivenAway
     }
 
     /// Failed for good.

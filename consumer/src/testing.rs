@@ -47,6 +47,7 @@ use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope};
 use longshore_model::id::Fence;
 use longshore_model::snapshot::Progress;
+use longshore_model::token::Token;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -152,12 +153,15 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             unique: None,
             schedule: None,
         };
+        let fence = Fence(world.clock.unix_us());
+        let token = Token { id, attempt: self.retry + 1, fence, delay_ms: 0, nonce: "a-test".into() };
         let info = JobInfo {
+            token,
             id,
             topic,
             attempt: self.retry + 1,
             retry: self.retry,
-            fence: Fence(world.clock.unix_us()),
+            fence,
             envelope: Arc::new(envelope),
             input_dir,
         };
@@ -165,7 +169,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
         let (ctx, controls) = Ctx::new(info, world.clock.clone(), dir.path().to_owned(), sink);
         let grace = handler.options().grace.unwrap_or(run::DEFAULT_GRACE);
         let timeout = self.timeout.or_else(|| handler.options().timeout).or_else(|| J::options().timeout);
-        let limits = Limits { timeout, grace, lost_grace: grace };
+        let limits = Limits { timeout, grace, lost_grace: grace, awaits_token: false };
         let erased = erase(handler, self.state);
         let work = run::handler(&erased, &ctx, &controls, &world.clock, limits);
         let cancelling = async {
@@ -305,6 +309,13 @@ impl TestReport {
     pub fn assert_snoozes(&self, span: Duration) {
         let fits = matches!(&self.outcome, Outcome::Snooze { after, .. } if *after == span);
         assert!(fits, "it does not snooze for {span:?}: {:?}", self.outcome);
+    }
+
+    /// # Panics
+    /// When it did not give its attempt away.
+    #[track_caller]
+    pub fn assert_given_away(&self) {
+        assert!(self.outcome == Outcome::GivenAway, "it was not given away: {:?}", self.outcome);
     }
 
     /// # Panics

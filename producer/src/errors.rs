@@ -245,6 +245,73 @@ pub enum ScheduleError {
     Fault(#[from] Fault),
 }
 
+/// Why an attempt was not ended by its token. But for [`Self::Fault`], nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompleteError {
+    /// Somebody completed it with the same token before.
+    #[error("the attempt of job {id} was completed before; the job is {state}")]
+    AlreadyCompleted {
+        /// The job.
+        id: JobId,
+        /// Where it is now.
+        state: State,
+    },
+    /// The attempt ended otherwise.
+    #[error("attempt {attempt} of job {id} {why}; the job is {state}")]
+    Over {
+        /// The job.
+        id: JobId,
+        /// The attempt's number.
+        attempt: u32,
+        /// Where the job is now.
+        state: State,
+        /// What became of the attempt.
+        why: Lost,
+    },
+    /// The attempt runs, and this is not its token.
+    #[error("this is not the token of the attempt of job {0} that runs; use the text that its handler was given")]
+    NotItsToken(JobId),
+    /// There is no such job.
+    #[error("there is no job {0}: it was removed, or its history was purged")]
+    NotFound(JobId),
+    /// The store has lost the attempt, and the instance that runs it has not brought it back yet.
+    #[error("the store has lost the attempt of job {0}; the instance that runs it brings it back: try again")]
+    Forgotten(JobId),
+    /// What the store holds of it cannot be read.
+    #[error("{0}")]
+    Damaged(String),
+    /// The store gave no answer. It may have happened all the same: try again, and take
+    /// [`Self::AlreadyCompleted`] for a yes then.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What became of an attempt whose token came too late.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The process that held it went away, and its lease was taken back.
+    #[error("was lost with the process that held it")]
+    Rescued,
+    /// The instance that held it shut down, or could not prove that it was alive.
+    #[error("was interrupted: the instance that held it shut down or lost its lease")]
+    Interrupted,
+    /// Somebody asked the job to stop.
+    #[error("was stopped")]
+    Stopped,
+    /// Somebody removed the job.
+    #[error("was removed")]
+    Removed,
+    /// It ended by itself: its handler said something else, or it ran out of time.
+    #[error("ended as {outcome} before{}", detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+    Ended {
+        /// `succeeded`, `failed`, `error`, `snoozed`; `over` where nobody remembers.
+        outcome: String,
+        /// What was said.
+        detail: Option<String>,
+    },
+}
+
 /// Why a job of the history was not sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryError {

@@ -59,14 +59,16 @@
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
 //! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
 //! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
+//! | end an attempt that was given away | [`Producer::complete`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `queues`,
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `complete`, `queues`,
 //! `gates`, `schedules`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod builder;
+mod complete;
 mod connect;
 mod control;
 mod degraded;
@@ -94,9 +96,12 @@ mod time;
 extern crate self as longshore_producer;
 
 pub use builder::JobBuilder;
+pub use complete::Completion;
 pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
-pub use errors::{FileError, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError, WaitError};
+pub use errors::{
+    CompleteError, FileError, Lost, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError, WaitError,
+};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
 pub use health::{Finding, Severity};
@@ -125,4 +130,4 @@ pub use longshore_model::snapshot::JobView;
 pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
 pub use longshore_model::unique::{Unique, UniqueMode};
-pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Topic, TopicPattern};
+pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Token, Topic, TopicPattern};

@@ -19,6 +19,7 @@ use longshore_link::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::names::Park;
+use longshore_model::token::Token;
 use longshore_model::transition::Answer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -391,7 +392,16 @@ impl Attempt {
         let files = envelope.files.clone();
         let topic = envelope.topic.clone();
         let input_dir = (!files.is_empty()).then(|| files::input_dir(&engine, self.id, self.fence));
+        let delay = settle::delay(self, None, job_delay);
+        let token = Token {
+            id: self.id,
+            attempt: self.origin.attempt,
+            fence: self.fence,
+            delay_ms: longshore_model::span::ms(delay),
+            nonce: self.delivery().nonce.clone(),
+        };
         let info = JobInfo {
+            token,
             id: self.id,
             topic,
             attempt: self.origin.attempt,
@@ -418,7 +428,7 @@ impl Attempt {
                         &ctx,
                         &controls,
                         clock,
-                        run::Limits { timeout, grace, lost_grace: engine.lost_grace() },
+                        run::Limits { timeout, grace, lost_grace: engine.lost_grace(), awaits_token: true },
                     )
                     .await
                 }

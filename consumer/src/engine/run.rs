@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) grace: Duration,
     /// How long it may go on when its lease is in doubt: others may start the job soon after.
     pub(crate) lost_grace: Duration,
+    /// Whether an attempt that was given away goes on until somebody ends it; a test run ends with the handler.
+    pub(crate) awaits_token: bool,
 }
 
 /// Runs the handler of an attempt.
@@ -46,6 +48,7 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
                     .unwrap_or_else(|_| Outcome::retry("the deferred attempt was dropped without a verdict")),
                 None => Outcome::fail("the handler returned Deferred without `ctx.defer()`"),
             }),
+            Ok(Handled::Ran(Outcome::GivenAway)) => given_away(ctx, limits.awaits_token).await,
             Ok(Handled::Ran(outcome)) => Ended::Outcome(outcome),
             Ok(Handled::Unreadable(error)) => Ended::Unreadable(error),
             Err(panic) => Ended::Panicked(panic_text(panic.as_ref())),
@@ -77,6 +80,22 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
         _ => limits.grace,
     };
     clock.timeout(grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
+}
+
+/// The handler is over, and the attempt goes on under its lease: whoever has its token ends it in the store, which
+/// takes it from this process, and the engine cancels it as it cancels whatever is not its own any more.
+async fn given_away(ctx: &Ctx, awaits_token: bool) -> Ended {
+    if ctx.has_own_output() {
+        return Ended::Outcome(Outcome::fail(
+            "an attempt that was given away sends no follow-up jobs and leaves no output files: nothing of this process \
+             is committed with it. Let whoever completes it send jobs, or use `ctx.defer()`",
+        ));
+    }
+    if !awaits_token {
+        return Ended::Outcome(Outcome::GivenAway);
+    }
+    ctx.log("given away: whoever has the token of this attempt ends it");
+    Ended::Outcome(Outcome::Cancelled(ctx.until_cancelled().await))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

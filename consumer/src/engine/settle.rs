@@ -85,11 +85,21 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
     };
     let Some(finished) = land(attempt, &finish).await else { return };
     match finished {
-        Finished::Known { answer: Answer::Moved { state } | Answer::Already { state }, generation, follow_ups } => {
+        Finished::Known {
+            answer: answer @ (Answer::Moved { state } | Answer::Already { state }),
+            generation,
+            follow_ups,
+        } => {
             engine.metrics.finished(state);
             tracing::debug!(job = %attempt.id, %state, ?outcome, "attempt ended");
             if state == State::Retrying || state == State::Scheduled {
                 engine.promote_now.notify_one();
+            }
+            // Somebody with the attempt's token ended it: nobody parked a copy for the time that the job waits now.
+            let unparked = !matches!(outcome, Verdict::Failed { delay_ms, .. } if delay_ms > 0);
+            let waits = matches!(state, State::Retrying | State::Scheduled | State::Blocked);
+            if matches!(answer, Answer::Already { .. }) && unparked && waits && !park_copy(attempt, 0).boxed().await {
+                return;
             }
             let published = !finish.follow_ups.is_empty();
             if published && !publish_follow_ups(attempt, &finish.follow_ups, follow_ups).boxed().await {
@@ -169,10 +179,16 @@ fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> 
         Outcome::BadResult { error } => return Verdict::Fatal { reason: Reason::BadResult, error: cut(error) },
         Outcome::Retry { after, error } => (after, error),
         Outcome::Cancelled(reason) => (None, reason.to_string()),
-        Outcome::Done { .. } | Outcome::Snooze { .. } | Outcome::Deferred => {
+        Outcome::Done { .. } | Outcome::Snooze { .. } | Outcome::Deferred | Outcome::GivenAway => {
             (None, "the handler deferred an attempt that was already deferred".to_owned())
         }
     };
+    let span = delay(attempt, asked, job_delay);
+    Verdict::Failed { delay_ms: ms(span), error: cut(error) }
+}
+
+/// How long a job that fails now waits for its next attempt.
+pub(super) fn delay(attempt: &Attempt, asked: Option<Duration>, job_delay: Option<Duration>) -> Duration {
     let engine = &attempt.engine;
     let queues = engine.policies.get();
     let queue = queues.resolve(&attempt.delivery().lane);
@@ -183,8 +199,7 @@ fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> 
         queue: queue.config.retry_delay,
         backoff: queue.config.backoff,
     };
-    let span = delay.after(attempt.origin.failures + 1, engine.link.world.random.next());
-    Verdict::Failed { delay_ms: ms(span), error: cut(error) }
+    delay.after(attempt.origin.failures + 1, engine.link.world.random.next())
 }
 
 /// Uploads outputs and prepares follow-up jobs; what cannot be done turns the success into a failure that says why.

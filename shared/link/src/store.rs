@@ -18,6 +18,7 @@ use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Record, State};
 use longshore_model::snapshot::{Progress, Snapshot};
+use longshore_model::token::Token;
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::{Card, View};
 use longshore_model::transition::{Answer, Verdict};
@@ -207,6 +208,32 @@ pub enum Finished {
     },
     /// There is no record, or one that is older than the attempt: the store lost it. [`Store::adopt`], then again.
     Missing,
+    /// What the store holds cannot be read.
+    Damaged(String),
+}
+
+/// The end of an attempt by somebody who has its token (S07).
+#[derive(Debug, Clone)]
+pub struct Complete {
+    /// The attempt's token.
+    pub token: Token,
+    /// Identifies this completion: a repeated one answers the same, a second one is refused.
+    pub mark: String,
+    /// How it ended; never [`Verdict::Released`].
+    pub verdict: Verdict,
+    /// The result, JSON; only with [`Verdict::Succeeded`].
+    pub result: Option<String>,
+}
+
+/// What a completion answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completed {
+    /// The state machine's answer: `Moved`, `Already`, `Stale`; `Nothing` where the token is not that of the attempt.
+    Known(Answer),
+    /// There is no record.
+    Missing,
+    /// The record is older than the attempt: the store lost it, and gets it back from the instance that runs it.
+    Behind,
     /// What the store holds cannot be read.
     Damaged(String),
 }
@@ -498,6 +525,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// Ends attempts (T8 to T11) with their results, last reports and follow-up jobs: all of one item or nothing.
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault>;
+
+    /// Ends one attempt by its token, exactly once, and tells the instance that runs it.
+    async fn complete(&self, completion: Complete) -> Result<Completed, Fault>;
 
     /// Writes what attempts report while they run; `false` for an attempt that is not current.
     async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault>;

@@ -12,6 +12,7 @@
 //!   queued ── Block ──> blocked                         (a gate does not let it pass)
 //!   blocked ── Release ──> queued                       (generation + 1, into the outbox)
 //!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
+//!   active ── Complete ──> as Finish                       (by whoever has the attempt's token)
 //!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
 //!   queued after a second crash ── Claim ──> active      (only by an instance that runs nothing else meanwhile)
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
@@ -83,6 +84,17 @@ pub enum Event {
     Finish {
         /// The attempt's fence.
         fence: Fence,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// T8 to T10, from outside: somebody who was given the attempt's token says how it ended (S07).
+    Complete {
+        /// The attempt's fence.
+        fence: Fence,
+        /// The delivery under which it was claimed: what only a token of it tells.
+        nonce: String,
+        /// Identifies this completion: repeating it with the same one answers the same.
+        mark: String,
         /// How it ended.
         verdict: Verdict,
     },
@@ -214,7 +226,7 @@ pub enum Answer {
         /// The state now.
         state: State,
     },
-    /// Finish: this very attempt ended before, with the first of two equal calls.
+    /// Finish, Complete: this very attempt ended before, with the first of two equal calls.
     Already {
         /// The state now.
         state: State,
@@ -224,7 +236,8 @@ pub enum Answer {
         /// The state that the store knows.
         state: State,
     },
-    /// Renew, Finish, Adopt: the fence is not the current one; the attempt was taken away.
+    /// Renew, Finish, Adopt, Complete: the fence is not the current one; the attempt was taken away. Complete: or it
+    /// ended otherwise.
     Stale {
         /// The state now.
         state: State,
@@ -267,6 +280,7 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
             }
         }
         Event::Finish { fence, verdict } => finish(record, now, *fence, verdict),
+        Event::Complete { fence, nonce, mark, verdict } => complete(record, now, *fence, nonce, mark, verdict),
         Event::LeaseGone { alone } => lease_gone(record, now_us, *alone),
         Event::Promote => {
             if record.state.waits_for_time() && record.due.is_some_and(|due| due <= now) {
@@ -513,6 +527,29 @@ fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (An
         }
     }
     (Answer::Moved { state: record.state }, past)
+}
+
+/// The end of an attempt by its token. The mark takes the place of the nonce, which nobody needs any more: so a repeated
+/// completion is told from a second one.
+fn complete(
+    record: &mut Record,
+    now: u64,
+    fence: Fence,
+    nonce: &str,
+    mark: &str,
+    verdict: &Verdict,
+) -> (Answer, Option<PastAttempt>) {
+    if record.fence == fence && record.state != State::Active && record.nonce != mark {
+        return (Answer::Stale { state: record.state }, None);
+    }
+    if record.fence == fence && record.state == State::Active && record.nonce != nonce {
+        return (Answer::Nothing, None);
+    }
+    let (answer, past) = finish(record, now, fence, verdict);
+    if matches!(answer, Answer::Moved { .. }) {
+        mark.clone_into(&mut record.nonce);
+    }
+    (answer, past)
 }
 
 /// What is said of an attempt whose process went away, and of one that was alone in it.

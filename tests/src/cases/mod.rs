@@ -5,6 +5,7 @@
 //! real services in real time. A name that begins with the id of a conformance case or a feature says which one the
 //! case holds.
 
+pub mod complete;
 pub mod control;
 pub mod files;
 pub mod finding;
@@ -68,6 +69,11 @@ macro_rules! for_each_case {
             control::j13_stopping_a_waiting_job_ends_it;
             control::j12_removing_a_running_job_cancels_it_and_its_late_success_changes_nothing;
             control::j14_a_retried_job_of_the_history_runs_again;
+            complete::s07_an_attempt_is_completed_from_another_process_exactly_once;
+            complete::g5_a_completion_keeps_its_message_and_its_delay;
+            complete::g6_what_was_given_away_keeps_its_slot_and_its_order;
+            complete::s07_a_token_that_comes_too_late_is_told_why;
+            complete::s07_an_attempt_with_follow_up_jobs_is_not_given_away;
             timing::a_job_that_is_not_started_in_time_is_dropped;
             timing::a_delayed_job_runs_when_its_time_has_come;
             timing::a_job_runs_at_its_time;
@@ -122,6 +128,7 @@ macro_rules! for_each_case_of_virtual_time {
             payload::pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::a_killed_instance_is_replaced_after_its_lease;
+            complete::s07_what_was_given_away_runs_again_when_its_instance_dies;
             gates::q02_an_order_goes_on_when_its_instance_is_killed;
             schedules::z05_each_slot_is_one_job_though_the_coordinator_dies;
             schedules::times_that_nobody_was_there_for_follow_their_policy;

@@ -10,9 +10,9 @@ use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
-    Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
+    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
+    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::gate::{LimitPolicy, Pausable};
@@ -232,6 +232,7 @@ rough_store! {
     restore(jobs: Vec<Restore>, dry: bool) -> Vec<Restored>;
     losses() -> Vec<Loss>;
     finish(finishes: Vec<Finish>) -> Vec<Finished>;
+    complete(completion: Complete) -> Completed;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
     rescue(limit: usize, beat_ms: u64) -> Moved;
     bury(owner: &Owner) -> u64;

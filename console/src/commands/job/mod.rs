@@ -1,6 +1,7 @@
 //! `longshore job …`.
 
 mod add;
+mod complete;
 pub(crate) mod control;
 mod explain;
 pub(crate) mod filter;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Wait(wait::Args),
     /// Stop jobs: those that wait at once, those that run through their handler.
     Stop(control::Args),
+    /// End an attempt that its handler gave away, by its token.
+    Complete(complete::Args),
     /// Send jobs that have ended again, each as a new job.
     Retry(control::Args),
     /// Remove jobs: what has not ended is dropped, what has ended leaves the history.
@@ -51,6 +54,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Log(args) => log::run(&args, session).await,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Stop(args) => control::run(control::Action::Stop, &args, session).await,
+        Command::Complete(args) => complete::run(args, session).await,
         Command::Retry(args) => control::run(control::Action::Retry, &args, session).await,
         Command::Remove(args) => control::run(control::Action::Remove, &args, session).await,
     }

@@ -16,6 +16,7 @@ pub mod attempts;
 mod bench;
 pub mod blobs;
 pub mod claim;
+pub mod complete;
 pub mod consume;
 pub mod control;
 pub mod copies;
@@ -133,6 +134,13 @@ macro_rules! conformance_store {
                 follow_ups_are_sent_exactly_once
                 follow_ups_of_a_failure_are_not_sent
                 a_follow_up_that_is_refused_does_not_hold_up_its_siblings
+            }
+            complete {
+                s07_a_token_ends_its_attempt_once_with_any_verdict
+                s07_only_the_token_of_the_current_attempt_ends_it
+                s07_a_token_of_an_attempt_that_was_taken_away_ends_nothing
+                s07_a_failure_by_token_after_a_stop_is_a_stop
+                s07_the_instance_hears_of_it_and_its_own_end_changes_nothing
             }
             attempts {
                 reports_are_fenced

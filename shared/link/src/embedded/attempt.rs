@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::table::Entry;
-use crate::store::{Claim, Claimed, Finish, Finished, Known, Renew, Renewed, Report};
+use crate::store::{Claim, Claimed, Complete, Completed, Finish, Finished, Known, Nudge, Renew, Renewed, Report};
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
@@ -72,6 +72,29 @@ impl Core {
         };
         let generation = self.table.get(&finish.id).map(|entry| entry.record.generation).unwrap_or_default();
         Finished::Known { answer, generation, follow_ups }
+    }
+
+    pub(super) fn complete(&mut self, completion: &Complete) -> Completed {
+        let Complete { token, mark, verdict, result } = completion;
+        let event = Event::Complete {
+            fence: token.fence,
+            nonce: token.nonce.clone(),
+            mark: mark.clone(),
+            verdict: verdict.clone(),
+        };
+        let Some(answer) = self.apply(&token.id, &event) else { return Completed::Missing };
+        if matches!(answer, Answer::Behind { .. }) {
+            return Completed::Behind;
+        }
+        if matches!(answer, Answer::Moved { .. }) {
+            if matches!(verdict, Verdict::Succeeded { .. })
+                && let Some(entry) = self.table.get_mut(&token.id)
+            {
+                entry.result.clone_from(result);
+            }
+            self.tell(Nudge::Stop(token.id));
+        }
+        Completed::Known(answer)
     }
 
     pub(super) fn report(&mut self, id: &JobId, fence: Fence, report: &Report) -> bool {

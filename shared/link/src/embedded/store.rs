@@ -9,9 +9,9 @@ use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
-    Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
+    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
+    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use async_trait::async_trait;
 use longshore_model::gate::{LimitPolicy, Pausable};
@@ -95,6 +95,10 @@ impl Store for EmbeddedStore {
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
         self.each(finishes, Core::finish).await
+    }
+
+    async fn complete(&self, completion: Complete) -> Result<Completed, Fault> {
+        self.call(|core| core.complete(&completion)).await
     }
 
     async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {

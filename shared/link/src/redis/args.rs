@@ -2,7 +2,7 @@
 
 use super::batches::ClaimItem;
 use crate::error::{Fault, Service};
-use crate::store::{Claim, Finish, NewJob, Report, Restore};
+use crate::store::{Claim, Complete, Finish, NewJob, Report, Restore};
 use longshore_model::id::Owner;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start};
@@ -123,16 +123,29 @@ pub(super) fn owner(cmd: &mut Cmd, owner: &Owner) {
     cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
 }
 
-/// One item of finish.lua.
-pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
-    let (verdict, delay_ms, reason, message) = match &finish.verdict {
+/// A verdict: its name, delay, reason and message.
+fn verdict(verdict: &Verdict) -> (&'static str, u64, &'static str, Option<&str>) {
+    match verdict {
         Verdict::Succeeded { message } => ("succeeded", 0, "", message.as_deref()),
         Verdict::Failed { delay_ms, error } => ("failed", *delay_ms, "", Some(error.as_str())),
         Verdict::Fatal { reason, error } => ("fatal", 0, reason.as_str(), Some(error.as_str())),
         Verdict::Released { delay_ms, reason, message } => {
             ("released", *delay_ms, reason.as_str(), Some(message.as_str()))
         }
-    };
+    }
+}
+
+/// The arguments of complete.lua.
+pub(super) fn complete(cmd: &mut Cmd, complete: &Complete) {
+    let Complete { token, mark, verdict, result } = complete;
+    let (verdict, delay_ms, reason, message) = self::verdict(verdict);
+    cmd.arg(token.id.to_string()).arg(token.fence.0).arg(&token.nonce).arg(mark).arg(verdict);
+    cmd.arg(optional(message)).arg(optional(result.as_deref())).arg(delay_ms).arg(reason);
+}
+
+/// One item of finish.lua.
+pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
+    let (verdict, delay_ms, reason, message) = verdict(&finish.verdict);
     let outputs = if finish.outputs.is_empty() { String::new() } else { text(&finish.outputs)? };
     cmd.arg(finish.id.to_string()).arg(finish.fence.0).arg(verdict);
     cmd.arg(optional(message)).arg(optional(finish.result.as_deref()));

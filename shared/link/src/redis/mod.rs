@@ -31,9 +31,9 @@ pub use hashes::hashes;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Claim, Claimed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart, LimitState, Loss,
-    Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt, Report,
-    Republished, Restore, Restored, Retention, Store,
+    Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
+    Report, Republished, Restore, Restored, Retention, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -234,6 +234,12 @@ impl Store for RedisStore {
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
         self.batches.finish(finishes).await
+    }
+
+    async fn complete(&self, completion: Complete) -> Result<Completed, Fault> {
+        let script = &self.server.scripts.complete;
+        let value = self.script(script, Repeat::Safe, |cmd| args::complete(cmd, &completion)).await?;
+        reply::completed(Items::of(value)?)
     }
 
     async fn report(&self, reports: Vec<(JobId, Fence, Report)>) -> Result<Vec<bool>, Fault> {

@@ -1,7 +1,7 @@
 //! What the scripts answer, read with care: an answer of another shape is a fault, never a panic.
 
 use crate::error::{Fault, NotAccepted, Service};
-use crate::store::{Accepted, Claimed, Controlled, Finished, NewJob, Outgoing, Rebuilt, Restored};
+use crate::store::{Accepted, Claimed, Completed, Controlled, Finished, NewJob, Outgoing, Rebuilt, Restored};
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::transition::Answer;
@@ -202,6 +202,20 @@ pub(super) fn finished(mut items: Items, follow_ups: &[JobId]) -> Result<Finishe
     let follow_ups: Result<Vec<_>, Fault> =
         answers.0.zip(follow_ups).map(|(value, id)| admitted(Items::of(value)?, *id)).collect();
     Ok(Finished::Known { answer, generation, follow_ups: follow_ups? })
+}
+
+/// The answer to a completion.
+pub(super) fn completed(mut items: Items) -> Result<Completed, Fault> {
+    Ok(Completed::Known(match items.text()?.as_str() {
+        "missing" => return Ok(Completed::Missing),
+        "behind" => return Ok(Completed::Behind),
+        "damaged" => return Ok(Completed::Damaged(items.text()?)),
+        "moved" => Answer::Moved { state: items.parsed()? },
+        "already" => Answer::Already { state: items.parsed()? },
+        "stale" => Answer::Stale { state: items.parsed()? },
+        "nothing" => Answer::Nothing,
+        other => return Err(unexpected(other)),
+    }))
 }
 
 /// The answer to a stop or a removal of one job.

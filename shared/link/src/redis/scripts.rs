@@ -157,6 +157,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
 const COMMON: &str = include_str!("lua/common.lua");
 const JOB: &str = include_str!("lua/job.lua");
 const GATES: &str = include_str!("lua/gates.lua");
+const VERDICT: &str = include_str!("lua/verdict.lua");
 const OF_LIMIT: &str = include_str!("lua/of_limit.lua");
 const ADMIT: &str = include_str!("lua/admit.lua");
 const LOSS: &str = include_str!("lua/loss.lua");
@@ -202,10 +203,11 @@ scripts! {
     bury: ALLOW_OOM, [COMMON, JOB];
     change_schedules: "", [COMMON, JOB, GATES, ADMIT, SCHEDULE];
     claim: ALLOW_OOM, [COMMON, JOB, GATES];
+    complete: ALLOW_OOM, [COMMON, JOB, GATES, VERDICT];
     due_schedules: ALLOW_OOM, [COMMON, JOB, SCHEDULE];
     enqueue: "", [COMMON, JOB, GATES, ADMIT];
     find: READ_ONLY, [COMMON, JOB];
-    finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
+    finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT, VERDICT];
     know: "", [COMMON, JOB, ADMIT];
     leave: ALLOW_OOM, [COMMON, FLEET];
     ledger: READ_ONLY, [COMMON, JOB];

@@ -71,6 +71,14 @@ pub enum Step {
         stale: bool,
         verdict: End,
     },
+    /// End an attempt by its token: the right one, one of another delivery, or one before.
+    Complete {
+        job: usize,
+        stale: bool,
+        delivery: u8,
+        mark: u8,
+        verdict: End,
+    },
     /// Confirm the publish of the current generation, or of one before.
     Published {
         job: usize,
@@ -156,6 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(End::Fatal),
         2 => maybe().prop_map(End::Released),
     ];
+    let told = prop_oneof![Just(End::Succeeded), maybe().prop_map(End::Failed), Just(End::Fatal)];
     let stale = || prop::bool::weighted(0.2);
     prop_oneof![
         6 => (job(), maybe(), maybe(), -1..3_i32)
@@ -169,6 +178,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (job(), owner(), any::<bool>(), lease())
             .prop_map(|(job, owner, ahead, lease)| Step::Adopt { job, owner, ahead, lease }),
         6 => (job(), stale(), end).prop_map(|(job, stale, verdict)| Step::Finish { job, stale, verdict }),
+        3 => (job(), stale(), 0..3_u8, 0..2_u8, told)
+            .prop_map(|(job, stale, delivery, mark, verdict)| Step::Complete { job, stale, delivery, mark, verdict }),
         2 => (job(), stale()).prop_map(|(job, stale)| Step::Published { job, stale }),
         4 => Just(Step::Rescue),
         3 => Just(Step::Promote),

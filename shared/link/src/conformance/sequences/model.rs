@@ -5,14 +5,15 @@ use super::{Copied, End, JOBS, LONG, OWNERS, SHORT, Span, Step};
 use crate::connect::Link;
 use crate::error::NotAccepted;
 use crate::store::{
-    Adopt, Claim, Claimed, Controlled, Depleted, Finish, Finished, NewJob, Outgoing, Rebuild, Rebuilt, Renew, Report,
-    Retention,
+    Adopt, Claim, Claimed, Complete, Completed, Controlled, Depleted, Finish, Finished, NewJob, Outgoing, Rebuild,
+    Rebuilt, Renew, Report, Retention,
 };
 use crate::world::World;
 use bytes::Bytes;
 use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{Admission, Expiry, Reason, Record, Start, State};
+use longshore_model::token::Token;
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event, Verdict, transition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -260,6 +261,24 @@ impl Model {
                     Finished::Known { answer, generation, .. } => {
                         self.answered(link, &mut after, at, id, &Event::Finish { fence, verdict }, &answer).await?;
                         ensure(after[&id].generation == generation, || format!("{generation:?}"))?;
+                    }
+                }
+            }
+            Step::Complete { job, stale, delivery, mark, verdict } => {
+                let id = self.ids[job % JOBS];
+                let (fence, verdict) = (self.fence(&id, *stale), verdict_of(*verdict));
+                let (nonce, mark) = (format!("delivery-{delivery}"), format!("mark-{mark}"));
+                let token = Token { id, attempt: 1, fence, delay_ms: 0, nonce: nonce.clone() };
+                let completion = Complete { token, mark: mark.clone(), verdict: verdict.clone(), result: None };
+                let completed = store.complete(completion).await.map_err(said)?;
+                let at = late!();
+                match completed {
+                    Completed::Missing => ensure(!self.records.contains_key(&id), || "it is not missing".into())?,
+                    Completed::Behind => return Err("no record is older than its attempt here".into()),
+                    Completed::Damaged(why) => return Err(why),
+                    Completed::Known(answer) => {
+                        let event = Event::Complete { fence, nonce, mark, verdict };
+                        self.answered(link, &mut after, at, id, &event, &answer).await?;
                     }
                 }
             }

@@ -94,6 +94,12 @@ fn s01_every_event_in_every_state() {
         crashes: 0,
         lease_ms: LEASE,
     };
+    let complete = |fence, nonce: &str, mark: &str| Event::Complete {
+        fence: Fence(fence),
+        nonce: nonce.into(),
+        mark: mark.into(),
+        verdict: failed(500),
+    };
     let block = Event::Block { reason: Reason::Order, at: line() };
     let newer = Event::Supersede { delay_ms: Some(500) };
     let republish = Event::Republish { patience_ms: 45_000 };
@@ -116,6 +122,11 @@ fn s01_every_event_in_every_state() {
     check("adopt",            0, as_it_is, &adopt(8),          "run>active run>active run>active run     run>active ended");
     check("adopt current",    0, as_it_is, &adopt(7),          "stale    stale    stale         run      stale    ended");
     check("adopt stale",      0, as_it_is, &adopt(6),          "stale    stale    stale         stale    stale    ended");
+    check("complete",         0, as_it_is, &complete(7, "n1", "c"), "stale stale stale >retrying stale stale");
+    check("complete again",   0, as_it_is, &complete(7, "n", "n1"), "already already already . already already");
+    check("complete unknown", 0, as_it_is, &complete(7, "n2", "c"), "stale stale stale . stale stale");
+    check("complete stale",   0, as_it_is, &complete(6, "n1", "c"), "stale stale stale stale stale stale");
+    check("complete newer",   0, as_it_is, &complete(8, "n1", "c"), "behind behind behind behind behind stale");
     check("lease gone",   LEASE, as_it_is, &gone,              ".        .        .             >queued  .        .");
     check("lease alive",  9_999, as_it_is, &gone,              ".        .        .             .        .        .");
     check("due",          1_000, as_it_is, &Event::Promote,    ">queued  .        .             .        >queued  .");
