@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use longshore_model::limits;
 use longshore_model::span::{self, BadSpan};
-use longshore_producer::Time;
+use longshore_producer::{Rate, Time};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,6 +18,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, BadSpan> {
 /// `2026-11-21T10:00:00Z`.
 pub(crate) fn time(text: &str) -> Result<Time, String> {
     text.parse()
+}
+
+/// `10/1s`, or `10/s`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let (count, per) = text.split_once('/').ok_or("write it as N/DUR, such as 10/1s")?;
+    let count = count.parse().map_err(|_| format!("`{count}` is not a number of jobs"))?;
+    let unit = per.starts_with(|c: char| c.is_ascii_alphabetic());
+    let per = duration(&if unit { format!("1{per}") } else { per.to_owned() }).map_err(|error| error.to_string())?;
+    if count == 0 || per.is_zero() {
+        return Err("0 would let nothing through; write it as N/DUR, such as 10/1s".into());
+    }
+    Ok(Rate { count, per_ms: span::ms(per) })
 }
 
 /// A label, or a label to look for.

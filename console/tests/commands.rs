@@ -423,3 +423,38 @@ async fn j10_jobs_are_listed_and_removed_by_what_their_payload_says() {
     let bad = program.run(&["job", "list", "--where", "size"]).await;
     assert!(bad.exit == Exit::Usage && bad.err.contains("PATH=VALUE"), "{bad:?}");
 }
+
+#[tokio::test]
+async fn j14_a_job_is_sent_again_with_another_payload_or_many_at_a_rate() {
+    let program = Program::new("again").await;
+    let running = program.consumer().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = program.add(&["test/bad", "--payload", "1"]).await;
+        assert_eq!(program.run(&["job", "wait", &id]).await.exit, Exit::Failed);
+        ids.push(id);
+    }
+    running.drain().await;
+    let args = ["job", "retry", &ids[0], "--payload", "{\"n\": 2}", "--retries", "4", "--timeout", "1m"];
+    let again = program.json(Exit::Done, &args).await;
+    assert_eq!(
+        (&again["payload"], &again["max_retries"], &again["retry_of"]),
+        (&json!({"n": 2}), &json!(4), &json!(ids[0]))
+    );
+    let refused = program.run(&args).await;
+    assert!(refused.exit == Exit::Failed && refused.err.contains("has not ended"), "{refused:?}");
+    for bad in [
+        &["job", "retry", &ids[1], &ids[2], "--payload", "1"][..],
+        &["job", "retry", "--topic", "**", "--payload", "1"],
+        &["job", "retry", &ids[1], "--payload", "{"],
+        &["job", "retry", &ids[1], "--rate", "0/s"],
+        &["job", "retry", &ids[1], "--rate", "many"],
+    ] {
+        assert_eq!(program.run(bad).await.exit, Exit::Usage, "{bad:?}");
+    }
+    let filter = ["job", "retry", "--state", "error", "--topic", "test/bad", "--rate", "20/s"];
+    let plan = program.json(Exit::Usage, &filter).await;
+    assert_eq!((&plan["count"], &plan["takes_ms"]), (&json!(3), &json!(100)));
+    let done = program.json(Exit::Done, &[&filter[..], &["--yes"]].concat()).await;
+    assert_eq!((&done["results"]["retried"], &done["results"]["existed"]), (&json!(2), &json!(1)));
+}

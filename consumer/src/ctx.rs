@@ -409,6 +409,10 @@ impl Ctx {
         self.inner.sink.with(|report| report.progress = Some(now));
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
     fn unix_ms(&self) -> u64 {
         self.inner.clock.unix_ms()
     }

@@ -32,6 +32,7 @@
 
 #[allow(unused_extern_crates, reason = "derive(Job) names this crate by its name, in its own tests as well")]
 extern crate self as longshore_consumer;
+pub mod batch;
 pub mod consumer;
 pub mod ctx;
 mod duties;
@@ -50,6 +51,7 @@ pub mod outcome;
 pub mod registry;
 pub mod testing;
 
+pub use batch::{Batched, IntoOutcomes, Item, batch};
 pub use consumer::{Consumer, StartError};
 pub use ctx::{Cancelled, Ctx, Deferred};
 pub use engine::Status;

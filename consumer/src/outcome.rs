@@ -189,7 +189,7 @@ impl<T: IntoOutcome, E: Into<Box<dyn Error + Send + Sync>>> IntoOutcome for Resu
 }
 
 /// The intent that an error, or one of its causes, carries; without one: try again. The text has every cause.
-fn outcome_of_error(error: &(dyn Error + 'static)) -> Outcome {
+pub(crate) fn outcome_of_error(error: &(dyn Error + 'static)) -> Outcome {
     let mut text = error.to_string();
     let mut cause = Some(error);
     while let Some(now) = cause {

@@ -1,17 +1,10 @@
-//! Control: stop, remove (J12, J13) and retry (J14) jobs by id, wherever they are.
+//! Control: stop and remove (J12, J13) jobs by id, wherever they are.
 //!
-//! Every answer is per job. Stopping and retrying may be repeated; so may removing, but for one
-//! thing that is written there.
+//! Every answer is per job. Stopping may be repeated; so may removing, but for one thing that is written there.
 
-use crate::builder::Prepared;
 use crate::connect::Producer;
-use crate::errors::{Refusal, RetryError};
-use crate::send::{Custody, Sent};
 use longshore_link::error::Fault;
 use longshore_link::store::Controlled;
-use longshore_model::envelope::Envelope;
-use longshore_model::record::{Admission, Start};
-use longshore_model::snapshot::Snapshot;
 use longshore_model::transition::Answer;
 use longshore_model::{JobId, State, limits};
 use std::future::Future;
@@ -74,56 +67,6 @@ impl Producer {
         let store = &self.inner.link.store;
         let answers = in_parts(ids, |part| store.remove(part)).await?;
         Ok(answers.into_iter().map(removed).collect())
-    }
-
-    /// Sends jobs of the history again (J14), each as a new job with a new id, linked both ways; without its expiry,
-    /// otherwise as it was first sent. Where an earlier retry has not ended yet, that one is the answer, with
-    /// [`Sent::existed`]: so that a repeated call makes no second job. One answer per id, in order.
-    pub async fn retry(&self, ids: impl IntoIterator<Item = JobId>) -> Vec<Result<Sent, RetryError>> {
-        let ids: Vec<JobId> = ids.into_iter().collect();
-        let found = match self.load(&ids).await {
-            Ok(found) => found,
-            Err(fault) => return ids.iter().map(|_| Err(fault.clone().into())).collect(),
-        };
-        let mut answers = Vec::with_capacity(found.len());
-        for (id, snapshot) in found {
-            answers.push(self.retry_one(id, snapshot).await);
-        }
-        answers
-    }
-
-    async fn retry_one(&self, id: JobId, snapshot: Option<Snapshot>) -> Result<Sent, RetryError> {
-        let Snapshot { record, envelope, .. } = snapshot.ok_or(RetryError::NotFound(id))?;
-        if !record.state.is_terminal() {
-            return Err(RetryError::NotEnded { id, state: record.state });
-        }
-        let link = &self.inner.link;
-        if let Some(earlier) = record.retried_as
-            && let Some(Some(again)) = link.store.records(vec![earlier]).await?.pop()
-            && !again.state.is_terminal()
-        {
-            return Ok(Sent::new(self.clone(), earlier, Custody::Store, true, again.state));
-        }
-        let mut envelope =
-            Envelope::decode(&envelope).map_err(|error| RetryError::Damaged(format!("job {id}: {error}")))?;
-        envelope.id = id.sibling(link.world.clock.unix_ms(), link.world.random.bytes());
-        envelope.retry_of = Some(id);
-        // It was counted from the first sending and would drop the new job at once.
-        envelope.expires_ms = None;
-        let admission = Admission {
-            id: envelope.id,
-            topic: record.topic,
-            queue: record.queue,
-            start: Start::Now,
-            max_retries: record.max_retries,
-            max_crashes: record.max_crashes,
-            expires: None,
-            gates: record.gates,
-            unique: record.unique,
-        };
-        let prepared =
-            Prepared::new(admission, envelope, Some(id)).map_err(|why: Refusal| RetryError::Send(why.into()))?;
-        Ok(self.send_prepared(prepared, self.inner.deadline()).await?)
     }
 }
 

@@ -326,6 +326,14 @@ pub enum RetryError {
         /// Where it is.
         state: State,
     },
+    /// An earlier retry of it has not ended, and a change would not reach that one. Stop it first, or wait for it.
+    #[error("job {id} was sent again as {again}, which has not ended: stop that one first, or wait for it")]
+    Retried {
+        /// The job.
+        id: JobId,
+        /// Its retry.
+        again: JobId,
+    },
     /// What the store holds of it cannot be read.
     #[error("{0}")]
     Damaged(String),

@@ -64,9 +64,10 @@
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
-//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `complete`, `queues`,
+//! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
 //! `gates`, `schedules`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
+mod again;
 mod builder;
 mod complete;
 mod connect;
@@ -95,6 +96,7 @@ mod time;
 #[allow(unused_extern_crates, reason = "only this crate's own tests use it")]
 extern crate self as longshore_producer;
 
+pub use again::Edit;
 pub use builder::JobBuilder;
 pub use complete::Completion;
 pub use connect::{Producer, ProducerOptions, connect_link};

@@ -7,7 +7,7 @@ use crate::output::{Answer, Cell, Screen, Table, Tone, clean};
 use crate::session::Session;
 use clap::ValueEnum;
 use longshore_model::limits::KEYS_SHOWN;
-use longshore_model::span::{self, show};
+use longshore_model::span::show;
 use longshore_producer::{LimitPolicy, LimitState, Over, Rate};
 use serde::Serialize;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "N")]
     max: Option<u32>,
     /// Jobs in a time, for each key, such as 10/1s or 500/1h.
-    #[arg(long, value_name = "N/DUR", value_parser = rate)]
+    #[arg(long, value_name = "N/DUR", value_parser = args::rate)]
     rate: Option<Rate>,
     /// What becomes of a new job that cannot pass.
     #[arg(long, value_enum, default_value_t)]
@@ -61,14 +61,6 @@ impl From<WhenOver> for Over {
             WhenOver::Replace => Self::Replace,
         }
     }
-}
-
-/// `10/1s`.
-fn rate(text: &str) -> Result<Rate, String> {
-    let (count, per) = text.split_once('/').ok_or("write it as N/DUR, such as 10/1s")?;
-    let count = count.parse().map_err(|_| format!("`{count}` is not a number of jobs"))?;
-    let per = args::duration(per).map_err(|error| error.to_string())?;
-    Ok(Rate { count, per_ms: span::ms(per) })
 }
 
 pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, Failure> {
@@ -181,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_number_and_a_time() {
-        assert_eq!(rate("10/1s"), Ok(Rate { count: 10, per_ms: 1_000 }));
+        assert_eq!(args::rate("10/1s"), Ok(Rate { count: 10, per_ms: 1_000 }));
         for bad in ["10", "x/1s", "10/soon"] {
-            assert!(rate(bad).is_err(), "{bad}");
+            assert!(args::rate(bad).is_err(), "{bad}");
         }
     }
 }

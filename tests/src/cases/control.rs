@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use longshore_consumer::{Cancelled, Outcome};
-use longshore_producer::{Reason, Removed, State, Stopped};
+use longshore_consumer::{Cancelled, Ctx, Outcome};
+use longshore_producer::{Edit, Rate, Reason, Removed, RetryError, State, Stopped};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -104,5 +104,60 @@ pub async fn j14_a_retried_job_of_the_history_runs_again(fleet: &Fleet) {
     let old = fleet.show(sent.id).await;
     assert_eq!((old.state, old.retried_as), (State::Error, Some(again.id)));
     assert_eq!(runs.count(), 2);
+    running.drain().await;
+}
+
+/// J14: what was wrong with it is put right; the old one stays as it was.
+pub async fn j14_a_failed_job_is_sent_again_with_another_payload(fleet: &Fleet) {
+    let work = |ctx: Ctx| async move {
+        match ctx.payload() {
+            "1" => Outcome::fail("one is not allowed"),
+            other => Outcome::result(other.to_owned()),
+        }
+    };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let sent = fleet.send(fleet.producer().raw(TOPIC, "1").label("l", "1").retries(7)).await;
+    assert_eq!(fleet.end(&sent).await.job.state, State::Error);
+    let edit = || Edit::new().payload("{\"n\": 2.50}").retries(3).timeout(Duration::from_secs(60));
+    let refused = fleet.producer().retry_changed(sent.id, Edit::new().payload("{")).await;
+    assert!(matches!(refused, Err(RetryError::Send(_))), "{refused:?}");
+    let again = fleet.producer().retry_changed(sent.id, edit()).await.unwrap();
+    let report = fleet.end(&again).await;
+    assert_eq!(report.result::<String>().unwrap(), "{\"n\": 2.50}");
+    assert_eq!((report.job.retry_of, report.job.max_retries), (Some(sent.id), 3));
+    assert_eq!(report.job.labels["l"], "1", "what is not changed stays");
+    let old = fleet.show(sent.id).await;
+    assert_eq!((old.payload.get(), old.retried_as), ("1", Some(again.id)));
+    running.drain().await;
+    // While a retry waits, a change would be lost on it.
+    let waits = fleet.producer().retry_changed(sent.id, edit()).await.unwrap();
+    let refused = fleet.producer().retry_changed(sent.id, edit()).await.unwrap_err();
+    assert_eq!(refused, RetryError::Retried { id: sent.id, again: waits.id });
+}
+
+/// Twenty jobs at ten a second take about two seconds, and each is sent once.
+pub async fn j14_many_jobs_are_sent_again_at_a_rate(fleet: &Fleet) {
+    let runs = Runs::default();
+    let work = runs.then(|ctx| async move {
+        if ctx.job().envelope.retry_of.is_none() { Outcome::fail("no") } else { Outcome::done() }
+    });
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let mut failed = Vec::new();
+    for _ in 0..20 {
+        failed.push(fleet.send_to(TOPIC).await);
+    }
+    for sent in &failed {
+        assert_eq!(fleet.end(sent).await.job.state, State::Error);
+    }
+    let (begun, mut sent) = (Instant::now(), Vec::new());
+    let rate = Rate { count: 10, per_ms: 1_000 };
+    let ids = failed.iter().map(|sent| sent.id);
+    fleet.producer().retry_paced(ids, rate, |id, answer| sent.push((id, answer.unwrap(), begun.elapsed()))).await;
+    for (n, (id, again, at)) in (0..).zip(&sent) {
+        assert_eq!(*id, failed[n as usize].id);
+        assert!(*at >= Duration::from_millis(100 * n), "number {n} after {at:?}");
+        assert!(fleet.end(again).await.is_success());
+    }
+    assert_eq!((sent.len(), runs.count()), (20, 40));
     running.drain().await;
 }

@@ -5,6 +5,7 @@
 //! real services in real time. A name that begins with the id of a conformance case or a feature says which one the
 //! case holds.
 
+pub mod batches;
 pub mod complete;
 pub mod control;
 pub mod files;
@@ -69,11 +70,17 @@ macro_rules! for_each_case {
             control::j13_stopping_a_waiting_job_ends_it;
             control::j12_removing_a_running_job_cancels_it_and_its_late_success_changes_nothing;
             control::j14_a_retried_job_of_the_history_runs_again;
+            control::j14_a_failed_job_is_sent_again_with_another_payload;
+            control::j14_many_jobs_are_sent_again_at_a_rate;
             complete::s07_an_attempt_is_completed_from_another_process_exactly_once;
             complete::g5_a_completion_keeps_its_message_and_its_delay;
             complete::g6_what_was_given_away_keeps_its_slot_and_its_order;
             complete::s07_a_token_that_comes_too_late_is_told_why;
             complete::s07_an_attempt_with_follow_up_jobs_is_not_given_away;
+            batches::a_batch_is_called_when_it_is_full_or_its_time_is_over;
+            batches::a_batch_has_a_verdict_for_each_job;
+            batches::a_batch_that_panics_is_the_end_of_all_its_jobs;
+            batches::a_stop_reaches_one_job_of_a_batch;
             timing::a_job_that_is_not_started_in_time_is_dropped;
             timing::a_delayed_job_runs_when_its_time_has_come;
             timing::a_job_runs_at_its_time;

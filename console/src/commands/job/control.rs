@@ -5,9 +5,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Answer, Progress, Screen, Tone, clean};
 use crate::session::Session;
-use longshore_producer::{JobId, Producer, Removed, RetryError, Sent, State, Stopped};
+use longshore_model::span::show;
+use longshore_producer::{JobId, Producer, Rate, Removed, RetryError, Sent, State, Stopped};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Jobs of one call: many enough to be quick, few enough to show progress.
 const PART: usize = 1_000;
@@ -37,21 +39,31 @@ pub(crate) enum Action {
 }
 
 pub(crate) async fn run(action: Action, args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    run_at(action, args, None, session).await
+}
+
+/// As [`run`]; retries at a rate.
+pub(crate) async fn run_at(
+    action: Action,
+    args: &Args,
+    rate: Option<Rate>,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
     match (args.ids.is_empty(), args.filter.is_empty()) {
         (true, true) => Err(Failure::Usage(format!(
             "{} which jobs? give ids, or a filter such as --topic 'media/**' (--topic '**' for all)",
             action.word()
         ))),
         (false, false) => Err(Failure::Usage("both ids and a filter; use one of them".into())),
-        (false, true) => by_id(action, &args.ids, session).await,
-        (true, false) => by_filter(action, args, session).await,
+        (false, true) => by_id(action, &args.ids, rate, session).await,
+        (true, false) => by_filter(action, args, rate, session).await,
     }
 }
 
 /// Removes what a filter finds: the plan first, then with `yes` for real.
 pub(crate) async fn remove_found(filter: Filter, yes: bool, session: &mut Session) -> Result<Exit, Failure> {
     let args = Args { ids: Vec::new(), filter, limit: 0, yes };
-    by_filter(Action::Remove, &args, session).await
+    by_filter(Action::Remove, &args, None, session).await
 }
 
 /// A retry publishes; the others need the store alone.
@@ -62,10 +74,10 @@ async fn connect(action: Action, session: &mut Session) -> Result<Producer, Fail
     }
 }
 
-async fn by_id(action: Action, ids: &[JobId], session: &mut Session) -> Result<Exit, Failure> {
+async fn by_id(action: Action, ids: &[JobId], rate: Option<Rate>, session: &mut Session) -> Result<Exit, Failure> {
     let producer = connect(action, session).await?;
     let mut outcome = Outcome::new(action, Listing::All);
-    let ended = outcome.act(&producer, ids, &session.out.progress()).await;
+    let ended = outcome.act(&producer, ids, rate, &session.out.progress()).await;
     session.out.answer(&outcome)?;
     ended?;
     let missing = outcome.results.contains_key("not_found");
@@ -80,7 +92,7 @@ async fn by_id(action: Action, ids: &[JobId], session: &mut Session) -> Result<E
     }
 }
 
-async fn by_filter(action: Action, args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+async fn by_filter(action: Action, args: &Args, rate: Option<Rate>, session: &mut Session) -> Result<Exit, Failure> {
     let producer = connect(action, session).await?;
     let (mut ids, mut states) = (Vec::new(), BTreeMap::new());
     // State by state, so that the plan can tell how many are where.
@@ -96,7 +108,8 @@ async fn by_filter(action: Action, args: &Args, session: &mut Session) -> Result
         }
         ids.extend(found);
     }
-    let plan = Plan { action, count: ids.len(), states, done: false };
+    let takes_ms = rate.map(|rate| ids.len().saturating_sub(1) as u64 * rate.per_ms / u64::from(rate.count));
+    let plan = Plan { action, count: ids.len(), states, takes_ms, done: false };
     if ids.is_empty() {
         session.out.answer(&Plan { done: true, ..plan })?;
         return Ok(Exit::Done);
@@ -107,10 +120,20 @@ async fn by_filter(action: Action, args: &Args, session: &mut Session) -> Result
     }
     session.out.note(&plan.text(session.out.screen()));
     let mut outcome = Outcome::new(action, Listing::Failures);
-    let ended = outcome.act(&producer, &ids, &session.out.progress()).await;
+    let ended = outcome.act(&producer, &ids, rate, &session.out.progress()).await;
     session.out.answer(&outcome)?;
     ended?;
     Ok(if outcome.failed() { Exit::Failed } else { Exit::Done })
+}
+
+impl Args {
+    /// The one job that is meant, if it is one, by its id.
+    pub(crate) fn only_id(&self) -> Option<JobId> {
+        match self.ids.as_slice() {
+            [id] if self.filter.is_empty() => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 impl Action {
@@ -138,6 +161,9 @@ struct Plan {
     action: Action,
     count: usize,
     states: BTreeMap<State, usize>,
+    /// How long it takes at least, where a rate was given, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takes_ms: Option<u64>,
     /// Whether there is nothing left to do.
     done: bool,
 }
@@ -149,7 +175,8 @@ impl Answer for Plan {
         }
         let states: Vec<String> = self.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
         let count = screen.paint(Tone::Strong, &jobs(self.count));
-        format!("{} {count}: {}", self.action.word(), states.join(", "))
+        let takes = self.takes_ms.map(|ms| format!(", in {} at least", show(Duration::from_millis(ms))));
+        format!("{} {count}: {}{}", self.action.word(), states.join(", "), takes.unwrap_or_default())
     }
 }
 
@@ -189,8 +216,22 @@ impl Outcome {
     }
 
     /// Does it, part by part. Where the store goes away, what was done so far is known.
-    async fn act(&mut self, producer: &Producer, ids: &[JobId], bar: &Progress) -> Result<(), Failure> {
+    async fn act(
+        &mut self,
+        producer: &Producer,
+        ids: &[JobId],
+        rate: Option<Rate>,
+        bar: &Progress,
+    ) -> Result<(), Failure> {
         bar.length(ids.len() as u64, "jobs");
+        if let Some(rate) = rate {
+            let each = |id, answer| {
+                self.note(Done::retried(id, answer));
+                bar.at(self.count as u64);
+            };
+            producer.retry_paced(ids.iter().copied(), rate, each).await;
+            return Ok(());
+        }
         for part in ids.chunks(PART) {
             let part_ids = part.iter().copied();
             let done: Vec<Done> = match self.action {
@@ -208,13 +249,17 @@ impl Outcome {
                 }
             };
             for done in done {
-                *self.results.entry(done.result).or_default() += 1;
-                self.jobs.push(done);
+                self.note(done);
             }
-            self.count = self.jobs.len();
             bar.at(self.count as u64);
         }
         Ok(())
+    }
+
+    fn note(&mut self, done: Done) {
+        *self.results.entry(done.result).or_default() += 1;
+        self.jobs.push(done);
+        self.count = self.jobs.len();
     }
 
     fn failed(&self) -> bool {

@@ -9,6 +9,7 @@ mod import;
 mod lines;
 mod list;
 mod log;
+mod retry;
 mod show;
 mod spec;
 mod wait;
@@ -39,7 +40,7 @@ pub(crate) enum Command {
     /// End an attempt that its handler gave away, by its token.
     Complete(complete::Args),
     /// Send jobs that have ended again, each as a new job.
-    Retry(control::Args),
+    Retry(Box<retry::Again>),
     /// Remove jobs: what has not ended is dropped, what has ended leaves the history.
     Remove(control::Args),
 }
@@ -55,7 +56,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Wait(args) => wait::run(&args, session).await,
         Command::Stop(args) => control::run(control::Action::Stop, &args, session).await,
         Command::Complete(args) => complete::run(args, session).await,
-        Command::Retry(args) => control::run(control::Action::Retry, &args, session).await,
+        Command::Retry(args) => retry::run(*args, session).await,
         Command::Remove(args) => control::run(control::Action::Remove, &args, session).await,
     }
 }
