@@ -83,7 +83,8 @@ async fn a_wiped_store_is_rebuilt_from_the_broker_and_its_losses_are_told() {
     for _ in 0..2 {
         bench.program.add(&["later", "--in", "1h"]).await;
     }
-    bench.pass(5).await;
+    // Their sender remembers them no more.
+    bench.pass(15).await;
     bench.backend.wipe_store();
     bench.pass(5).await;
     let health = bench.doctor(Exit::Failed, &[]).await;
@@ -117,7 +118,8 @@ async fn with_a_journal_a_wipe_loses_no_scheduled_job_and_repeats_none() {
     bench.program.add(&["nothing", "--in", "1h"]).await;
     bench.program.add(&["other", "--in", "2h"]).await;
     let due_meanwhile = bench.program.add(&["other", "--in", "40s"]).await;
-    bench.pass(20).await;
+    // Whoever ran it remembers its result no more.
+    bench.pass(30).await;
     let done = bench.program.json(Exit::Done, &["job", "show", &soon]).await;
     assert_eq!(done["state"], "succeeded", "{done}");
     bench.backend.wipe_store();
