@@ -8,7 +8,7 @@ use serde_json::json;
 use support::Program;
 
 #[tokio::test]
-async fn q17_a_file_of_queues_is_shown_applied_and_kept() {
+async fn m03_q17_a_file_of_queues_is_shown_applied_and_kept() {
     let program = Program::new("queues").await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("queues.toml");

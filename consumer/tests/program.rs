@@ -138,7 +138,7 @@ async fn it_tells_its_version() {
 }
 
 #[tokio::test]
-async fn a_consumer_is_ready_when_its_lanes_are_consumed_and_ends_in_order_when_asked() {
+async fn m02_m04_a_consumer_is_ready_when_its_lanes_are_consumed_and_ends_in_order_when_asked() {
     let handlers = "[[handlers]]\ntopic = \"media/thumbnail\"\nexec = [\"true\"]\n";
     let mut program = Program::start(&format!("{EMBEDDED}health.listen = \"127.0.0.1:0\"\n{handlers}"));
     let address = program.address().await;

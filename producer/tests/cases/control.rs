@@ -26,7 +26,7 @@ pub(crate) async fn j12_jh_04_removing_drops_what_waits_and_purges_what_ended(pr
     assert!(producer.show(sent.id).await.unwrap().is_none());
 }
 
-pub(crate) async fn jh_13_removing_an_unknown_job_is_fine(producer: Producer) {
+pub(crate) async fn j12_jh_13_removing_an_unknown_job_is_fine(producer: Producer) {
     let unknown = producer.new_id();
     let removed = producer.remove([unknown]).await.unwrap();
     assert_eq!(removed, [Removed::NotFound]);

@@ -40,7 +40,7 @@ macro_rules! for_each_case {
             find::j11_what_was_answered_does_not_change;
             find::counts_and_topics_tell_the_whole;
             control::j12_jh_04_removing_drops_what_waits_and_purges_what_ended;
-            control::jh_13_removing_an_unknown_job_is_fine;
+            control::j12_jh_13_removing_an_unknown_job_is_fine;
             control::j13_stopping_what_waits_what_runs_and_what_ended;
             control::j14_a_retry_is_a_new_job_linked_both_ways;
             control::j14_only_history_can_be_retried;

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn tm_02_a_star_takes_direct_children() {
+    fn u01_tm_02_a_star_takes_direct_children() {
         check(&pattern("a/*"), &["a/b", "a/c"], &["a", "a/b/a"]);
     }
 

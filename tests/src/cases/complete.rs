@@ -60,7 +60,7 @@ pub async fn s07_an_attempt_is_completed_from_another_process_exactly_once(fleet
 }
 
 /// G5: an error with a message and a delay of its own is what the job gets; each attempt has a token of its own.
-pub async fn g5_a_completion_keeps_its_message_and_its_delay(fleet: &Fleet) {
+pub async fn s06_g5_a_completion_keeps_its_message_and_its_delay(fleet: &Fleet) {
     let (runs, tokens) = (Runs::default(), Tokens::default());
     let running = fleet.start(fleet.consumer().await.on(TOPIC, giving(&runs, &tokens))).await;
     let elsewhere = somebody(fleet).await;
@@ -88,7 +88,7 @@ pub async fn g5_a_completion_keeps_its_message_and_its_delay(fleet: &Fleet) {
 }
 
 /// G6: what was given away holds its slot, its order and its limits, and nothing more once it is completed.
-pub async fn g6_what_was_given_away_keeps_its_slot_and_its_order(fleet: &Fleet) {
+pub async fn s07_g6_what_was_given_away_keeps_its_slot_and_its_order(fleet: &Fleet) {
     let (runs, tokens) = (Runs::default(), Tokens::default());
     let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 2).await;
     let running = fleet.start(consumer.on(TOPIC, giving(&runs, &tokens))).await;

@@ -14,7 +14,7 @@ const TOPIC: &str = "test/control";
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// J13: the handler hears of it within a second, who asked, and the job ends as stopped.
-pub async fn j13_stopping_a_running_job_reaches_its_handler_at_once(fleet: &Fleet) {
+pub async fn j13_s03_u10_stopping_a_running_job_reaches_its_handler_at_once(fleet: &Fleet) {
     let (runs, (heard, mut hears)) = (Runs::default(), mpsc::unbounded_channel());
     let work = runs.then(move |ctx| {
         let heard = heard.clone();

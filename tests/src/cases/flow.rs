@@ -67,7 +67,7 @@ pub async fn a_failed_job_sends_no_follow_up_jobs(fleet: &Fleet) {
 }
 
 /// A job without any retry is called again as often as it asks for it.
-pub async fn s_06_a_snooze_costs_no_retry(fleet: &Fleet) {
+pub async fn s05_s06_a_snooze_costs_no_retry(fleet: &Fleet) {
     let nap = Duration::from_millis(200);
     let runs = Runs::default();
     let work = runs.then(move |ctx| async move {
@@ -109,7 +109,7 @@ pub async fn an_attempt_over_its_time_fails_and_is_retried(fleet: &Fleet) {
 }
 
 /// What the sender says of the job is there for the handler and for whoever looks.
-pub async fn labels_title_and_trace_context_reach_the_handler(fleet: &Fleet) {
+pub async fn j05_j15_labels_title_and_trace_context_reach_the_handler(fleet: &Fleet) {
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let work = |ctx: Ctx| async move {
         let envelope = &ctx.job().envelope;

@@ -49,7 +49,7 @@ pub async fn q02_qo_02_one_order_over_topics_and_instances(fleet: &Fleet) {
 }
 
 /// The job at the head fails, sleeps, and fails for good; those behind it wait, and say for whom.
-pub async fn q02_a_failing_head_holds_up_its_key_and_no_other(fleet: &Fleet) {
+pub async fn q02_q19_a_failing_head_holds_up_its_key_and_no_other(fleet: &Fleet) {
     let runs = Runs::default();
     let work = runs.then(|ctx| async move {
         match (ctx.payload_as::<u32>().unwrap_or_default(), ctx.attempt()) {
@@ -133,7 +133,7 @@ pub async fn a_rate_spreads_jobs_over_time_and_costs_no_attempt(fleet: &Fleet) {
 }
 
 /// It is the store that remembers it.
-pub async fn q14_qs_01_qs_02_a_pause_outlives_instances_and_names_who_and_why(fleet: &Fleet) {
+pub async fn q14_u11_qs_01_qs_02_a_pause_outlives_instances_and_names_who_and_why(fleet: &Fleet) {
     let runs = Runs::default();
     let queue = Pausable::Queue("main".into());
     let producer = fleet.producer();

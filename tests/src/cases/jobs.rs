@@ -23,7 +23,7 @@ struct Add {
 }
 
 /// JH-01: a typed handler.
-pub async fn jh_01_a_job_runs_once_and_brings_its_result(fleet: &Fleet) {
+pub async fn j01_s01_jh_01_a_job_runs_once_and_brings_its_result(fleet: &Fleet) {
     let runs = Runs::default();
     let seen = runs.clone();
     let adder = move |job: Add, ctx: Ctx| {
@@ -41,7 +41,7 @@ pub async fn jh_01_a_job_runs_once_and_brings_its_result(fleet: &Fleet) {
 }
 
 /// JH-02: a handler that takes any payload and answers an outcome.
-pub async fn jh_02_a_handler_of_any_payload_runs_a_job_once(fleet: &Fleet) {
+pub async fn s05_jh_02_a_handler_of_any_payload_runs_a_job_once(fleet: &Fleet) {
     let runs = Runs::default();
     let work = runs.then(|_| async { Outcome::done().message("fine") });
     let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
@@ -53,7 +53,7 @@ pub async fn jh_02_a_handler_of_any_payload_runs_a_job_once(fleet: &Fleet) {
 }
 
 /// JH-03: many at once, each exactly once.
-pub async fn jh_03_three_hundred_jobs_of_one_topic_all_run(fleet: &Fleet) {
+pub async fn j06_q18_jh_03_three_hundred_jobs_of_one_topic_all_run(fleet: &Fleet) {
     let runs = Runs::default();
     let running = fleet.start(fleet.consumer().await.on(TOPIC, runs.then(|_| async {}))).await;
     let jobs: Vec<_> = (0..300).map(|_| fleet.producer().raw(TOPIC, "{}")).collect();
@@ -70,7 +70,7 @@ pub async fn jh_03_three_hundred_jobs_of_one_topic_all_run(fleet: &Fleet) {
 }
 
 /// JH-04: what can be seen of a job that runs, fails and is removed.
-pub async fn jh_04_a_failed_job_is_found_waiting_and_can_be_removed(fleet: &Fleet) {
+pub async fn j08_j09_j11_jh_04_a_failed_job_is_found_waiting_and_can_be_removed(fleet: &Fleet) {
     let (runs, go) = (Runs::default(), CancellationToken::new());
     let gate = go.clone();
     let work = runs.then(move |_| {
@@ -104,7 +104,7 @@ fn twice_retried(fleet: &Fleet) -> (JobBuilder, Duration) {
 }
 
 /// JH-05: each of the three runs in time, and no fourth.
-pub async fn jh_05_a_failing_job_runs_once_more_than_its_retries(fleet: &Fleet) {
+pub async fn s02_q10_jh_05_a_failing_job_runs_once_more_than_its_retries(fleet: &Fleet) {
     let runs = Runs::default();
     let work = runs.then(|_| async { Outcome::retry("no luck") });
     let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
@@ -123,7 +123,7 @@ pub async fn jh_05_a_failing_job_runs_once_more_than_its_retries(fleet: &Fleet) 
 }
 
 /// JH-06: what a given-up job leaves, and what another process that watches it hears.
-pub async fn jh_06_a_given_up_job_is_in_the_history_and_its_watcher_hears_it_once(fleet: &Fleet) {
+pub async fn s01_s08_l01_jh_06_a_given_up_job_is_in_the_history_and_its_watcher_hears_it_once(fleet: &Fleet) {
     let work = |_: Ctx| async { Outcome::retry("no luck") };
     let (job, _) = twice_retried(fleet);
     let sent = fleet.send(job).await;
@@ -171,7 +171,7 @@ pub async fn jh_08_jobs_of_a_topic_that_nobody_takes_wait_beside_those_that_run(
 }
 
 /// JH-09: nobody is there at all.
-pub async fn jh_09_a_job_without_a_consumer_is_accepted_and_queued(fleet: &Fleet) {
+pub async fn j01_jh_09_a_job_without_a_consumer_is_accepted_and_queued(fleet: &Fleet) {
     let sent = fleet.send_to(TOPIC).await;
     assert_eq!((sent.state, sent.existed), (State::Queued, false));
     let view = fleet.show(sent.id).await;
@@ -180,7 +180,7 @@ pub async fn jh_09_a_job_without_a_consumer_is_accepted_and_queued(fleet: &Fleet
 }
 
 /// JH-10: an illegal topic, and something that is not JSON.
-pub async fn jh_10_what_is_illegal_is_refused_and_nothing_is_stored(fleet: &Fleet) {
+pub async fn j02_jh_10_what_is_illegal_is_refused_and_nothing_is_stored(fleet: &Fleet) {
     for topic in ["", "a//b", "a.b", "/a", "a/*", "a b"] {
         let error = fleet.producer().raw(topic, "{}").send().await.unwrap_err();
         assert!(matches!(error.refusal(), Some(Refusal::Topic(_))), "`{topic}`: {error}");
@@ -192,7 +192,7 @@ pub async fn jh_10_what_is_illegal_is_refused_and_nothing_is_stored(fleet: &Flee
 }
 
 /// JH-11: no retry is used.
-pub async fn jh_11_a_panic_is_an_error_at_once(fleet: &Fleet) {
+pub async fn s03_jh_11_a_panic_is_an_error_at_once(fleet: &Fleet) {
     let runs = Runs::default();
     let work = runs.then(|ctx| async move {
         assert!(ctx.attempt() == 0, "the handler's bug");
@@ -210,7 +210,7 @@ pub async fn jh_11_a_panic_is_an_error_at_once(fleet: &Fleet) {
 }
 
 /// JH-13: there is nothing to remove, which is what was asked for.
-pub async fn jh_13_removing_an_unknown_job_is_fine(fleet: &Fleet) {
+pub async fn j12_jh_13_removing_an_unknown_job_is_fine(fleet: &Fleet) {
     let removed = fleet.producer().remove([fleet.producer().new_id()]).await.unwrap();
     assert_eq!(removed, [Removed::NotFound]);
     assert!(removed[0].is_gone());
@@ -245,7 +245,7 @@ async fn second_run(
 }
 
 /// JH-14: the outcome's 500 ms, not the queue's minute.
-pub async fn jh_14_the_delay_of_the_outcome_wins_over_the_queue(fleet: &Fleet) {
+pub async fn s04_jh_14_the_delay_of_the_outcome_wins_over_the_queue(fleet: &Fleet) {
     let half = Duration::from_millis(500);
     let outcome = Outcome::retry_in(half, "soon");
     let between = second_run(fleet, queues(Duration::from_secs(60)), outcome, |job| job).await;
@@ -253,7 +253,7 @@ pub async fn jh_14_the_delay_of_the_outcome_wins_over_the_queue(fleet: &Fleet) {
 }
 
 /// JH-15: the job's 100 ms, not the queue's five seconds.
-pub async fn jh_15_the_delay_of_the_job_wins_over_the_queue(fleet: &Fleet) {
+pub async fn j16_s04_jh_15_the_delay_of_the_job_wins_over_the_queue(fleet: &Fleet) {
     let tenth = Duration::from_millis(100);
     let queues = queues(Duration::from_secs(5));
     let between = second_run(fleet, queues, Outcome::retry("no"), |job| job.retry_delay(tenth)).await;

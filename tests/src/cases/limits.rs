@@ -49,7 +49,7 @@ pub async fn a_handler_runs_no_more_jobs_at_once_than_it_may(fleet: &Fleet) {
 }
 
 /// Over all its topics together.
-pub async fn an_instance_runs_no_more_jobs_at_once_than_it_may(fleet: &Fleet) {
+pub async fn q01_an_instance_runs_no_more_jobs_at_once_than_it_may(fleet: &Fleet) {
     let (runs, all) = (Runs::default(), Gauge::default());
     let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 3).await;
     let consumer = consumer.on("test/one", busy(&runs, &all)).on("test/two", busy(&runs, &all));

@@ -73,7 +73,7 @@ fn new(runs: &Runs) -> impl Fn(New, Ctx) -> std::future::Ready<()> + Clone + Sen
 }
 
 /// PA-02: the instance takes the topic and cannot read this job.
-pub async fn pa_02_a_payload_of_a_newer_version_waits_and_says_why(fleet: &Fleet) {
+pub async fn s11_pa_02_a_payload_of_a_newer_version_waits_and_says_why(fleet: &Fleet) {
     let runs = Runs::default();
     let consumer = fleet.consumer().await.handle(old(&runs)).on("test/other", |_| async {});
     let running = fleet.start(consumer).await;
@@ -93,7 +93,7 @@ pub async fn pa_02_a_payload_of_a_newer_version_waits_and_says_why(fleet: &Fleet
 }
 
 /// PA-02: the job runs when an instance starts that reads it, though its copies rest for half a minute at a time.
-pub async fn pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts(fleet: &Fleet) {
+pub async fn s11_pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts(fleet: &Fleet) {
     let runs = Runs::default();
     let first = fleet.start(fleet.consumer().await.handle(old(&runs))).await;
     let sent = fleet.send(fleet.producer().job(New { title: "t".into() })).await;
@@ -111,7 +111,7 @@ pub async fn pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts(fleet:
 }
 
 /// PA-02: waiting would not help.
-pub async fn pa_02_a_payload_of_the_same_version_that_cannot_be_read_is_an_error(fleet: &Fleet) {
+pub async fn s11_pa_02_a_payload_of_the_same_version_that_cannot_be_read_is_an_error(fleet: &Fleet) {
     let runs = Runs::default();
     let running = fleet.start(fleet.consumer().await.handle(old(&runs))).await;
     let sent = fleet.send(fleet.producer().raw("test/versioned", r#"{"name": 5}"#)).await;

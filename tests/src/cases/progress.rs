@@ -17,7 +17,7 @@ fn log(view: &JobView) -> Vec<&str> {
 }
 
 /// PR-01, with our bound: some lines are written while the handler runs, the others with its end.
-pub async fn pr_01_the_newest_log_lines_are_kept_in_order(fleet: &Fleet) {
+pub async fn u08_pr_01_the_newest_log_lines_are_kept_in_order(fleet: &Fleet) {
     let go = CancellationToken::new();
     let gate = go.clone();
     let work = move |ctx: Ctx| {
@@ -55,7 +55,7 @@ pub async fn pr_01_the_newest_log_lines_are_kept_in_order(fleet: &Fleet) {
 }
 
 /// PR-03: no name, no value, a reserved name; what is legal is kept.
-pub async fn pr_03_illegal_properties_are_rejected(fleet: &Fleet) {
+pub async fn j03_u09_pr_03_illegal_properties_are_rejected(fleet: &Fleet) {
     let work = |ctx: Ctx| async move {
         let rejected = [
             ctx.set("", "x"),
@@ -77,7 +77,7 @@ pub async fn pr_03_illegal_properties_are_rejected(fleet: &Fleet) {
 }
 
 /// PR-04: the handler returns, the end comes later and counts once.
-pub async fn pr_04_an_attempt_is_completed_once(fleet: &Fleet) {
+pub async fn s06_s07_pr_04_an_attempt_is_completed_once(fleet: &Fleet) {
     let runs = Runs::default();
     let handles = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&handles);
@@ -101,7 +101,7 @@ pub async fn pr_04_an_attempt_is_completed_once(fleet: &Fleet) {
 }
 
 /// PR-05: 40 of 100 steps after four seconds means six seconds more.
-pub async fn pr_05_progress_counts_steps_and_estimates_the_end(fleet: &Fleet) {
+pub async fn u07_pr_05_progress_counts_steps_and_estimates_the_end(fleet: &Fleet) {
     let wait = fleet.span(Duration::from_secs(4), Duration::from_millis(400));
     let (go, times) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
     let (gate, noted, clock) = (go.clone(), Arc::clone(&times), fleet.producer().link().world.clock.clone());

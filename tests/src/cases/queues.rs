@@ -161,7 +161,7 @@ pub async fn q01_q08_a_queue_bounds_what_one_instance_runs_at_once(fleet: &Fleet
 }
 
 /// Checked whole, shown before, kept afterwards, and never lost between two who apply at once.
-pub async fn q05_q06_q07_queues_are_applied_whole_and_kept(fleet: &Fleet) {
+pub async fn q05_q06_q07_q16_q17_queues_are_applied_whole_and_kept(fleet: &Fleet) {
     let producer = fleet.producer();
     let bad =
         producer.apply_queues("f.toml", "[[queues]]\nname = \"a\"\nkind = \"odd\"\nretries = -9", "ann", false).await;

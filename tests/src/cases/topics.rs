@@ -51,22 +51,22 @@ async fn one_pattern_takes(fleet: &Fleet, pattern: &str, taken: &[&str]) {
 }
 
 /// TM-01
-pub async fn tm_01_an_exact_topic_takes_only_itself(fleet: &Fleet) {
+pub async fn u01_tm_01_an_exact_topic_takes_only_itself(fleet: &Fleet) {
     one_pattern_takes(fleet, "a/b", &["a/b"]).await;
 }
 
 /// TM-02
-pub async fn tm_02_a_star_takes_direct_children(fleet: &Fleet) {
+pub async fn u01_tm_02_a_star_takes_direct_children(fleet: &Fleet) {
     one_pattern_takes(fleet, "a/*", &["a/b", "a/c"]).await;
 }
 
 /// TM-03
-pub async fn tm_03_two_stars_take_all_descendants(fleet: &Fleet) {
+pub async fn u01_tm_03_two_stars_take_all_descendants(fleet: &Fleet) {
     one_pattern_takes(fleet, "a/**", &["a/b", "a/c", "a/b/a"]).await;
 }
 
 /// TM-04: handlers go away one by one while the instance runs.
-pub async fn tm_04_the_nearest_handler_wins_and_the_next_takes_over(fleet: &Fleet) {
+pub async fn u02_u03_tm_04_the_nearest_handler_wins_and_the_next_takes_over(fleet: &Fleet) {
     let runs = Runs::default();
     let consumer = fleet.consumer().await;
     let consumer =
@@ -90,7 +90,7 @@ pub async fn tm_04_the_nearest_handler_wins_and_the_next_takes_over(fleet: &Flee
 struct Exact {}
 
 /// TM-06: typed, with a result, with an outcome, with an error type.
-pub async fn tm_06_every_form_of_handler_matches_alike(fleet: &Fleet) {
+pub async fn u01_tm_06_every_form_of_handler_matches_alike(fleet: &Fleet) {
     let runs = Runs::default();
     let seen = runs.clone();
     let typed = move |_: Exact, ctx: Ctx| {
@@ -107,7 +107,7 @@ pub async fn tm_06_every_form_of_handler_matches_alike(fleet: &Fleet) {
 }
 
 /// TM-09: lists bound what handlers would take.
-pub async fn tm_09_allow_and_deny_lists_bound_what_is_advertised_and_taken(fleet: &Fleet) {
+pub async fn u04_u05_tm_09_allow_and_deny_lists_bound_what_is_advertised_and_taken(fleet: &Fleet) {
     let topic = |text: &str| Topic::new(text).unwrap();
     for (allow, deny, taken) in [
         (Some(vec![]), vec![], &[][..]),
@@ -152,7 +152,7 @@ pub async fn tm_09_allow_and_deny_lists_bound_what_is_advertised_and_taken(fleet
 }
 
 /// Nobody takes the topic yet, neither by name nor by pattern.
-pub async fn a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does(fleet: &Fleet) {
+pub async fn u06_a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does(fleet: &Fleet) {
     let other = fleet.start(fleet.consumer().await.on("x", |_| async {})).await;
     let sent = fleet.send_to("new/kind").await;
     let waiting = fleet.waiting(sent.id).await;

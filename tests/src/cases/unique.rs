@@ -34,7 +34,7 @@ pub async fn j04_a_named_job_is_there_once_and_found_by_its_name(fleet: &Fleet) 
 }
 
 /// Ten sends in a row make one run, with the last payload.
-pub async fn debounced_sends_make_one_run_with_the_newest_payload(fleet: &Fleet) {
+pub async fn j04_debounced_sends_make_one_run_with_the_newest_payload(fleet: &Fleet) {
     let runs = Runs::default();
     let work = runs.then(|ctx: Ctx| async move { Outcome::result(ctx.payload_as::<u32>().unwrap_or_default()) });
     let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
@@ -52,7 +52,7 @@ pub async fn debounced_sends_make_one_run_with_the_newest_payload(fleet: &Fleet)
 }
 
 /// While one runs, the sends of a key become one more run.
-pub async fn latest_runs_once_more_with_the_newest_payload(fleet: &Fleet) {
+pub async fn j04_latest_runs_once_more_with_the_newest_payload(fleet: &Fleet) {
     let (runs, gate) = (Runs::default(), watch::Sender::new(false));
     let open = gate.clone();
     let work = runs.then(move |ctx: Ctx| {
@@ -81,7 +81,7 @@ pub async fn latest_runs_once_more_with_the_newest_payload(fleet: &Fleet) {
 }
 
 /// A job that waits in its lane gets the new payload as well: the message with the old one counts for nothing.
-pub async fn latest_replaces_what_is_in_the_lane(fleet: &Fleet) {
+pub async fn j04_latest_replaces_what_is_in_the_lane(fleet: &Fleet) {
     let send = async |n| fleet.send(job(fleet, n).unique_mode("k", UniqueMode::Latest, Duration::ZERO)).await;
     let first = send(1).await;
     let second = send(2).await;

@@ -40,7 +40,7 @@ pub async fn j08_a_snapshot_has_everything(bench: &Bench) {
     assert!(snapshot.outputs.is_empty() && snapshot.attempts.is_empty() && snapshot.properties.is_empty());
 }
 
-pub async fn j10_unfinished_jobs_come_oldest_first(bench: &Bench) {
+pub async fn j07_j10_unfinished_jobs_come_oldest_first(bench: &Bench) {
     let ids = spaced(bench, 4).await;
     bench.run(ids[2]).await;
     assert_eq!(bench.find(everything()).await, ids);
@@ -49,7 +49,7 @@ pub async fn j10_unfinished_jobs_come_oldest_first(bench: &Bench) {
     assert_eq!(bench.find(both).await, ids[..3]);
 }
 
-pub async fn j10_history_comes_newest_first(bench: &Bench) {
+pub async fn j07_j10_history_comes_newest_first(bench: &Bench) {
     let ids = spaced(bench, 3).await;
     for id in [ids[1], ids[0]] {
         end(bench, id).await;
@@ -66,7 +66,7 @@ pub async fn unfinished_jobs_come_before_history(bench: &Bench) {
     assert_eq!(bench.find(everything()).await, [ids[1], ids[2], ids[0]]);
 }
 
-pub async fn by_topic_pattern(bench: &Bench) {
+pub async fn j10_by_topic_pattern(bench: &Bench) {
     let mut ids = BTreeMap::new();
     for name in ["media/a", "media/a/b", "media/c", "other"] {
         ids.insert(name, bench.accept(bench.job_on(name)).await);
@@ -85,7 +85,7 @@ pub async fn by_topic_pattern(bench: &Bench) {
     }
 }
 
-pub async fn by_queue(bench: &Bench) {
+pub async fn j10_by_queue(bench: &Bench) {
     let mut job = bench.job();
     job.admission.queue = "slow".into();
     let (slow, _main) = (bench.accept(job).await, bench.queued().await);
@@ -95,7 +95,7 @@ pub async fn by_queue(bench: &Bench) {
     assert_eq!(bench.find(slow_only).await, [slow], "history as well");
 }
 
-pub async fn by_every_label(bench: &Bench) {
+pub async fn j10_by_every_label(bench: &Bench) {
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
@@ -117,13 +117,13 @@ pub async fn by_every_label(bench: &Bench) {
     assert_eq!(find(&[("colour", "red")]).await, [red], "a purged job is in no index");
 }
 
-pub async fn by_time(bench: &Bench) {
+pub async fn j10_by_time(bench: &Bench) {
     let ids = spaced(bench, 3).await;
     let since = Some(bench.record(ids[1]).await.created);
     assert_eq!(bench.find(Query { since, ..everything() }).await, ids[1..]);
 }
 
-pub async fn pages_go_on_where_the_last_one_ended(bench: &Bench) {
+pub async fn j10_pages_go_on_where_the_last_one_ended(bench: &Bench) {
     let ids = spaced(bench, 5).await;
     end(bench, ids[0]).await;
     end(bench, ids[1]).await;

@@ -159,14 +159,14 @@ macro_rules! conformance_store {
                 a_rescue_after_a_standstill_waits_for_a_renewal
             }
             rescue {
-                t12_an_expired_lease_is_taken_back
+                s10_t12_an_expired_lease_is_taken_back
                 t12_a_living_lease_is_left_alone
                 t12_a_process_killer_is_given_up
                 t12_only_the_first_crash_is_published_at_once
                 t12_a_job_that_was_to_stop_stops
                 t12_a_rescue_takes_the_longest_expired_first
                 t12_a_rescue_is_bounded_and_says_so
-                proof_of_death_ends_the_leases_of_older_incarnations_only
+                s09_proof_of_death_ends_the_leases_of_older_incarnations_only
             }
             gates {
                 q02_an_order_lets_one_through_at_a_time_in_order
@@ -229,21 +229,21 @@ macro_rules! conformance_store {
                 what_has_ended_cannot_be_stopped
             }
             purge {
-                t19_history_goes_when_its_time_has_come
-                t19_success_and_failure_are_kept_for_their_own_times
+                l02_l03_t19_history_goes_when_its_time_has_come
+                l02_t19_success_and_failure_are_kept_for_their_own_times
                 t20_what_was_not_started_in_time_is_dropped
                 a_purge_is_bounded
             }
             find {
                 j08_a_snapshot_has_everything
-                j10_unfinished_jobs_come_oldest_first
-                j10_history_comes_newest_first
+                j07_j10_unfinished_jobs_come_oldest_first
+                j07_j10_history_comes_newest_first
                 unfinished_jobs_come_before_history
-                by_topic_pattern
-                by_queue
-                by_every_label
-                by_time
-                pages_go_on_where_the_last_one_ended
+                j10_by_topic_pattern
+                j10_by_queue
+                j10_by_every_label
+                j10_by_time
+                j10_pages_go_on_where_the_last_one_ended
                 a_strange_cursor_is_refused
                 counts_agree_with_listings
                 jobs_ahead_are_those_of_the_topic_that_came_first

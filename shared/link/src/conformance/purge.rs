@@ -7,7 +7,7 @@ use longshore_model::record::{Expiry, Reason, Start, State};
 
 const NOTHING: Retention = Retention { succeeded_ms: LONG, failed_ms: LONG };
 
-pub async fn t19_history_goes_when_its_time_has_come(bench: &Bench) {
+pub async fn l02_l03_t19_history_goes_when_its_time_has_come(bench: &Bench) {
     let job = bench.job();
     let id = bench.accept(job.clone()).await;
     let fence = bench.run(id).await;
@@ -23,7 +23,7 @@ pub async fn t19_history_goes_when_its_time_has_come(bench: &Bench) {
     assert_eq!(again, Err(NotAccepted::Ended(id)));
 }
 
-pub async fn t19_success_and_failure_are_kept_for_their_own_times(bench: &Bench) {
+pub async fn l02_t19_success_and_failure_are_kept_for_their_own_times(bench: &Bench) {
     let (done, (broken, fence), stopped) = (bench.done().await, bench.running().await, bench.queued().await);
     bench.finish(broken, fence, permanent()).await;
     bench.stop(stopped).await;

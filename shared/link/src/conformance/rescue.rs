@@ -14,7 +14,7 @@ async fn die(bench: &Bench, id: JobId) {
     bench.sleep(10).await;
 }
 
-pub async fn t12_an_expired_lease_is_taken_back(bench: &Bench) {
+pub async fn s10_t12_an_expired_lease_is_taken_back(bench: &Bench) {
     let job = bench.job();
     let id = bench.accept(job.clone()).await;
     let fence = bench.run_for(&owner("dead", 1), id, 1).await;
@@ -107,7 +107,7 @@ pub async fn t12_a_rescue_is_bounded_and_says_so(bench: &Bench) {
     assert_eq!((second.runnable.len(), second.more), (1, false));
 }
 
-pub async fn proof_of_death_ends_the_leases_of_older_incarnations_only(bench: &Bench) {
+pub async fn s09_proof_of_death_ends_the_leases_of_older_incarnations_only(bench: &Bench) {
     let (old, new, other) = (bench.queued().await, bench.queued().await, bench.queued().await);
     bench.run_for(&owner("one", 1), old, LONG).await;
     bench.run_for(&owner("one", 2), new, LONG).await;
