@@ -35,7 +35,7 @@ impl Bench {
     async fn count(&self, state: &str) -> u64 {
         let stats = self.program.json(Exit::Done, &["stats"]).await;
         let topics = stats["topics"].as_object().unwrap().values();
-        topics.filter_map(|states| states[state].as_u64()).sum()
+        topics.filter_map(|topic| topic["states"][state].as_u64()).sum()
     }
 
     /// An instance that takes nothing of what is sent, and beats.

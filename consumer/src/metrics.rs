@@ -2,9 +2,12 @@
 //!
 //! The names and meanings below are part of the contract with whoever builds dashboards on them.
 
+mod fleet;
+
 use longshore_link::store::LossKind;
 use longshore_model::ledger::Sums;
 use longshore_model::record::State;
+use longshore_model::statistics::Overview;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -38,6 +41,7 @@ pub struct Metrics {
     scheduled_lost: AtomicU64,
     last_beat: AtomicU64,
     ledger: Mutex<Option<(Sums, usize)>>,
+    statistics: Mutex<Option<Overview>>,
 }
 
 /// What is known at the moment of asking.
@@ -154,6 +158,11 @@ impl Metrics {
     /// The ledger of the whole store, and how many disagreements there are in it.
     pub(crate) fn audited(&self, sums: Sums, drifts: usize) {
         *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = Some((sums, drifts));
+    }
+
+    /// The statistics of the whole fleet; `None`: this instance does not read them any more.
+    pub(crate) fn counted(&self, overview: Option<Overview>) {
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = overview;
     }
 
     /// The ledger, once it was read.
@@ -287,6 +296,9 @@ impl Metrics {
             let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
         }
         self.render_ledger(&mut text);
+        if let Some(overview) = &*self.statistics.lock().unwrap_or_else(PoisonError::into_inner) {
+            fleet::render(&mut text, overview);
+        }
         text
     }
 }

@@ -57,7 +57,7 @@
 //! | send at times known before, again and again | [`Producer::schedule`], [`Producer::schedules`] |
 //! | look after letters | [`Producer::letters`] |
 //! | stop, remove, retry | [`Producer::stop`], [`Producer::remove`], [`Producer::retry`] |
-//! | look at the whole | [`Producer::counts`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
+//! | look at the whole | [`Producer::counts`], [`Producer::statistics`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
 //! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
 //! | end an attempt that was given away | [`Producer::complete`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
@@ -65,7 +65,7 @@
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
-//! `gates`, `schedules`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
+//! `gates`, `schedules`, `statistics`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod again;
 mod builder;
@@ -89,6 +89,7 @@ mod schedules;
 mod send;
 pub mod settings;
 mod spool;
+mod statistics;
 pub mod testing;
 mod time;
 
@@ -129,6 +130,7 @@ pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
 pub use longshore_model::schedule::{self, Missed, Overlap, ScheduleView, Timing};
 pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::snapshot::JobView;
+pub use longshore_model::statistics::{Overview, Percentiles, Selection, Summary};
 pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
 pub use longshore_model::unique::{Unique, UniqueMode};

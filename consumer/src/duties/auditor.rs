@@ -1,8 +1,10 @@
-//! Auditor: reads the conservation ledger and shows it in the metrics, and says loudly when it is not in balance.
+//! Auditor: reads the conservation ledger and the statistics and shows them in the metrics, and says loudly when the
+//! ledger is not in balance.
 
 use super::rest;
 use crate::engine::{Engine, Phase};
 use longshore_model::ledger::{ADVICE, Drift};
+use longshore_model::statistics::Selection;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     loop {
         tokio::select! {
             biased;
-            () = engine.until(Phase::Stopped) => return,
+            () = engine.until(Phase::Stopped) => return engine.metrics.counted(None),
             () = rest(&engine, PACE) => {}
         }
         match engine.link.store.ledger().await {
@@ -29,6 +31,13 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 }
             }
             Err(fault) => tracing::debug!(%fault, "the ledger could not be read; trying again"),
+        }
+        let store = &engine.link.store;
+        match tokio::try_join!(store.statistics(), store.view()) {
+            Ok((statistics, view)) => {
+                engine.metrics.counted(Some(statistics.overview(&Selection::default(), &view)));
+            }
+            Err(fault) => tracing::debug!(%fault, "the statistics could not be read; trying again"),
         }
     }
 }

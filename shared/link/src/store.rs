@@ -18,6 +18,7 @@ use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Record, State};
 use longshore_model::snapshot::{Progress, Snapshot};
+use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::token::Token;
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::{Card, View};
@@ -617,6 +618,14 @@ pub trait Store: Send + Sync + Debug {
 
     /// What was counted since the store began, and what it holds, at one moment.
     async fn ledger(&self) -> Result<Ledger, Fault>;
+
+    /// What happened to the jobs of each queue and topic since counting began, how many are in each state, and which one
+    /// waits longest. The numbers of jobs are those of one moment; what happened to them is read right after it.
+    async fn statistics(&self) -> Result<Statistics, Fault>;
+
+    /// Begins to count anew what happens in a selection; how many jobs are in each state stays. Answers how many pairs of
+    /// a queue and a topic that were.
+    async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault>;
 
     /// How many queued jobs of the same topic entered `queued` before this one.
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault>;

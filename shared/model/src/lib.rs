@@ -25,6 +25,7 @@ pub mod secret;
 pub mod settings;
 pub mod snapshot;
 pub mod span;
+pub mod statistics;
 pub mod suggest;
 pub mod template;
 pub mod token;

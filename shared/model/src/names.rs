@@ -254,9 +254,14 @@ pub mod shard_keys {
     pub const OUTBOX: &str = "out";
     /// set: tombstones of one bucket of time. `tomb:<bucket>`
     pub const TOMBSTONES: &str = "tomb:";
-    /// hash: counters of jobs. `n`, field `<state> <topic>`: how many are in a state; `accepted <topic>`: how many came
-    /// in; `forgotten_<state> <topic>`: how many ended so and were purged.
+    /// hash: counters of jobs. `n`, field `<state> <topic> <queue>`: how many are in a state; `accepted <topic> <queue>`:
+    /// how many came in; `forgotten_<state> <topic> <queue>`: how many ended so and were purged.
     pub const COUNTS: &str = "n";
+    /// string: what happened to the jobs of a topic in a queue, 64-bit numbers in fixed places
+    /// ([`crate::statistics::slots`]). `st:<topic> <queue>`
+    pub const STATISTICS: &str = "st:";
+    /// set: topics and queues (`<topic> <queue>`) that have statistics.
+    pub const COUNTED: &str = "sts";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
     /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `gap_from` and `gap_to` the last

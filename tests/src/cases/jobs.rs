@@ -5,7 +5,7 @@ use std::time::Duration;
 use longshore_consumer::{Ctx, Json, Outcome};
 use longshore_link::store::Nudge;
 use longshore_producer::{Job, Queues, Reason, Refusal, Removed, State};
-use longshore_producer::{JobBuilder, QueueConfig};
+use longshore_producer::{JobBuilder, QueueConfig, Selection};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -160,6 +160,8 @@ pub async fn jh_08_jobs_of_a_topic_that_nobody_takes_wait_beside_those_that_run(
     }
     fleet.quiet(AFTER).await;
     assert_eq!(fleet.unfinished().await.len(), 10);
+    let all = fleet.producer().statistics(&Selection::default()).await.unwrap().all;
+    assert_eq!((all.jobs, all.unassigned, all.finished), (0, 10, 10), "what nobody takes is not counted: {all:?}");
     for sent in &left {
         let view = fleet.show(sent.id).await;
         assert_eq!((view.state, view.attempt, view.instance), (State::Queued, 0, None));

@@ -21,6 +21,7 @@ pub mod payload;
 pub mod progress;
 pub mod queues;
 pub mod schedules;
+pub mod statistics;
 pub mod timing;
 pub mod topics;
 pub mod trouble;
@@ -121,6 +122,9 @@ macro_rules! for_each_case {
             queues::q01_q08_a_queue_bounds_what_one_instance_runs_at_once;
             queues::q05_q06_q07_q16_q17_queues_are_applied_whole_and_kept;
             queues::q15_all_jobs_of_a_queue_are_removed;
+            statistics::m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances;
+            statistics::m01_st_05_a_reset_keeps_what_waits_and_runs;
+            statistics::m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::q01_an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

@@ -20,6 +20,7 @@ use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
+use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::Topic;
 use longshore_model::topology::View;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -254,6 +255,8 @@ rough_store! {
     watch(jobs: Vec<JobId>) -> Vec<Option<State>>;
     counts() -> Counts;
     ledger() -> Ledger;
+    statistics() -> Statistics;
+    reset_statistics(selection: &Selection) -> u64;
     ahead(job: JobId) -> Option<u64>;
     topics() -> Vec<Topic>;
     know(topics: Vec<Topic>) -> ();

@@ -40,6 +40,7 @@ pub mod rescue;
 pub mod restore;
 pub mod schedules;
 pub mod sequences;
+pub mod statistics;
 pub mod unique;
 
 pub use bench::{Bench, Hooks, Letter, QUARANTINE_BYTES, TOPIC};
@@ -267,6 +268,16 @@ macro_rules! conformance_store {
                 what_is_forgotten_stays_accounted_for
                 what_is_rebuilt_or_taken_back_was_accepted
                 a_refused_job_was_not_accepted
+            }
+            statistics {
+                m01_what_happens_is_counted_once_whatever_is_repeated
+                what_is_dropped_snoozed_or_taken_back_is_no_failure_but_a_crash_is
+                an_attempt_that_is_ended_by_its_token_counts_as_any_other
+                st_02_times_are_those_between_the_steps
+                each_queue_and_topic_has_its_own_numbers
+                st_05_a_reset_keeps_what_waits_and_runs
+                the_oldest_that_waits_is_told_with_its_age
+                what_is_forgotten_stays_counted
             }
             nudge {
                 a_watcher_hears_of_the_end_and_nobody_else_does

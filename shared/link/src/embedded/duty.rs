@@ -106,7 +106,9 @@ impl Core {
 
     pub(super) fn republish(&mut self, lanes: &[Depleted], patience_ms: u64, from: u64, limit: usize) -> Republished {
         let outbox = self.table.outbox().len() as u64;
-        let queued = |topic: &Topic| *self.table.counts().get(&(topic.clone(), State::Queued)).unwrap_or(&0);
+        let counts = self.counts();
+        let queued =
+            |topic: &Topic| counts.get(topic).and_then(|states| states.get(&State::Queued)).copied().unwrap_or(0);
         let allowance =
             |lane: &Depleted| lane.copies.map_or(u64::MAX, |held| queued(&lane.topic).saturating_sub(held + outbox));
         let mut allowed: BTreeMap<Topic, u64> =

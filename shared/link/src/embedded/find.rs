@@ -1,11 +1,15 @@
 //! What people ask: listings, snapshots, counts, and how many wait ahead.
 
 use super::core::Core;
-use super::table::Entry;
+use super::table::{Entry, Place as Counted, Tally};
 use crate::store::{Counts, Page, Query};
 use longshore_model::id::JobId;
-use longshore_model::record::State;
+use longshore_model::limits;
+use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
+use longshore_model::statistics::{Part, Statistics};
+use longshore_model::topic::Topic;
+use std::collections::BTreeMap;
 
 /// Most jobs of one page.
 const PAGE: usize = 1_000;
@@ -82,10 +86,40 @@ impl Core {
 
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::new();
-        for ((topic, state), count) in self.table.counts() {
-            counts.entry(topic.clone()).or_default().insert(*state, *count);
+        for ((topic, _), tally) in self.table.tallies() {
+            for (state, count) in &tally.now {
+                *counts.entry(topic.clone()).or_default().entry(*state).or_default() += count;
+            }
         }
         counts
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let mut waits: BTreeMap<(&Topic, &str), u64> = BTreeMap::new();
+        let mut oldest = None;
+        for state in [State::Queued, State::Blocked] {
+            for (since, id) in self.table.state(state).take(limits::LOOKED_AT_WAITING) {
+                let first = |other: u64| other.min(since);
+                oldest = Some(oldest.map_or(since, first));
+                if let Some(Record { topic, queue, .. }) = self.table.get(&id).map(|entry| &entry.record) {
+                    waits.entry((topic, queue)).and_modify(|at| *at = first(*at)).or_insert(since);
+                }
+            }
+        }
+        let part = |((topic, queue), tally): (&Counted, &Tally)| Part {
+            queue: queue.clone(),
+            topic: topic.clone(),
+            accepted: u64::try_from(tally.accepted).unwrap_or(0),
+            now: tally.now.clone(),
+            oldest: waits.get(&(topic, queue.as_str())).copied(),
+            activity: self.table.activities().get(&(topic.clone(), queue.clone())).cloned().unwrap_or_default(),
+        };
+        Statistics {
+            now: self.now(),
+            parts: self.table.tallies().iter().map(part).collect(),
+            oldest,
+            schedules: self.shelf.len(),
+        }
     }
 
     pub(super) fn ahead(&self, id: &JobId) -> Option<u64> {

@@ -35,6 +35,11 @@ impl Shelf {
         }
     }
 
+    /// How many schedules there are.
+    pub(super) fn len(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
     fn first_due(&self) -> Option<u64> {
         self.due.first().map(|(due, _)| *due)
     }

@@ -20,6 +20,7 @@ use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
+use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::Topic;
 use longshore_model::topology::View;
 use std::sync::Arc;
@@ -217,6 +218,14 @@ impl Store for EmbeddedStore {
 
     async fn ledger(&self) -> Result<Ledger, Fault> {
         self.call(|core| core.table.ledger()).await
+    }
+
+    async fn statistics(&self) -> Result<Statistics, Fault> {
+        self.call(|core| core.statistics()).await
+    }
+
+    async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault> {
+        self.call(|core| core.table.reset_statistics(selection, core.now())).await
     }
 
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {

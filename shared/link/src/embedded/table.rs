@@ -11,6 +11,7 @@ use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{PastAttempt, Record, State};
 use longshore_model::snapshot::{LogLine, Progress};
+use longshore_model::statistics::{Activity, Before, Happened, Selection};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event, transition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -51,6 +52,20 @@ impl Entry {
     }
 }
 
+/// Where a job is counted: its topic and its queue.
+pub(super) type Place = (Topic, String);
+
+/// Counters of jobs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Jobs that came in.
+    pub(super) accepted: i64,
+    /// Jobs in each state.
+    pub(super) now: BTreeMap<State, u64>,
+    /// Jobs that ended so and were purged.
+    pub(super) forgotten: BTreeMap<State, i64>,
+}
+
 /// All jobs.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -62,11 +77,9 @@ pub(super) struct Table {
     outbox: Index,
     /// Queued and scheduled jobs that must start before a time, by that time.
     expiring: Index,
-    counts: BTreeMap<(Topic, State), u64>,
-    /// Jobs that came in.
-    accepted: BTreeMap<Topic, i64>,
-    /// Jobs that ended so and were purged.
-    forgotten: BTreeMap<(Topic, State), i64>,
+    tallies: BTreeMap<Place, Tally>,
+    /// What happened to jobs.
+    activities: BTreeMap<Place, Activity>,
     tombstones: BTreeMap<u64, BTreeSet<JobId>>,
     /// Jobs that ended in the current operation, and who waits for them.
     ended: Vec<(JobId, BTreeSet<u64>)>,
@@ -94,16 +107,20 @@ impl Table {
 
     pub(super) fn insert(&mut self, entry: Entry) {
         self.index(&entry.record);
-        *self.accepted.entry(entry.record.topic.clone()).or_default() += 1;
+        self.tally(&entry.record).accepted += 1;
         self.jobs.insert(entry.record.id, entry);
     }
 
     /// Lets something happen to a job; `None` when there is no such job.
     pub(super) fn apply(&mut self, id: &JobId, now_us: u64, event: &Event) -> Option<Answer> {
-        let (was_terminal, (answer, past)) = self.adjust(id, |record| {
-            let was_terminal = record.state.is_terminal();
-            (was_terminal, transition(record, now_us, event))
+        let (was_terminal, happened, (answer, past)) = self.adjust(id, |record| {
+            let (was_terminal, before) = (record.state.is_terminal(), Before::of(record));
+            let answered = transition(record, now_us, event);
+            (was_terminal, Happened::by(event, &before, record, now_us / 1_000), answered)
         })?;
+        if let Some(happened) = happened {
+            self.count(id, happened, now_us / 1_000);
+        }
         let entry = self.jobs.get_mut(id)?;
         if let Some(past) = past {
             entry.attempts.push_back(past);
@@ -133,7 +150,7 @@ impl Table {
     pub(super) fn bury(&mut self, id: &JobId, now_ms: u64) {
         let Some(entry) = self.jobs.remove(id) else { return };
         self.unindex(&entry.record);
-        *self.forgotten.entry((entry.record.topic.clone(), entry.record.state)).or_default() += 1;
+        *self.tally(&entry.record).forgotten.entry(entry.record.state).or_default() += 1;
         let bucket = now_ms / limits::TOMBSTONE_BUCKET_MS;
         self.tombstones.entry(bucket).or_default().insert(*id);
         let oldest = (bucket + 1).saturating_sub(limits::TOMBSTONE_BUCKETS);
@@ -178,22 +195,57 @@ impl Table {
         &self.expiring
     }
 
-    pub(super) const fn counts(&self) -> &BTreeMap<(Topic, State), u64> {
-        &self.counts
+    pub(super) const fn tallies(&self) -> &BTreeMap<Place, Tally> {
+        &self.tallies
+    }
+
+    pub(super) const fn activities(&self) -> &BTreeMap<Place, Activity> {
+        &self.activities
+    }
+
+    fn tally(&mut self, record: &Record) -> &mut Tally {
+        self.tallies.entry((record.topic.clone(), record.queue.clone())).or_default()
+    }
+
+    fn count(&mut self, id: &JobId, happened: Happened, now: u64) {
+        let Some(record) = self.jobs.get(id).map(|entry| &entry.record) else { return };
+        let place = (record.topic.clone(), record.queue.clone());
+        if !self.activities.contains_key(&place) && self.activities.len() >= limits::STATISTICS {
+            return;
+        }
+        let activity = self.activities.entry(place).or_insert_with(|| Activity::new(now));
+        match happened {
+            Happened::Started(waited) => activity.started(now, waited),
+            Happened::Finished(ran) => activity.finished(now, ran),
+            Happened::Failed => activity.failed(now),
+            Happened::Cancelled => activity.cancelled(now),
+        }
+    }
+
+    /// Begins to count anew, and answers how many were.
+    pub(super) fn reset_statistics(&mut self, selection: &Selection, now: u64) -> u64 {
+        let mut reset = 0;
+        for ((topic, queue), activity) in &mut self.activities {
+            if selection.takes(queue, topic) {
+                *activity = Activity::new(now);
+                reset += 1;
+            }
+        }
+        reset
     }
 
     /// The ledger, as the scripts of the other store keep it.
     pub(super) fn ledger(&self) -> Ledger {
         let mut ledger = Ledger { open: size(&self.open), outbox: size(&self.outbox), ..Ledger::default() };
-        for (topic, count) in &self.accepted {
-            ledger.topics.entry(topic.clone()).or_default().accepted = *count;
-        }
-        for ((topic, state), count) in &self.counts {
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            ledger.topics.entry(topic.clone()).or_default().now.insert(*state, count);
-        }
-        for ((topic, state), count) in &self.forgotten {
-            ledger.topics.entry(topic.clone()).or_default().forgotten.insert(*state, *count);
+        for ((topic, _), tally) in &self.tallies {
+            let account = ledger.topics.entry(topic.clone()).or_default();
+            account.accepted += tally.accepted;
+            for (state, count) in &tally.now {
+                *account.now.entry(*state).or_default() += i64::try_from(*count).unwrap_or(i64::MAX);
+            }
+            for (state, count) in &tally.forgotten {
+                *account.forgotten.entry(*state).or_default() += count;
+            }
         }
         for entry in self.jobs.values() {
             ledger.topics.entry(entry.record.topic.clone()).or_default().indexed += 1;
@@ -228,7 +280,7 @@ impl Table {
         if let Some(expires) = expiry(record) {
             self.expiring.insert((expires, id));
         }
-        *self.counts.entry((record.topic.clone(), record.state)).or_default() += 1;
+        *self.tally(record).now.entry(record.state).or_default() += 1;
     }
 
     fn unindex(&mut self, record: &Record) {
@@ -244,11 +296,11 @@ impl Table {
         if let Some(expires) = expiry(record) {
             self.expiring.remove(&(expires, id));
         }
-        let key = (record.topic.clone(), record.state);
-        if let Some(count) = self.counts.get_mut(&key) {
+        let now = &mut self.tally(record).now;
+        if let Some(count) = now.get_mut(&record.state) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&key);
+                now.remove(&record.state);
             }
         }
     }
@@ -269,7 +321,11 @@ impl Table {
         same("history", self.history == fresh.history)?;
         same("outbox", self.outbox == fresh.outbox)?;
         same("expiring", self.expiring == fresh.expiring)?;
-        same("counts", self.counts == fresh.counts)?;
+        let now = |table: &Self| -> BTreeMap<Place, BTreeMap<State, u64>> {
+            let tallies = table.tallies.iter().filter(|(_, tally)| !tally.now.is_empty());
+            tallies.map(|(place, tally)| (place.clone(), tally.now.clone())).collect()
+        };
+        same("tallies", now(self) == now(&fresh))?;
         match self.ledger().drifts().first() {
             Some(drift) => Err(format!("the ledger drifts: {drift}")),
             None => Ok(()),

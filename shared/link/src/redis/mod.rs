@@ -24,6 +24,7 @@ mod reply;
 mod schedules;
 mod scripts;
 mod server;
+mod statistics;
 
 #[cfg(feature = "conformance")]
 pub use hashes::hashes;
@@ -47,6 +48,7 @@ use longshore_model::names::{Namespace, shard_keys};
 use longshore_model::record::{Record, State};
 use longshore_model::settings::StoreSettings;
 use longshore_model::snapshot::Snapshot;
+use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::Topic;
 use longshore_model::topology::{Card, View};
 use redis::{Cmd, FromRedisValue, Value};
@@ -429,9 +431,9 @@ impl Store for RedisStore {
         let mut counts = Counts::new();
         for (field, count) in fields {
             let Ok(count) = u64::try_from(count) else { continue };
-            let Some((state, topic)) = field.split_once(' ') else { continue };
-            if let (Ok(state), Ok(topic), 1..) = (state.parse::<State>(), Topic::new(topic), count) {
-                counts.entry(topic).or_default().insert(state, count);
+            let Some((state, topic, _)) = ledger::counter(&field) else { continue };
+            if let (Ok(state), 1..) = (state.parse::<State>(), count) {
+                *counts.entry(topic).or_default().entry(state).or_default() += count;
             }
         }
         Ok(counts)
@@ -440,6 +442,14 @@ impl Store for RedisStore {
     async fn ledger(&self) -> Result<Ledger, Fault> {
         let value = self.script(&self.server.scripts.ledger, Repeat::Safe, |_| ()).await?;
         ledger::read(Items::of(value)?)
+    }
+
+    async fn statistics(&self) -> Result<Statistics, Fault> {
+        statistics::read(&self.server).await
+    }
+
+    async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault> {
+        statistics::reset(&self.server, selection).await
     }
 
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault> {

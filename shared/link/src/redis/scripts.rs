@@ -5,6 +5,7 @@
 
 use longshore_model::limits;
 use longshore_model::names::{meta_keys, shard_keys};
+use longshore_model::statistics::{BUCKETS, slots};
 use redis::Cmd;
 use std::collections::BTreeMap;
 
@@ -95,6 +96,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("expiry", shard_keys::EXPIRY),
         ("tombstones", shard_keys::TOMBSTONES),
         ("counts", shard_keys::COUNTS),
+        ("statistics", shard_keys::STATISTICS),
+        ("counted", shard_keys::COUNTED),
         ("topics", shard_keys::TOPICS),
         ("losses", shard_keys::LOSSES),
         ("shard", shard_keys::SHARD),
@@ -148,6 +151,22 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("releases", limits::RELEASES as u64),
         ("keys_shown", limits::KEYS_SHOWN as u64),
         ("shelve_ms", SHELVE_MS),
+        ("statistics", limits::STATISTICS as u64),
+        ("looked_at_waiting", limits::LOOKED_AT_WAITING as u64),
+        ("last_bucket", BUCKETS as u64 - 1),
+        ("minutes", slots::MINUTES),
+        ("minute_unit", slots::MINUTE_UNIT),
+        ("slot_calls", slots::CALLS),
+        ("slot_since", slots::SINCE),
+        ("slot_last_started", slots::LAST_STARTED),
+        ("slot_last_finished", slots::LAST_FINISHED),
+        ("slot_waited", slots::WAITED),
+        ("slot_ran", slots::RAN),
+        ("slot_failed", slots::FAILED),
+        ("slot_cancelled", slots::CANCELLED),
+        ("slot_processed", slots::PROCESSED),
+        ("slot_waiting", slots::WAITING),
+        ("slot_running", slots::RUNNING),
         ("schedules", limits::SCHEDULES as u64),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
@@ -155,7 +174,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
 }
 
 const COMMON: &str = include_str!("lua/common.lua");
-const JOB: &str = include_str!("lua/job.lua");
+const JOB: &str = concat!(include_str!("lua/counting.lua"), include_str!("lua/job.lua"));
 const GATES: &str = include_str!("lua/gates.lua");
 const VERDICT: &str = include_str!("lua/verdict.lua");
 const OF_LIMIT: &str = include_str!("lua/of_limit.lua");
@@ -226,8 +245,10 @@ scripts! {
     report: "", [COMMON, JOB];
     republish: ALLOW_OOM, [COMMON, JOB];
     rescue: ALLOW_OOM, [COMMON, JOB, GATES];
+    reset_statistics: ALLOW_OOM, [COMMON, JOB];
     restore: "", [COMMON, JOB, GATES, ADMIT, LOSS];
     schedules: READ_ONLY, [COMMON, JOB, SCHEDULE];
+    statistics: READ_ONLY, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];

@@ -149,8 +149,9 @@ local function create(job, created)
   for _, label in ipairs(job.labels) do
     index(K.label .. label, created, id)
   end
-  count(state, job.topic, 1)
-  count('accepted', job.topic, 1)
+  local place = job.topic .. ' ' .. job.queue
+  count(state, place, 1)
+  count('accepted', place, 1)
   return {'ok', state, r.ge, created, 0}
 end
 

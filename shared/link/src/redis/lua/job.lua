@@ -140,8 +140,8 @@ local function put(r, name, value)
   end
 end
 
--- Indexes and counters, collected by key; the counters by topic, then by state.
-local additions, removals, tally, earliest = {}, {}, {}, nil
+-- Indexes, collected by key.
+local additions, removals, earliest = {}, {}, nil
 
 local function write_index(key)
   if removals[key] then
@@ -183,15 +183,6 @@ local function unindex(key, id)
   if n >= 1000 then
     write_index(key)
   end
-end
-
-local function count(state, topic, by)
-  local states = tally[topic]
-  if not states then
-    states = {}
-    tally[topic] = states
-  end
-  states[state] = (states[state] or 0) + by
 end
 
 -- Gates (gates.lua), made when they are first needed: most jobs ask for none.
@@ -270,14 +261,7 @@ local function flush()
   for key in pairs(additions) do
     write_index(key)
   end
-  for topic, states in pairs(tally) do
-    for state, by in pairs(states) do
-      if by ~= 0 then
-        call('HINCRBY', P .. K.counts, state .. ' ' .. topic, by)
-      end
-    end
-    tally[topic] = nil
-  end
+  write_counts()
 end
 
 local function expirable(state)
@@ -328,8 +312,9 @@ local function save(r)
     end
     unindex(K.state .. was, r.id)
     index(K.state .. state, score, r.id)
-    count(was, r.tp, -1)
-    count(state, r.tp, 1)
+    local place = r.tp .. ' ' .. r.qu
+    count(was, place, -1)
+    count(state, place, 1)
     if r.ex and expirable(was) ~= expirable(state) then
       if expirable(state) then
         index(K.expiry, r.ex, r.id)
@@ -339,6 +324,9 @@ local function save(r)
     end
     if TERMINAL[state] then
       unindex(K.open, r.id)
+      if state ~= 'succeeded' and state ~= 'dropped' then
+        count_other(place, L.slot_cancelled)
+      end
       if r.wa then
         for watcher in string.gmatch(r.wa, '%S+') do
           call('PUBLISH', P .. K.outcomes .. watcher, r.id)
@@ -464,6 +452,7 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     return {'elsewhere', r.cr}
   end
   r.fe, r.ge, r.at = math.max(r.fe + 1, floor + 1, now_us), math.max(r.ge, generation), r.at + 1
+  count_start(r.tp .. ' ' .. r.qu, now - r.si)
   lease_to(r, instance, incarnation, nonce, lease_ms)
   if r.dx then
     put(r, 'dx', false)
@@ -559,8 +548,9 @@ local function purge(r)
   unindex(K.state .. r.st, r.id)
   unindex(K.topic .. r.tp, r.id)
   unindex(K.queue .. r.qu, r.id)
-  count(r.st, r.tp, -1)
-  count('forgotten_' .. r.st, r.tp, 1)
+  local place = r.tp .. ' ' .. r.qu
+  count(r.st, place, -1)
+  count('forgotten_' .. r.st, place, 1)
   call('SADD', bucket(0), r.id)
   call('PEXPIREAT', bucket(0), digits((math.floor(now / L.tombstone_bucket_ms) + L.tombstone_buckets) * L.tombstone_bucket_ms))
   buckets = nil

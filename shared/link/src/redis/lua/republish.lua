@@ -6,13 +6,29 @@
 --       topic, most copies that the broker holds (-1: surely none)
 -- Answers {jobs put back, number of the next job to look at (0: all were looked at)}
 local patience, from, limit = number(), number(), number()
-local outbox, allowed = call('ZCARD', P .. K.outbox), {}
+local outbox, allowed, queued = call('ZCARD', P .. K.outbox), {}, nil
+
+-- Queued jobs of a topic, in whatever queue.
+local function queued_of(topic)
+  if not queued then
+    queued = {}
+    local counts = call('HGETALL', P .. K.counts)
+    for i = 1, #counts, 2 do
+      local of = string.match(counts[i], '^queued ([^ ]+)')
+      if of then
+        queued[of] = (queued[of] or 0) + tonumber(counts[i + 1])
+      end
+    end
+  end
+  return queued[topic] or 0
+end
+
 for i = 1, number() do
   local topic, copies = arg(), number()
   if copies < 0 then
     allowed[topic] = math.huge
   else
-    allowed[topic] = (tonumber(call('HGET', P .. K.counts, 'queued ' .. topic) or nil) or 0) - copies - outbox
+    allowed[topic] = queued_of(topic) - copies - outbox
   end
 end
 

@@ -6,6 +6,7 @@ local function decide(r, item)
   local verdict, said, stopping = item.verdict, item.message ~= '' and item.message, r.cn
   if verdict == 'succeeded' then
     put(r, 'me', said)
+    count_success(r.tp .. ' ' .. r.qu, now - (r.sa or now))
     finish_with(r, 'succeeded', false)
     if item.result ~= '' then
       call('SET', P .. K.result .. r.id, string.sub(item.result, 2))
@@ -24,7 +25,10 @@ local function decide(r, item)
     put(r, 'fa', r.fa + 1)
     if r.mr >= 0 and r.fa > r.mr then
       finish_with(r, 'given_up', 'retries_exhausted')
-    elseif item.delay_ms == 0 then
+      return
+    end
+    count_other(r.tp .. ' ' .. r.qu, L.slot_failed)
+    if item.delay_ms == 0 then
       enter_queued(r, 'failed', L.outbox_grace_ms)
     else
       wait_until(r, 'retrying', 'failed', item.delay_ms)
