@@ -120,7 +120,11 @@ impl Producer {
         let deadline = self.inner.deadline();
         loop {
             let (error, wait) = match link.store.complete(complete.clone()).await {
-                Ok(Completed::Known(Answer::Moved { state } | Answer::Already { state })) => return Ok(state),
+                Ok(Completed::Known(Answer::Moved { state })) => {
+                    self.tell_completed(token.id, state);
+                    return Ok(state);
+                }
+                Ok(Completed::Known(Answer::Already { state })) => return Ok(state),
                 Ok(Completed::Known(Answer::Nothing)) => return Err(CompleteError::NotItsToken(token.id)),
                 Ok(Completed::Known(_)) => return Err(self.why_over(token).await),
                 Ok(Completed::Missing) => return Err(CompleteError::NotFound(token.id)),
@@ -134,6 +138,17 @@ impl Producer {
                 return Err(error);
             }
             link.world.clock.sleep(wait).await;
+        }
+    }
+
+    fn tell_completed(&self, id: JobId, state: State) {
+        let kind = match state {
+            State::Succeeded => Kind::Finished,
+            state if state.is_terminal() => Kind::Cancelled,
+            _ => Kind::Failed,
+        };
+        if self.inner.link.is_heard(Class::Job) {
+            self.inner.link.tell_of(kind, id);
         }
     }
 

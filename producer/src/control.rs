@@ -5,6 +5,7 @@
 use crate::connect::Producer;
 use longshore_link::error::Fault;
 use longshore_link::store::Controlled;
+use longshore_model::event::{Class, Kind};
 use longshore_model::transition::Answer;
 use longshore_model::{JobId, State, limits};
 use std::future::Future;
@@ -52,8 +53,9 @@ impl Producer {
     /// # Errors
     /// [`Fault`] when the store gives no answer; asking again is safe.
     pub async fn stop(&self, ids: impl IntoIterator<Item = JobId>, by: &str) -> Result<Vec<Stopped>, Fault> {
-        let store = &self.inner.link.store;
-        let answers = in_parts(ids, |part| store.stop(by, part)).await?;
+        let (link, ids) = (&self.inner.link, ids.into_iter().collect::<Vec<_>>());
+        let answers = in_parts(&ids, |part| link.store.stop(by, part)).await?;
+        self.tell(Kind::Cancelled, &ids, &answers);
         Ok(answers.into_iter().map(stopped).collect())
     }
 
@@ -64,20 +66,30 @@ impl Producer {
     /// [`Fault`] when the store gives no answer. Asking again is safe for the job, which stays removed; the
     /// second time also takes it out of the history.
     pub async fn remove(&self, ids: impl IntoIterator<Item = JobId>) -> Result<Vec<Removed>, Fault> {
-        let store = &self.inner.link.store;
-        let answers = in_parts(ids, |part| store.remove(part)).await?;
+        let (link, ids) = (&self.inner.link, ids.into_iter().collect::<Vec<_>>());
+        let answers = in_parts(&ids, |part| link.store.remove(part)).await?;
+        self.tell(Kind::Removed, &ids, &answers);
         Ok(answers.into_iter().map(removed).collect())
+    }
+
+    /// Tells what happened to jobs that had not ended.
+    fn tell(&self, kind: Kind, ids: &[JobId], answers: &[Controlled]) {
+        let link = &self.inner.link;
+        if !link.is_heard(Class::Job) {
+            return;
+        }
+        for (id, answer) in ids.iter().zip(answers) {
+            if matches!(answer, Controlled::Known(Answer::Moved { .. })) {
+                link.tell_of(kind, *id);
+            }
+        }
     }
 }
 
-async fn in_parts<F>(
-    ids: impl IntoIterator<Item = JobId>,
-    call: impl Fn(Vec<JobId>) -> F,
-) -> Result<Vec<Controlled>, Fault>
+async fn in_parts<F>(ids: &[JobId], call: impl Fn(Vec<JobId>) -> F) -> Result<Vec<Controlled>, Fault>
 where
     F: Future<Output = Result<Vec<Controlled>, Fault>>,
 {
-    let ids: Vec<JobId> = ids.into_iter().collect();
     let mut answers = Vec::with_capacity(ids.len());
     for part in ids.chunks(limits::BATCH) {
         answers.extend(call(part.to_vec()).await?);

@@ -312,6 +312,27 @@ pub enum Lost {
     },
 }
 
+/// Why the other applications were not told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// What was to be told is not JSON.
+    #[error("the payload is not JSON: {0}")]
+    NotJson(String),
+    /// It is too large.
+    #[error(
+        "the payload has {bytes} bytes, more than {limit}: put it where the others can fetch it, and tell them where"
+    )]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// The broker did not take it. What it may have taken all the same ([`Fault::Unknown`]) is heard twice if it is told again.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// Why a job of the history was not sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryError {

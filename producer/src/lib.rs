@@ -60,12 +60,13 @@
 //! | look at the whole | [`Producer::counts`], [`Producer::statistics`], [`Producer::ledger`], [`Producer::topics`], [`Producer::topology`] |
 //! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
 //! | end an attempt that was given away | [`Producer::complete`] |
+//! | hear what happens; tell other applications something | [`Producer::events`], [`Producer::announce`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
-//! `gates`, `schedules`, `statistics`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
+//! `gates`, `schedules`, `statistics`, `events`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod again;
 mod builder;
@@ -74,6 +75,7 @@ mod connect;
 mod control;
 mod degraded;
 mod errors;
+mod events;
 mod files;
 mod find;
 mod follow;
@@ -103,8 +105,10 @@ pub use complete::Completion;
 pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
 pub use errors::{
-    CompleteError, FileError, Lost, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError, WaitError,
+    CompleteError, EventError, FileError, Lost, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError,
+    WaitError,
 };
+pub use events::{Events, Heard, Listen};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
 pub use health::{Finding, Severity};
@@ -124,6 +128,7 @@ pub use longshore_link::store::{KeyState, LimitState, PauseOrder, PauseState, Qu
 pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
+pub use longshore_model::event::{Event, Kind as EventKind};
 pub use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
 pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};

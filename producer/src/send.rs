@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use longshore_link::broker::{Message, Target};
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::Accepted;
+use longshore_model::event::Class;
 use longshore_model::{Job, JobId, State, Topic, limits};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -236,6 +237,11 @@ impl Producer {
         for ((prepared, accepted), sent) in jobs.iter().zip(&sent) {
             if accepted.state != State::Queued || sent.custody == Custody::Store {
                 self.keep_accepted(prepared, accepted);
+            }
+        }
+        if self.inner.link.is_heard(Class::Job) {
+            for ((prepared, accepted), _) in jobs.iter().zip(&sent).filter(|(_, sent)| !sent.existed) {
+                self.inner.link.tell_added(&prepared.job, accepted);
             }
         }
         sent

@@ -47,6 +47,12 @@ pub struct FlowPage;
 #[derive(Debug)]
 pub struct ResultsPage;
 
+/// The program in the page on events compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/events.md")]
+#[derive(Debug)]
+pub struct EventsPage;
+
 /// The program in the page on schedules compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/schedules.md")]

@@ -4,6 +4,7 @@ mod bench;
 mod config;
 mod demo;
 mod doctor;
+mod events;
 mod job;
 mod letters;
 mod limit;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
     Stats(stats::Args),
+    Events(events::Args),
     Doctor(doctor::Args),
     #[command(subcommand)]
     Namespace(namespace::Command),
@@ -52,6 +54,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Stats(args) => stats::run(&args, session).await,
+        Command::Events(args) => events::run(args, session).await,
         Command::Doctor(args) => doctor::run(args, session).await,
         Command::Namespace(command) => namespace::run(command, session).await,
         Command::Config => config::run(session),

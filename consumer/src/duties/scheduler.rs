@@ -11,6 +11,7 @@ use crate::engine::{Engine, Phase};
 use longshore_link::Fault;
 use longshore_link::schedules::{self, Changed, DueSchedules, Kept, ScheduleChange};
 use longshore_link::store::Nudge;
+use longshore_model::event::{Class, Kind};
 use longshore_model::id::JobId;
 use longshore_model::record::State;
 use longshore_model::schedule::change::Plan;
@@ -105,6 +106,9 @@ async fn round(engine: &Arc<Engine>, awaited: &mut Awaited) -> Result<Duration, 
         more = true;
     }
     engine.metrics.scheduled(outgoing.len());
+    if engine.link.is_heard(Class::Job) {
+        outgoing.iter().for_each(|job| engine.link.tell_of(Kind::Added, job.id));
+    }
     engine.publish_outgoing(outgoing).await;
     if !waiting.is_empty() {
         let jobs: Vec<JobId> = waiting.iter().map(|(job, _)| *job).collect();

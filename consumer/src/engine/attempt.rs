@@ -9,7 +9,7 @@ use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
 use super::taken_back::{self, NoMessage};
-use super::{Engine, files, isolation, reporter};
+use super::{Engine, files, isolation, reporter, telling};
 use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
 use futures_util::FutureExt;
@@ -35,6 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) fence: Fence,
     /// Whether a failure ends the job.
     pub(crate) last: bool,
+    /// When it started, by the boot clock.
+    pub(crate) began: Duration,
     pub(crate) origin: Arc<Origin>,
 }
 
@@ -361,8 +363,9 @@ impl Attempt {
         engine.metrics.claimed();
         let Origin { attempt, failures, crashes, .. } = origin;
         tracing::debug!(job = %origin.envelope.id, attempt, failures, crashes, "attempt started");
-        let id = origin.envelope.id;
-        Self { engine, settler, registration, id, fence, last, origin: Arc::new(origin) }
+        telling::started(&engine, &origin);
+        let (id, began) = (origin.envelope.id, engine.link.world.clock.boot());
+        Self { engine, settler, registration, id, fence, last, began, origin: Arc::new(origin) }
     }
 
     /// The message that it came with.
@@ -437,7 +440,7 @@ impl Attempt {
             over.cancel();
             ended
         };
-        let reporting = reporter::run(&engine, self.id, self.fence, &controls.sink, &over);
+        let reporting = reporter::run(&engine, &self.origin, self.fence, &controls.sink, &over);
         let (ended, (), swapped) = futures_util::future::join3(work, reporting, self.swap(&over)).await;
         if swapped {
             self.settler = Arc::new(NoMessage);

@@ -6,7 +6,7 @@
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
 //! [`policies`] knows the queues, [`reporter`] writes what handlers report,
 //! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
-//! store that lost them, [`isolation`] runs alone what must not run beside others.
+//! store that lost them, [`isolation`] runs alone what must not run beside others, [`telling`] tells those who listen.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -26,6 +26,7 @@ pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod taken_back;
+pub(crate) mod telling;
 mod weight;
 
 use self::recommit::Committed;

@@ -3,9 +3,10 @@
 //! Runs beside the handler, in the same task; an attempt has at most one write under way, at most ten a
 //! second, and none if it reports nothing. What is left at the end goes with the commit.
 
-use super::Engine;
+use super::adopt::Origin;
+use super::{Engine, telling};
 use crate::ctx::{Cancelled, ReportSink};
-use longshore_model::id::{Fence, JobId};
+use longshore_model::id::Fence;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 const PACE: Duration = Duration::from_millis(100);
 
 /// Writes an attempt's reports until `over`; a write under way is waited for, so that it cannot overtake the commit.
-pub(crate) async fn run(engine: &Engine, id: JobId, fence: Fence, sink: &ReportSink, over: &CancellationToken) {
+pub(crate) async fn run(engine: &Engine, origin: &Origin, fence: Fence, sink: &ReportSink, over: &CancellationToken) {
+    let id = origin.envelope.id;
     loop {
         tokio::select! {
             biased;
@@ -28,7 +30,11 @@ pub(crate) async fn run(engine: &Engine, id: JobId, fence: Fence, sink: &ReportS
                     engine.running.cancel(&id, Some(fence), Cancelled::LeaseLost(why));
                     return;
                 }
-                Ok(_) => {}
+                Ok(_) => {
+                    if let Some(progress) = &report.progress {
+                        telling::progressed(engine, origin, progress);
+                    }
+                }
                 // If it was written all the same, its log lines come twice; better than never.
                 Err(_) => sink.put_back(report),
             }

@@ -9,7 +9,7 @@
 use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
 use super::run::Ended;
-use super::{Engine, files, recommit};
+use super::{Engine, files, recommit, telling};
 use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
 use crate::outcome::Outcome;
@@ -91,6 +91,10 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
             follow_ups,
         } => {
             engine.metrics.finished(state);
+            if matches!(answer, Answer::Moved { .. }) {
+                telling::ended(attempt, &outcome, state);
+                telling::added(engine, &finish.follow_ups, &follow_ups);
+            }
             tracing::debug!(job = %attempt.id, %state, ?outcome, "attempt ended");
             if state == State::Retrying || state == State::Scheduled {
                 engine.promote_now.notify_one();

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope;
 use longshore_model::envelope::Trace;
+use longshore_model::event::{Class, Interest};
 use longshore_model::id::{Fence, Generation};
 use longshore_model::limits;
 use longshore_model::names::{BrokerNames, Park, headers};
@@ -33,6 +34,8 @@ pub enum Target {
     Quarantine,
     /// To people: it must not run and must not vanish.
     Dead,
+    /// To whoever listens, and to nobody if nobody does: an event about a topic.
+    Event(Class, Topic),
     /// Into the journal, from which nothing is ever taken: a copy of what the store alone holds, and when it is to
     /// start, ms.
     Journal(Topic, u64),
@@ -260,8 +263,18 @@ pub trait Broker: Send + Sync + Debug {
     /// Answers how many queues there were. Deleting what is not there is fine.
     async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault>;
 
+    /// Listens to events from now on, until the answer is dropped.
+    async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault>;
+
     /// Whether the publishing connection is up, and why publishes would be refused.
     fn status(&self) -> BrokerStatus;
+}
+
+/// Hears events. Who does not take them in time misses the oldest or the newest, and holds up nobody.
+#[async_trait]
+pub trait Listening: Send + Debug {
+    /// The body of the next event; `None` when the connection was lost: then somebody has to listen anew.
+    async fn next(&mut self) -> Option<Bytes>;
 }
 
 /// What is known of the broker without asking it.
@@ -360,6 +373,10 @@ impl Broker for Absent {
     }
 
     async fn erase(&self, _topics: &[Topic]) -> Result<u64, Fault> {
+        Err(Self::fault())
+    }
+
+    async fn listen(&self, _interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault> {
         Err(Self::fault())
     }
 

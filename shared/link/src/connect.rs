@@ -5,6 +5,7 @@ use crate::blobs::Blobs;
 use crate::broker::{Absent, Broker};
 use crate::embedded::registry;
 use crate::error::{Fault, Service};
+use crate::events::Events;
 use crate::redis::RedisStore;
 use crate::store::Store;
 use crate::world::World;
@@ -22,6 +23,8 @@ pub struct Link {
     pub broker: Arc<dyn Broker>,
     /// Payload files.
     pub blobs: Blobs,
+    /// Who listens to events, and what is to be told.
+    pub events: Arc<Events>,
 }
 
 /// What the addresses of broker and store ask for.
@@ -68,8 +71,8 @@ impl Link {
             Kind::Embedded(_) => Self::connect(settings, world, "reader").await,
             Kind::Services => {
                 let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
-                let blobs = blobs(settings, &world, None).await?;
-                Ok(Self { world, store, broker: Arc::new(Absent), blobs })
+                let (blobs, events) = (blobs(settings, &world, None).await?, Events::new(&world));
+                Ok(Self { world, store, broker: Arc::new(Absent), blobs, events })
             }
         }
     }
@@ -91,8 +94,8 @@ async fn services(settings: &Settings, world: World, role: &str) -> Result<Link,
     // The store first: it is what every call needs.
     let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
     let broker = Amqp::connect(&settings.broker, settings.namespace.clone(), world.clone(), role).await?;
-    let blobs = blobs(settings, &world, None).await?;
-    Ok(Link { world, store, broker, blobs })
+    let (blobs, events) = (blobs(settings, &world, None).await?, Events::new(&world));
+    Ok(Link { world, store, broker, blobs, events })
 }
 
 fn kind<'a>(broker: &'a str, store: &'a str) -> Result<Kind<'a>, Fault> {

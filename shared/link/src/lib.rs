@@ -19,6 +19,7 @@ pub mod conformance;
 pub mod connect;
 pub mod embedded;
 pub mod error;
+pub mod events;
 pub mod letters;
 mod loss;
 pub mod recent;

@@ -13,6 +13,7 @@ use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
+use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
@@ -472,6 +473,8 @@ pub enum Nudge {
     Stop(JobId),
     /// The view changed.
     View,
+    /// Somebody listens to events.
+    Interests,
     /// A watched job ended.
     Ended(JobId),
     /// Nudges may have been lost: read the state again.
@@ -566,6 +569,16 @@ pub trait Store: Send + Sync + Debug {
         text: &str,
         limits: &[(String, LimitPolicy)],
     ) -> Result<QueueSet, Fault>;
+
+    /// Somebody listens to events for so many ms; a longer time that was given before stays. Everybody is told.
+    async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault>;
+
+    /// What is listened to, in the order of its text, and for how many ms it still is.
+    async fn interests(&self) -> Result<Vec<(Interest, u64)>, Fault>;
+
+    /// Changes whenever somebody began to listen, or that may have been missed: what [`Self::interests`] answered before is
+    /// out of date. 0: nobody ever did. Known without asking.
+    fn interest_changes(&self) -> u64;
 
     /// Pauses a queue, a topic or a key, or lets it go on (`None`). What runs goes on; what is queued already waits when
     /// it is claimed. Answers whether it was paused before.

@@ -10,6 +10,7 @@
 //! [`names`], [`settings`].
 
 pub mod envelope;
+pub mod event;
 pub mod explain;
 pub mod gate;
 pub mod id;

@@ -123,6 +123,8 @@ pub const IN_FLIGHT_MS: u64 = 45_000;
 pub const REPUBLISH_MS: u64 = 3_600_000;
 /// What a store that restarted or failed over may have forgotten of its last time, milliseconds.
 pub const LOSS_MARGIN_MS: u64 = 5_000;
+/// Most interests in events at once: kinds and topic patterns that somebody listens to.
+pub const INTERESTS: usize = 1_000;
 /// Most pairs of a queue and a topic of which statistics are kept; what happens in others is not counted.
 pub const STATISTICS: usize = 4_000;
 /// Waiting jobs, oldest first, that are looked at for the oldest one of each queue and topic.

@@ -3,6 +3,7 @@
 //! Broker objects start with the namespace, so that rights can be given by pattern. Store keys start
 //! with the namespace and the shard in braces, a hash tag: all keys of one script are in one slot.
 
+use crate::event::{Class, Interest};
 use crate::id::JobId;
 use crate::topic::Topic;
 use std::fmt;
@@ -153,6 +154,36 @@ impl BrokerNames {
         format!("{}.journal", self.ns)
     }
 
+    /// Topic exchange of what is told and not kept; routing key: class and dotted topic.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.events", self.ns)
+    }
+
+    /// Routing key of an event.
+    #[must_use]
+    pub fn event(class: Class, topic: &Topic) -> String {
+        format!("{}.{}", class.as_str(), topic.dotted())
+    }
+
+    /// Binding key of what a listener wants to hear.
+    #[must_use]
+    pub fn events_of(&self, interest: &Interest) -> String {
+        let (class, topics) = (interest.class.as_str(), interest.topics.to_string());
+        match topics.strip_suffix("**").map(|base| base.trim_end_matches('/')) {
+            Some("") => format!("{class}.#"),
+            // All below, and not the base itself.
+            Some(base) => format!("{class}.{}.*.#", base.replace('/', ".")),
+            None => format!("{class}.{}", topics.replace('/', ".")),
+        }
+    }
+
+    /// Queue of one listener to events, which goes with its connection.
+    #[must_use]
+    pub fn listener(&self, number: u64) -> String {
+        format!("{}.listener.{number:016x}", self.ns)
+    }
+
     /// Fanout exchange and quorum queue of messages that cannot be read.
     #[must_use]
     pub fn quarantine(&self) -> String {
@@ -211,7 +242,7 @@ impl StoreNames {
         format!("{{{}.*", self.ns)
     }
 
-    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `stop <id>`, `view`.
+    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `interests`, `stop <id>`, `view`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -282,6 +313,8 @@ pub mod shard_keys {
     pub const QUEUES: &str = "queues";
     /// list: what was there before, the same, newest first.
     pub const PAST_QUEUES: &str = "queues_past";
+    /// hash: what is listened to of events (class and topic pattern); until when, ms.
+    pub const INTERESTS: &str = "interests";
     /// hash: what is paused, JSON by what it is.
     pub const PAUSES: &str = "pauses";
     /// zset: limits' gates that somebody holds or waits at; all scores are 0.
@@ -341,6 +374,20 @@ mod tests {
         assert_eq!(names.lane(&topic), "longshore.lane.media.thumbnail");
         assert_eq!(names.topic_of_lane("longshore.lane.media.thumbnail"), Some(topic));
         assert_eq!(names.topic_of_lane("other.lane.media"), None);
+    }
+
+    #[test]
+    fn what_is_listened_to_binds_as_patterns_match() {
+        let names = BrokerNames::new(Namespace::default());
+        for (interest, key) in [
+            ("job a/b", "job.a.b"),
+            ("job a/*", "job.a.*"),
+            ("progress a/b/**", "progress.a.b.*.#"),
+            ("app **", "app.#"),
+        ] {
+            assert_eq!(names.events_of(&interest.parse().unwrap()), key);
+        }
+        assert_eq!(BrokerNames::event(Class::Job, &Topic::new("a/b").unwrap()), "job.a.b");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod batches;
 pub mod complete;
 pub mod control;
+pub mod events;
 pub mod files;
 pub mod finding;
 pub mod fixture;
@@ -122,6 +123,11 @@ macro_rules! for_each_case {
             queues::q01_q08_a_queue_bounds_what_one_instance_runs_at_once;
             queues::q05_q06_q07_q16_q17_queues_are_applied_whole_and_kept;
             queues::q15_all_jobs_of_a_queue_are_removed;
+            events::n01_n02_jh_06_every_step_of_a_job_is_told_once_with_what_it_is;
+            events::n01_pa_01_an_event_has_the_payload_as_it_was_sent;
+            events::n01_what_a_listener_does_not_ask_for_it_does_not_hear;
+            events::n02_a_local_listener_hears_its_own_process_alone;
+            events::n03_de_01_de_02_de_03_applications_hear_each_other_and_not_themselves;
             statistics::m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances;
             statistics::m01_st_05_a_reset_keeps_what_waits_and_runs;
             statistics::m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers;

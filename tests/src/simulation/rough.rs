@@ -5,7 +5,7 @@
 
 use super::Without;
 use async_trait::async_trait;
-use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Message, Settler};
+use longshore_link::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Listening, Message, Settler};
 use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
@@ -15,6 +15,7 @@ use longshore_link::store::{
     Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
+use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
@@ -213,6 +214,10 @@ macro_rules! rough_store {
                 Ok(Box::new(RoughHeart { inner, road: self.road.clone() }))
             }
 
+            fn interest_changes(&self) -> u64 {
+                self.inner.interest_changes()
+            }
+
             fn restarts(&self) -> u64 {
                 self.inner.restarts()
             }
@@ -242,6 +247,8 @@ rough_store! {
     limits() -> Vec<LimitState>;
     set_pause(what: &Pausable, order: Option<&PauseOrder>) -> bool;
     pauses() -> Vec<PauseState>;
+    listen(interests: &[Interest], ms: u64) -> ();
+    interests() -> Vec<(Interest, u64)>;
     queues() -> Option<QueueSet>;
     past_queues() -> Vec<QueueSet>;
     set_queues(after: u64, by: &str, text: &str, limits: &[(String, LimitPolicy)]) -> QueueSet;
@@ -361,6 +368,11 @@ impl Broker for RoughBroker {
     async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault> {
         self.road.to_broker().await?;
         self.inner.count_copies(place).await
+    }
+
+    async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault> {
+        self.road.to_broker().await?;
+        self.inner.listen(interests).await
     }
 
     async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {

@@ -7,13 +7,14 @@
 //!
 //! - `dial` opens connections, `session` is one connection's life, `topology` declares;
 //! - `publisher` confirms, `consumption` merges lanes, `settler` coalesces acknowledgements;
-//! - `letters` reroutes, `reading` and `journal` show letters and copies, `wire` is properties and headers, `errors` is what the broker says.
+//! - `letters` reroutes, `reading` and `journal` show letters and copies, `listening` hears events, `wire` is properties and headers, `errors` is what the broker says.
 
 mod consumption;
 mod dial;
 mod errors;
 mod journal;
 mod letters;
+mod listening;
 mod publisher;
 mod reading;
 mod session;
@@ -21,7 +22,7 @@ mod settler;
 mod topology;
 mod wire;
 
-use crate::broker::{Broker, BrokerStatus, Consumption, Copies, Letters, Message};
+use crate::broker::{Broker, BrokerStatus, Consumption, Copies, Letters, Listening, Message};
 use crate::error::Fault;
 use crate::letters::{READING, Reading};
 use crate::world::World;
@@ -29,6 +30,8 @@ use async_trait::async_trait;
 use consumption::AmqpConsumption;
 use dial::Dialer;
 use journal::JournalReading;
+use listening::AmqpListening;
+use longshore_model::event::Interest;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::settings::BrokerSettings;
 use longshore_model::topic::Topic;
@@ -149,6 +152,16 @@ impl Broker for Amqp {
     async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
         let session = self.publisher.session().await?;
         self.topology.erase(&session, topics).await
+    }
+
+    async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault> {
+        let session = Session::start(self.dialer.dial_patiently().await?, &self.world);
+        if let Err(fault) = self.topology.ensure(&session, &[]).await {
+            session.end("the exchange of events could not be made sure of");
+            return Err(fault);
+        }
+        let names = &self.topology.names;
+        Ok(Box::new(AmqpListening::start(session, names, &interests, &self.world, self.patience).await?))
     }
 
     fn status(&self) -> BrokerStatus {

@@ -402,7 +402,12 @@ fn micros(span: Duration) -> u64 {
 const fn first_of(target: &Target) -> Option<&Topic> {
     match target {
         Target::Jobs(topic) => Some(topic),
-        Target::Lane(_) | Target::Parked(..) | Target::Quarantine | Target::Dead | Target::Journal(..) => None,
+        Target::Lane(_)
+        | Target::Parked(..)
+        | Target::Quarantine
+        | Target::Dead
+        | Target::Journal(..)
+        | Target::Event(..) => None,
     }
 }
 
@@ -415,5 +420,6 @@ fn address(names: &BrokerNames, target: &Target) -> (String, String) {
         Target::Quarantine => (names.quarantine(), String::new()),
         Target::Dead => (names.dead(), String::new()),
         Target::Journal(topic, _) => (names.journal(), topic.dotted()),
+        Target::Event(class, topic) => (names.events(), BrokerNames::event(*class, topic)),
     }
 }

@@ -217,7 +217,7 @@ impl Topology {
         both.extend(Park::ALL.iter().map(|park| names.park(*park)));
         let mut queues: Vec<String> = topics.iter().map(|topic| names.lane(topic)).collect();
         queues.extend(both.iter().cloned());
-        let exchanges: Vec<String> = [names.jobs(), names.direct()].into_iter().chain(both).collect();
+        let exchanges: Vec<String> = [names.jobs(), names.direct(), names.events()].into_iter().chain(both).collect();
         session.known.forget_all();
         let mut erased = 0;
         for queue in &queues {
@@ -290,6 +290,8 @@ impl Topology {
         for (name, kind) in [(names.jobs(), ExchangeKind::Topic), (names.direct(), ExchangeKind::Direct)] {
             objects.push(Object::Exchange { name, kind, alternate: alternate.clone() });
         }
+        // Without an alternate: an event that nobody wants is done with.
+        objects.push(Object::Exchange { name: names.events(), kind: ExchangeKind::Topic, alternate: None });
         for park in Park::ALL {
             // No dead-letter routing key: the publisher's key, a lane's name, must survive the rest.
             let mut arguments = dead_letters(&names.direct());

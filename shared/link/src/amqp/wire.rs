@@ -16,6 +16,8 @@ use longshore_model::names::{Park, headers};
 
 /// Survives a restart of the broker. Confirmed messages that are not persistent do not.
 const PERSISTENT: u8 = 2;
+/// Is gone with a restart of the broker, as whoever listened is.
+const TRANSIENT: u8 = 1;
 /// The broker's own header about what it moved.
 const DEATH: &str = "x-death";
 /// Longest reason in a header, bytes.
@@ -37,6 +39,7 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties, Fault> {
         Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) | Target::Journal(topic, _) => {
             properties.with_type(short(topic.as_str()))
         }
+        Target::Event(_, topic) => properties.with_delivery_mode(TRANSIENT).with_type(short(topic.as_str())),
         Target::Quarantine | Target::Dead => properties,
     })
 }

@@ -21,9 +21,11 @@ pub mod consume;
 pub mod control;
 pub mod copies;
 pub mod enqueue;
+pub mod events;
 pub mod find;
 pub mod finish;
 pub mod gates;
+pub mod interest;
 pub mod isolation;
 pub mod ledger;
 pub mod letters;
@@ -269,6 +271,11 @@ macro_rules! conformance_store {
                 what_is_rebuilt_or_taken_back_was_accepted
                 a_refused_job_was_not_accepted
             }
+            interest {
+                n01_who_listens_is_known_for_its_time_and_everybody_is_told
+                n01_an_interest_ends_by_itself_and_a_longer_one_stays
+                n01_there_are_only_so_many_interests
+            }
             statistics {
                 m01_what_happens_is_counted_once_whatever_is_repeated
                 what_is_dropped_snoozed_or_taken_back_is_no_failure_but_a_crash_is
@@ -331,6 +338,11 @@ macro_rules! conformance_broker {
                 a_closed_session_says_so
                 a_deleted_lane_is_reported_and_can_be_consumed_again
                 one_session_consumes_many_lanes
+            }
+            events {
+                n01_events_reach_those_who_want_them_by_pattern_and_class
+                n01_events_of_one_publisher_come_in_order
+                n01_an_event_that_nobody_wants_goes_nowhere
             }
             letters {
                 a_place_without_letters_is_empty

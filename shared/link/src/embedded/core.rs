@@ -5,6 +5,7 @@
 //! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
 
 use super::company::Fallen;
+use super::ears::Ears;
 use super::epoch::Epoch;
 use super::fleet::Fleet;
 use super::gates::Gates;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) gates: Gates,
     /// Unique keys.
     pub(super) keys: Keys,
+    /// Who listens to events.
+    pub(super) ears: Ears,
     /// From whom attempts were taken back.
     pub(super) fallen: Fallen,
     /// Known topics, and when each was first seen, ms.
@@ -143,6 +146,7 @@ impl Core {
         self.leases = Outage::default();
         self.gates = Gates::default();
         self.keys.clear();
+        self.ears.clear();
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.shelf = super::schedules::Shelf::default();

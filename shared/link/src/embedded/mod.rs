@@ -16,6 +16,7 @@ mod broker;
 mod company;
 mod core;
 mod duty;
+mod ears;
 mod epoch;
 mod find;
 mod fleet;
@@ -39,6 +40,7 @@ use crate::blobs::Blobs;
 use crate::broker::{Letters, Message};
 use crate::connect::Link;
 use crate::error::Service;
+use crate::events::Events;
 use crate::world::{Clock, World};
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::record::Record;
@@ -100,6 +102,7 @@ impl Embedded {
     #[must_use]
     pub fn link(&self, world: World) -> Link {
         Link {
+            events: Events::new(&world),
             world,
             store: Arc::new(EmbeddedStore::new(self.backend.clone())),
             broker: Arc::new(EmbeddedBroker::new(self.backend.clone())),

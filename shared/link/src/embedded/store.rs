@@ -14,6 +14,7 @@ use crate::store::{
     Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use async_trait::async_trait;
+use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
@@ -151,6 +152,19 @@ impl Store for EmbeddedStore {
             set
         })
         .await
+    }
+
+    async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault> {
+        let listened = self.call(|core| core.ears.listen(interests, core.now(), ms)).await?;
+        if listened { Ok(()) } else { Err(too_many("interests in events", limits::INTERESTS)) }
+    }
+
+    async fn interests(&self) -> Result<Vec<(Interest, u64)>, Fault> {
+        self.call(|core| core.ears.left(core.now())).await
+    }
+
+    fn interest_changes(&self) -> u64 {
+        self.backend.core().ears.changes()
     }
 
     async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {

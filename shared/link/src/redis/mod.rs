@@ -17,6 +17,7 @@ mod gates;
 #[cfg(feature = "conformance")]
 mod hashes;
 mod heart;
+mod interests;
 mod ledger;
 mod listing;
 mod nudges;
@@ -40,6 +41,7 @@ use crate::world::World;
 use async_trait::async_trait;
 use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
+use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
@@ -57,6 +59,7 @@ use scripts::Script;
 use server::Server;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -79,6 +82,8 @@ pub struct RedisStore {
     /// The name under which this process waits for outcomes.
     watcher: String,
     nudges: broadcast::Sender<Nudge>,
+    /// How often somebody may have begun to listen to events; 1 from the start, as somebody may have before.
+    interest_changes: Arc<AtomicU64>,
     /// Ends the listening task.
     _over: DropGuard,
 }
@@ -100,17 +105,28 @@ impl RedisStore {
         let watcher = uuid::Uuid::from_bytes(world.random.bytes()).simple().to_string();
         let (nudges, _) = broadcast::channel(NUDGES);
         let over = CancellationToken::new();
+        let interest_changes = Arc::new(AtomicU64::new(1));
         let listener = nudges::Listener {
             address: address.clone(),
             fleet: server.names.nudges(),
             outcomes: server.names.outcomes(&watcher),
             heard: nudges.clone(),
+            interest_changes: Arc::clone(&interest_changes),
             world: world.clone(),
             over: over.clone(),
         };
         listener.start().await?;
         let batches = Batches::start(&world.tasks, &server);
-        Ok(Arc::new(Self { address, namespace, server, batches, watcher, nudges, _over: over.drop_guard() }))
+        Ok(Arc::new(Self {
+            address,
+            namespace,
+            server,
+            batches,
+            watcher,
+            nudges,
+            interest_changes,
+            _over: over.drop_guard(),
+        }))
     }
 
     /// Runs a script on jobs whose calls are not merged.
@@ -313,6 +329,18 @@ impl Store for RedisStore {
         limits: &[(String, LimitPolicy)],
     ) -> Result<QueueSet, Fault> {
         gates::set_queues(&self.server, after, by, text, limits).await
+    }
+
+    async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault> {
+        interests::set(&self.server, interests, ms).await
+    }
+
+    async fn interests(&self) -> Result<Vec<(Interest, u64)>, Fault> {
+        interests::read(&self.server).await
+    }
+
+    fn interest_changes(&self) -> u64 {
+        self.interest_changes.load(Ordering::Relaxed)
     }
 
     async fn set_pause(&self, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {

@@ -9,6 +9,8 @@ use crate::store::Nudge;
 use crate::world::World;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,7 @@ pub(super) struct Listener {
     pub(super) fleet: String,
     pub(super) outcomes: String,
     pub(super) heard: broadcast::Sender<Nudge>,
+    pub(super) interest_changes: Arc<AtomicU64>,
     pub(super) world: World,
     pub(super) over: CancellationToken,
 }
@@ -110,6 +113,9 @@ impl Listener {
     }
 
     fn tell(&self, nudge: Nudge) {
+        if matches!(nudge, Nudge::Interests | Nudge::Missed) {
+            self.interest_changes.fetch_add(1, Ordering::Relaxed);
+        }
         // Fails when nobody listens, which is nobody's loss.
         let _ = self.heard.send(nudge);
     }
@@ -126,6 +132,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "queues" => Some(Nudge::Queues),
         "schedules" => Some(Nudge::Schedules),
         "view" => Some(Nudge::View),
+        "interests" => Some(Nudge::Interests),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
 }
@@ -142,6 +149,7 @@ mod tests {
         assert_eq!(parse(false, "relay"), Some(Nudge::Relay));
         assert_eq!(parse(false, "schedules"), Some(Nudge::Schedules));
         assert_eq!(parse(false, "view"), Some(Nudge::View));
+        assert_eq!(parse(false, "interests"), Some(Nudge::Interests));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));
         assert_eq!(parse(false, "of a newer version"), None);

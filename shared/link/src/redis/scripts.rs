@@ -105,6 +105,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("fallen", shard_keys::FALLEN),
         ("limits", shard_keys::LIMITS),
         ("pauses", shard_keys::PAUSES),
+        ("interests", shard_keys::INTERESTS),
         ("queues", shard_keys::QUEUES),
         ("past_queues", shard_keys::PAST_QUEUES),
         ("gates", shard_keys::GATES),
@@ -152,6 +153,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("keys_shown", limits::KEYS_SHOWN as u64),
         ("shelve_ms", SHELVE_MS),
         ("statistics", limits::STATISTICS as u64),
+        ("interests", limits::INTERESTS as u64),
         ("looked_at_waiting", limits::LOOKED_AT_WAITING as u64),
         ("last_bucket", BUCKETS as u64 - 1),
         ("minutes", slots::MINUTES),
@@ -227,6 +229,8 @@ scripts! {
     enqueue: "", [COMMON, JOB, GATES, ADMIT];
     find: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT, VERDICT];
+    interest: ALLOW_OOM, [COMMON];
+    interests: READ_ONLY, [COMMON];
     know: "", [COMMON, JOB, ADMIT];
     leave: ALLOW_OOM, [COMMON, FLEET];
     ledger: READ_ONLY, [COMMON, JOB];

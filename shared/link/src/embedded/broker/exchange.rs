@@ -8,6 +8,7 @@ mod copies;
 
 pub(super) use copies::Taken;
 
+use super::listening::Listener;
 use super::pile::{Kept, Pile};
 use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
 use crate::letters::Eviction;
@@ -67,6 +68,7 @@ pub(in crate::embedded) struct Exchange {
     /// Everything that was ever written to it; there is one when something was.
     journal: Option<Vec<Message>>,
     sessions: BTreeMap<u64, Session>,
+    listeners: Vec<Listener>,
     /// Why sessions ended that their owners have not let go of.
     ended: BTreeMap<u64, String>,
     blocked: Option<(String, Duration)>,
@@ -102,6 +104,10 @@ impl Exchange {
             Target::Quarantine => self.keep(Letters::Quarantine, message, None),
             Target::Dead => self.keep(Letters::Dead, message, None),
             Target::Journal(..) => self.journal.get_or_insert_default().push(message),
+            Target::Event(class, topic) => {
+                let (class, topic) = (*class, topic.clone());
+                self.spread(class, &topic, &message.body);
+            }
         }
     }
 
@@ -264,6 +270,7 @@ impl Exchange {
         let sessions: Vec<u64> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|id| self.end(id, why));
         self.readings.clear();
+        self.listeners.clear();
         self.piles.values_mut().for_each(|pile| pile.give_back(None));
     }
 
@@ -421,6 +428,11 @@ impl Exchange {
                 .quarantine_bytes
                 .is_some_and(|most| self.pile(Letters::Quarantine).bytes() + message.body.len() as u64 > most);
         full.then_some("the quarantine is full")
+    }
+
+    /// Who listens to events.
+    pub(super) const fn listeners(&mut self) -> &mut Vec<Listener> {
+        &mut self.listeners
     }
 
     /// How often it lost everything.

@@ -4,6 +4,7 @@
 //! up when the next one is due.
 
 pub(super) mod exchange;
+mod listening;
 mod pile;
 mod reading;
 
@@ -11,11 +12,14 @@ use self::exchange::{Exchange, Settled};
 use self::reading::{EmbeddedCopies, EmbeddedReading};
 use super::Backend;
 use super::weather::Answers;
-use crate::broker::{Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Message, Settler, Tag, Target};
+use crate::broker::{
+    Broker, BrokerStatus, Consumption, Copies, Intake, Letters, Listening, Message, Settler, Tag, Target,
+};
 use crate::error::{Fault, Service};
 use crate::letters::Reading;
 use crate::world::Clock;
 use async_trait::async_trait;
+use longshore_model::event::Interest;
 use longshore_model::topic::Topic;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -146,6 +150,12 @@ impl Broker for EmbeddedBroker {
         let answers = self.admit().await?;
         let lanes = self.backend.exchange().wipe();
         self.backend.broker_weather.answer(answers, lanes)
+    }
+
+    async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault> {
+        let answers = self.admit().await?;
+        let listening: Box<dyn Listening> = Box::new(self.backend.exchange().listen(interests));
+        self.backend.broker_weather.answer(answers, listening)
     }
 
     fn status(&self) -> BrokerStatus {

@@ -50,7 +50,7 @@ fn letter(number: u64, kept: Kept) -> Letter {
             start = Some(at);
             Some(topic)
         }
-        Target::Quarantine | Target::Dead => None,
+        Target::Quarantine | Target::Dead | Target::Event(..) => None,
     };
     let message_id = Some(message.message_id).filter(|id| !id.is_empty());
     let name = Letter::name(message_id.as_deref(), &message.headers, topic.as_ref(), &message.body);
