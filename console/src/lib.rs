@@ -8,6 +8,7 @@
 //! each), `output` (the only place that prints).
 
 mod args;
+mod asked;
 #[doc(hidden)]
 pub mod bench;
 mod cli;
@@ -59,11 +60,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 }
 
 async fn start(args: impl IntoIterator<Item = OsString>, mut streams: Streams, backend: Backend) -> Exit {
-    let cli = match cli::Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match cli::Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return output::usage(&mut streams, &error),
     };
-    let mut session = Session::new(cli.global, Output::new(streams, cli.look), backend);
+    let mut session = Session::new(cli.global, Output::new(streams, cli.look), backend, asked::of(&args));
     let ended = Box::pin(commands::run(cli.command, &mut session)).await;
     session.close(ended).await
 }

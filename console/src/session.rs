@@ -11,6 +11,7 @@ use crate::output::Output;
 use longshore_link::Link;
 use longshore_model::names::Namespace;
 use longshore_model::secret::Secret;
+use longshore_producer::settings::user;
 use longshore_producer::{Loaded, Producer, ProducerOptions, Settings, World, connect_link, settings};
 
 /// Where a session's producer comes from.
@@ -34,11 +35,13 @@ pub(crate) struct Session {
     pub(crate) out: Output,
     global: Global,
     backend: Backend,
+    /// What was asked for, for the audit record.
+    asked: String,
 }
 
 impl Session {
-    pub(crate) const fn new(global: Global, out: Output, backend: Backend) -> Self {
-        Self { out, global, backend }
+    pub(crate) const fn new(global: Global, out: Output, backend: Backend, asked: String) -> Self {
+        Self { out, global, backend, asked }
     }
 
     /// Works in another namespace than the settings say; before the first connection.
@@ -77,7 +80,11 @@ impl Session {
 
     async fn connect(&mut self, reach: Reach) -> Result<Producer, Failure> {
         if let Backend::Given(producer) = &self.backend {
-            return Ok(producer.clone());
+            // One in somebody's name stays that: what one command does is one session of the record.
+            let named = producer.has_operator();
+            let producer = if named { producer.clone() } else { producer.on_behalf_of(user(), self.asked.clone()) };
+            self.backend = Backend::Given(producer.clone());
+            return Ok(producer);
         }
         let loaded = self.settings()?;
         logging::start(&loaded);
@@ -95,7 +102,8 @@ impl Session {
             Reach::Both => connect_link(settings, World::system(), "longshore").await?,
             Reach::Store => Link::connect_store(settings, World::system()).await?,
         };
-        let producer = Producer::connect_with(link, options);
+        let who = settings.operator.clone().unwrap_or_else(user);
+        let producer = Producer::connect_with(link, options).on_behalf_of(who, self.asked.clone());
         self.backend = Backend::Given(producer.clone());
         Ok(producer)
     }

@@ -96,6 +96,8 @@ impl Producer {
         for (id, snapshot) in found {
             answers.push(self.retry_one(id, snapshot, Edit::new()).await);
         }
+        let sent = answers.iter().flatten().filter(|sent| !sent.existed).count() as u64;
+        self.record("job retry", "", &[("sent", sent), ("not sent", answers.len() as u64 - sent)]).await;
         answers
     }
 
@@ -105,7 +107,9 @@ impl Producer {
     /// [`RetryError`]; [`RetryError::Retried`] where an earlier retry has not ended yet, which the change would not reach.
     pub async fn retry_changed(&self, id: JobId, edit: Edit) -> Result<Sent, RetryError> {
         let (_, snapshot) = self.load(&[id]).await?.pop().ok_or(RetryError::NotFound(id))?;
-        self.retry_one(id, snapshot, edit).await
+        let sent = self.retry_one(id, snapshot, edit).await?;
+        self.record("job retry", &id.to_string(), &[("changed and sent", 1)]).await;
+        Ok(sent)
     }
 
     /// As [`Self::retry`], evenly spread over time: no more than `rate`, so that what failed because it was too much is

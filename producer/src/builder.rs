@@ -290,7 +290,7 @@ impl JobBuilder {
         let files = if self.files.is_empty() {
             Vec::new()
         } else {
-            let Producer { inner } = &self.producer;
+            let Producer { inner, .. } = &self.producer;
             let room = limits::INLINE_BYTES.saturating_sub(payload_bytes);
             let ProducerOptions { deadline: time, max_file_bytes: max, .. } = inner.options;
             let bounds = Bounds { link: &inner.link, max, time };
@@ -384,7 +384,7 @@ impl JobBuilder {
     }
 
     fn build(self, files: Vec<FileRef>, queues: &Queues) -> Result<Prepared, Refusal> {
-        let Producer { inner } = &self.producer;
+        let Producer { inner, .. } = &self.producer;
         let Some((topic, payload)) = self.what else {
             return Err(Refusal::NotJson("there is none".into()));
         };

@@ -122,6 +122,7 @@ impl Producer {
             let (error, wait) = match link.store.complete(complete.clone()).await {
                 Ok(Completed::Known(Answer::Moved { state })) => {
                     self.tell_completed(token.id, state);
+                    self.record("job complete", &token.id.to_string(), &[]).await;
                     return Ok(state);
                 }
                 Ok(Completed::Known(Answer::Already { state })) => return Ok(state),

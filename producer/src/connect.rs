@@ -13,6 +13,7 @@ use longshore_link::batch::{Batcher, Bounds};
 use longshore_link::error::{Fault, NotAccepted, Service};
 use longshore_link::store::{Accepted, NewJob, Store};
 use longshore_link::{Link, World};
+use longshore_model::audit::Deed;
 use longshore_model::limits;
 use longshore_model::queue::{BadQueues, Queues};
 use longshore_model::settings::{Loaded, OnUnreachable, Settings, WithoutStore};
@@ -91,6 +92,8 @@ impl ProducerOptions {
 #[derive(Clone)]
 pub struct Producer {
     pub(crate) inner: Arc<Inner>,
+    /// In whose name it changes things, if in anybody's.
+    pub(crate) operator: Option<Arc<Deed>>,
 }
 
 impl fmt::Debug for Producer {
@@ -169,7 +172,7 @@ impl Producer {
         if let Some(spool) = &inner.options.spool {
             spool::start_draining(spool.clone(), &inner, draining);
         }
-        Self { inner }
+        Self { inner, operator: None }
     }
 
     /// What waits in the spool; nothing without one.

@@ -56,7 +56,12 @@ impl Producer {
         let (link, ids) = (&self.inner.link, ids.into_iter().collect::<Vec<_>>());
         let answers = in_parts(&ids, |part| link.store.stop(by, part)).await?;
         self.tell(Kind::Cancelled, &ids, &answers);
-        Ok(answers.into_iter().map(stopped).collect())
+        let answers: Vec<Stopped> = answers.into_iter().map(stopped).collect();
+        let count = |counts: fn(&Stopped) -> bool| answers.iter().filter(|answer| counts(answer)).count() as u64;
+        let stopped = count(|answer| *answer == Stopped::Now);
+        let asked = count(|answer| *answer == Stopped::Asked);
+        self.record("job stop", "", &[("stopped", stopped), ("asked", asked)]).await;
+        Ok(answers)
     }
 
     /// Removes jobs (J12): what has not ended goes into the history as `dropped`, what has ended goes out of the
@@ -69,7 +74,11 @@ impl Producer {
         let (link, ids) = (&self.inner.link, ids.into_iter().collect::<Vec<_>>());
         let answers = in_parts(&ids, |part| link.store.remove(part)).await?;
         self.tell(Kind::Removed, &ids, &answers);
-        Ok(answers.into_iter().map(removed).collect())
+        let answers: Vec<Removed> = answers.into_iter().map(removed).collect();
+        let count = |wanted: Removed| answers.iter().filter(|answer| **answer == wanted).count() as u64;
+        let counts = [("dropped", count(Removed::Dropped)), ("purged", count(Removed::Purged))];
+        self.record("job remove", "", &counts).await;
+        Ok(answers)
     }
 
     /// Tells what happened to jobs that had not ended.

@@ -19,7 +19,9 @@ impl Producer {
         if !problems.is_empty() {
             return Err(Fault::refused(Service::Store, problems.join("; ")));
         }
-        self.link().store.set_limit(name, Some(policy)).await
+        self.link().store.set_limit(name, Some(policy)).await?;
+        self.record("limit set", name, &[]).await;
+        Ok(())
     }
 
     /// Takes a limit away: jobs that name it pass.
@@ -27,7 +29,9 @@ impl Producer {
     /// # Errors
     /// [`Fault`] when the store gives no answer.
     pub async fn remove_limit(&self, name: &str) -> Result<(), Fault> {
-        self.link().store.set_limit(name, None).await
+        self.link().store.set_limit(name, None).await?;
+        self.record("limit remove", name, &[]).await;
+        Ok(())
     }
 
     /// Every named limit, with the jobs that it let through and those that wait for it.
@@ -61,7 +65,9 @@ impl Producer {
             ));
         }
         let order = PauseOrder { by: by.to_owned(), why: why.to_owned(), until };
-        self.link().store.set_pause(what, Some(&order)).await
+        let before = self.link().store.set_pause(what, Some(&order)).await?;
+        self.record("pause", &what.to_string(), &[]).await;
+        Ok(before)
     }
 
     /// Ends a pause; what waited is queued at a bounded rate. Answers whether it was paused.
@@ -69,7 +75,9 @@ impl Producer {
     /// # Errors
     /// [`Fault`] when the store gives no answer.
     pub async fn resume(&self, what: &Pausable) -> Result<bool, Fault> {
-        self.link().store.set_pause(what, None).await
+        let before = self.link().store.set_pause(what, None).await?;
+        self.record("resume", &what.to_string(), &[]).await;
+        Ok(before)
     }
 
     /// Every pause, with the jobs that it holds.

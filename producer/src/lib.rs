@@ -61,14 +61,16 @@
 //! | examine and rebuild | [`Producer::examine`], [`Producer::rebuild_store`], [`Producer::rebuild_broker`] |
 //! | end an attempt that was given away | [`Producer::complete`] |
 //! | hear what happens; tell other applications something | [`Producer::events`], [`Producer::announce`] |
+//! | change things in somebody's name, and see who changed what | [`Producer::on_behalf_of`], [`Producer::audited`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
-//! `gates`, `schedules`, `statistics`, `events`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
+//! `gates`, `schedules`, `statistics`, `events`, `audit`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
 
 mod again;
+mod audit;
 mod builder;
 mod complete;
 mod connect;

@@ -188,8 +188,11 @@ impl Producer {
         change.version = now.version;
         change.applied = true;
         // This producer goes by it at once.
-        let mut state = self.inner.queues.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.2 = None;
+        self.inner.queues.state.lock().unwrap_or_else(PoisonError::into_inner).2 = None;
+        let counts =
+            [("added", &change.added), ("removed", &change.removed)].map(|(what, queues)| (what, queues.len() as u64));
+        let counts = [counts[0], counts[1], ("changed", change.changed.len() as u64)];
+        self.record("queue apply", &format!("version {}", change.version), &counts).await;
         Ok(change)
     }
 }

@@ -95,7 +95,7 @@ async fn watch(inner: Weak<Inner>, clock: longshore_link::world::Clock) {
 
 /// Sends all again. Answers whether the store took part.
 async fn offer(inner: &Arc<Inner>) -> bool {
-    let producer = Producer { inner: Arc::clone(inner) };
+    let producer = Producer { inner: Arc::clone(inner), operator: None };
     let recent = inner.reoffer.recent.take(inner.link.world.clock.boot());
     let (mut lost, mut answered) = (0, true);
     for part in recent.chunks(limits::BATCH) {

@@ -251,6 +251,9 @@ impl ScheduleHandle {
                 })
             })
             .await?;
+        if !matches!(defined, Defined::Unchanged) {
+            self.producer.record("schedule add", &self.name, &[]).await;
+        }
         Ok(defined)
     }
 
@@ -277,6 +280,9 @@ impl ScheduleHandle {
                 }))
             })
             .await?;
+        if suspended {
+            self.producer.record("schedule pause", &self.name, &[]).await;
+        }
         Ok(suspended)
     }
 
@@ -293,6 +299,9 @@ impl ScheduleHandle {
                 Ok(Step::Change(Box::new(kept.change(next)), answer))
             })
             .await?;
+        if !matches!(resumed, Resumed::NotSuspended) {
+            self.producer.record("schedule resume", &self.name, &[]).await;
+        }
         Ok(resumed)
     }
 
@@ -316,6 +325,7 @@ impl ScheduleHandle {
                 }
             })
             .await?;
+        self.producer.record("schedule run", &self.name, &[("jobs", 1)]).await;
         if waits {
             return Ok(RunNow::Waits { job: id });
         }
@@ -352,6 +362,7 @@ impl ScheduleHandle {
             let (name, expect) = (self.name.clone(), Expect::Anything);
             let change = ScheduleChange { name, expect, open: None, next: None, jobs: Vec::new() };
             store.change_schedules(vec![change]).await?;
+            self.producer.record("schedule remove", &self.name, &[]).await;
         }
         Ok(there)
     }

@@ -55,6 +55,15 @@ pub fn state_directory() -> Option<PathBuf> {
     state_directory_of(std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME"))
 }
 
+/// Who works here, for people: `user@host`, as far as the process's environment and the system say.
+#[must_use]
+pub fn user() -> String {
+    let name =
+        ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{}@{host}", name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
+}
+
 fn state_directory_of(state: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     // The XDG rules: a relative path counts as not set.
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());

@@ -22,6 +22,8 @@ impl Producer {
     /// # Errors
     /// [`Fault`] when the store gives no answer.
     pub async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault> {
-        self.inner.link.store.reset_statistics(selection).await
+        let reset = self.inner.link.store.reset_statistics(selection).await?;
+        self.record("stats reset", "", &[("reset", reset)]).await;
+        Ok(reset)
     }
 }

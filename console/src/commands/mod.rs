@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, what it does, what it answers.
 
+mod audit;
 mod bench;
 mod config;
 mod demo;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Topology(topology::Args),
     Stats(stats::Args),
     Events(events::Args),
+    Audit(audit::Args),
     Doctor(doctor::Args),
     #[command(subcommand)]
     Namespace(namespace::Command),
@@ -55,6 +57,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Topology(args) => topology::run(&args, session).await,
         Command::Stats(args) => stats::run(&args, session).await,
         Command::Events(args) => events::run(args, session).await,
+        Command::Audit(args) => audit::run(&args, session).await,
         Command::Doctor(args) => doctor::run(args, session).await,
         Command::Namespace(command) => namespace::run(command, session).await,
         Command::Config => config::run(session),

@@ -236,6 +236,8 @@ impl Letterbox {
             reading.close().await
         };
         handled.fault = discarded.await.err();
+        let dropped = handled.letters.len() as u64;
+        self.producer.record("letters drop", self.place.as_str(), &[("dropped", dropped)]).await;
         Ok(handled)
     }
 

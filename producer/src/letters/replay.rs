@@ -76,6 +76,8 @@ impl Letterbox {
             Ok(()) => reading.close().await.err(),
             Err(fault) => Some(fault),
         };
+        let looked_after = handled.letters.len() as u64;
+        self.producer.record("letters replay", self.place.as_str(), &[("looked after", looked_after)]).await;
         Ok(handled)
     }
 

@@ -124,6 +124,8 @@ impl RebuildStore {
     /// [`RebuildError`]. With [`RebuildError::WhenWasItLost`] everything else was done.
     pub async fn run(&self) -> Result<StoreRebuild, RebuildError> {
         let done = self.go(false).await?;
+        let made = done.places.iter().flat_map(|place| place.made.values()).sum();
+        self.producer.record("rebuild store", "", &[("jobs made", made)]).await;
         if done.undecided > 0 { Err(RebuildError::WhenWasItLost(done.undecided)) } else { Ok(done) }
     }
 

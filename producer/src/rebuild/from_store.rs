@@ -128,6 +128,7 @@ impl Producer {
             }
         }
         found.published += self.publish_outbox().await?;
+        self.record("rebuild broker", "", &[("published", found.published)]).await;
         Ok(found)
     }
 

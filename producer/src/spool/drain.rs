@@ -32,7 +32,7 @@ async fn run(spool: Spool, inner: Weak<Inner>, stop: CancellationToken, world: l
     let mut pause = FIRST;
     while !stop.is_cancelled() {
         let drained = match inner.upgrade() {
-            Some(inner) => drain(&spool, &Producer { inner }).await,
+            Some(inner) => drain(&spool, &Producer { inner, operator: None }).await,
             None => break,
         };
         let next = async {

@@ -67,6 +67,16 @@ impl Letters {
     /// Every place.
     pub const ALL: [Self; 3] = [Self::Unrouted, Self::Dead, Self::Quarantine];
 
+    /// Its name, as the command line has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unrouted => "unrouted",
+            Self::Dead => "dead",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
     /// The name of the queue.
     pub(crate) fn queue(self, names: &BrokerNames) -> String {
         match self {

@@ -12,6 +12,7 @@ pub use crate::loss::{Known, Loss, LossKind};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use async_trait::async_trait;
 use bytes::Bytes;
+use longshore_model::audit::{Deed, Entry};
 use longshore_model::envelope::FileRef;
 use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
@@ -569,6 +570,12 @@ pub trait Store: Send + Sync + Debug {
         text: &str,
         limits: &[(String, LimitPolicy)],
     ) -> Result<QueueSet, Fault>;
+
+    /// Records what an operator did. What one session does of one kind to one thing in succession is one entry.
+    async fn audit(&self, deed: &Deed) -> Result<(), Fault>;
+
+    /// What operators did, newest first, at most `limit`.
+    async fn audited(&self, limit: usize) -> Result<Vec<Entry>, Fault>;
 
     /// Somebody listens to events for so many ms; a longer time that was given before stays. Everybody is told.
     async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault>;

@@ -9,6 +9,7 @@
 //! Reading order: [`topic`], [`job`], [`record`], [`transition`], [`queue`], [`envelope`], [`schedule`],
 //! [`names`], [`settings`].
 
+pub mod audit;
 pub mod envelope;
 pub mod event;
 pub mod explain;

@@ -123,6 +123,12 @@ pub const IN_FLIGHT_MS: u64 = 45_000;
 pub const REPUBLISH_MS: u64 = 3_600_000;
 /// What a store that restarted or failed over may have forgotten of its last time, milliseconds.
 pub const LOSS_MARGIN_MS: u64 = 5_000;
+/// Entries of the audit record that are kept.
+pub const AUDIT: usize = 1_000;
+/// Longest plan of an audit entry, bytes; longer ones are cut.
+pub const PLAN_BYTES: usize = 2 * 1024;
+/// Most counts of an audit entry.
+pub const AUDIT_COUNTS: usize = 16;
 /// Most interests in events at once: kinds and topic patterns that somebody listens to.
 pub const INTERESTS: usize = 1_000;
 /// Most pairs of a queue and a topic of which statistics are kept; what happens in others is not counted.

@@ -313,6 +313,8 @@ pub mod shard_keys {
     pub const QUEUES: &str = "queues";
     /// list: what was there before, the same, newest first.
     pub const PAST_QUEUES: &str = "queues_past";
+    /// list: what operators did, JSON, newest first.
+    pub const AUDIT: &str = "audit";
     /// hash: what is listened to of events (class and topic pattern); until when, ms.
     pub const INTERESTS: &str = "interests";
     /// hash: what is paused, JSON by what it is.

@@ -5,6 +5,7 @@
 //! real services in real time. A name that begins with the id of a conformance case or a feature says which one the
 //! case holds.
 
+pub mod audit;
 pub mod batches;
 pub mod complete;
 pub mod control;
@@ -128,6 +129,7 @@ macro_rules! for_each_case {
             events::n01_what_a_listener_does_not_ask_for_it_does_not_hear;
             events::n02_a_local_listener_hears_its_own_process_alone;
             events::n03_de_01_de_02_de_03_applications_hear_each_other_and_not_themselves;
+            audit::n04_what_an_operator_does_is_recorded_and_what_an_application_does_is_not;
             statistics::m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances;
             statistics::m01_st_05_a_reset_keeps_what_waits_and_runs;
             statistics::m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers;

@@ -15,6 +15,7 @@ use longshore_link::store::{
     Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use longshore_link::{Fault, Link, World};
+use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -247,6 +248,8 @@ rough_store! {
     limits() -> Vec<LimitState>;
     set_pause(what: &Pausable, order: Option<&PauseOrder>) -> bool;
     pauses() -> Vec<PauseState>;
+    audit(deed: &Deed) -> ();
+    audited(limit: usize) -> Vec<Entry>;
     listen(interests: &[Interest], ms: u64) -> ();
     interests() -> Vec<(Interest, u64)>;
     queues() -> Option<QueueSet>;

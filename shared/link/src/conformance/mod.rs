@@ -13,6 +13,7 @@
 #![allow(missing_docs, reason = "the name of a case is its sentence")]
 
 pub mod attempts;
+pub mod audit;
 mod bench;
 pub mod blobs;
 pub mod claim;
@@ -270,6 +271,11 @@ macro_rules! conformance_store {
                 what_is_forgotten_stays_accounted_for
                 what_is_rebuilt_or_taken_back_was_accepted
                 a_refused_job_was_not_accepted
+            }
+            audit {
+                n04_deeds_are_kept_newest_first_with_who_when_plan_and_counts
+                n04_what_one_session_does_in_succession_is_one_entry
+                n04_only_the_last_deeds_are_kept
             }
             interest {
                 n01_who_listens_is_known_for_its_time_and_everybody_is_told

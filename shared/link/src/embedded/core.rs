@@ -5,6 +5,7 @@
 //! the lock is let go. The operations themselves are in `admit`, `attempt`, `duty` and `find`.
 
 use super::company::Fallen;
+use super::deeds::Deeds;
 use super::ears::Ears;
 use super::epoch::Epoch;
 use super::fleet::Fleet;
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) keys: Keys,
     /// Who listens to events.
     pub(super) ears: Ears,
+    /// What operators did.
+    pub(super) deeds: Deeds,
     /// From whom attempts were taken back.
     pub(super) fallen: Fallen,
     /// Known topics, and when each was first seen, ms.
@@ -147,6 +150,7 @@ impl Core {
         self.gates = Gates::default();
         self.keys.clear();
         self.ears.clear();
+        self.deeds.clear();
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.shelf = super::schedules::Shelf::default();

@@ -15,6 +15,7 @@ mod attempt;
 mod broker;
 mod company;
 mod core;
+mod deeds;
 mod duty;
 mod ears;
 mod epoch;

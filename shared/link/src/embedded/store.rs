@@ -14,6 +14,7 @@ use crate::store::{
     Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
 };
 use async_trait::async_trait;
+use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -152,6 +153,14 @@ impl Store for EmbeddedStore {
             set
         })
         .await
+    }
+
+    async fn audit(&self, deed: &Deed) -> Result<(), Fault> {
+        self.call(|core| core.deeds.record(deed, core.now())).await
+    }
+
+    async fn audited(&self, limit: usize) -> Result<Vec<Entry>, Fault> {
+        self.call(|core| core.deeds.last(limit)).await
     }
 
     async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault> {

@@ -9,6 +9,7 @@
 
 mod about;
 mod args;
+mod audit;
 mod batches;
 mod codec;
 mod connection;
@@ -41,6 +42,7 @@ use crate::world::World;
 use async_trait::async_trait;
 use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
+use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
@@ -329,6 +331,14 @@ impl Store for RedisStore {
         limits: &[(String, LimitPolicy)],
     ) -> Result<QueueSet, Fault> {
         gates::set_queues(&self.server, after, by, text, limits).await
+    }
+
+    async fn audit(&self, deed: &Deed) -> Result<(), Fault> {
+        audit::record(&self.server, deed).await
+    }
+
+    async fn audited(&self, limit: usize) -> Result<Vec<Entry>, Fault> {
+        audit::read(&self.server, limit).await
     }
 
     async fn listen(&self, interests: &[Interest], ms: u64) -> Result<(), Fault> {

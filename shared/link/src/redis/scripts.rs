@@ -105,6 +105,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("fallen", shard_keys::FALLEN),
         ("limits", shard_keys::LIMITS),
         ("pauses", shard_keys::PAUSES),
+        ("audit", shard_keys::AUDIT),
         ("interests", shard_keys::INTERESTS),
         ("queues", shard_keys::QUEUES),
         ("past_queues", shard_keys::PAST_QUEUES),
@@ -154,6 +155,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("shelve_ms", SHELVE_MS),
         ("statistics", limits::STATISTICS as u64),
         ("interests", limits::INTERESTS as u64),
+        ("audit", limits::AUDIT as u64),
         ("looked_at_waiting", limits::LOOKED_AT_WAITING as u64),
         ("last_bucket", BUCKETS as u64 - 1),
         ("minutes", slots::MINUTES),
@@ -220,6 +222,7 @@ macro_rules! scripts {
 scripts! {
     adopt: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
     ahead: READ_ONLY, [COMMON, JOB];
+    audit: ALLOW_OOM, [COMMON];
     beat: ALLOW_OOM, [COMMON, FLEET];
     bury: ALLOW_OOM, [COMMON, JOB];
     change_schedules: "", [COMMON, JOB, GATES, ADMIT, SCHEDULE];

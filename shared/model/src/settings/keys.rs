@@ -84,6 +84,11 @@ pub const KEYS: &[Key] = &[
         },
     ),
     key(
+        "operator",
+        "who is named in the audit record for changes by `longshore`; default: user@host",
+        Slot::Word { at: |s| &mut s.operator },
+    ),
+    key(
         "on_unreachable",
         "what a process does when the broker or the store is away at start: `fail` with a clear error, or `wait`",
         Slot::Text {

@@ -54,6 +54,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Whether a process whose broker or store is away at start waits for it.
     pub on_unreachable: OnUnreachable,
+    /// Who is named in the audit record for what this program changes; `None`: the user at this machine.
+    pub operator: Option<String>,
 }
 
 /// The broker.
@@ -287,6 +289,7 @@ impl Default for Settings {
             health: HealthSettings { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))) },
             log: LogSettings { format: LogFormat::Text, level: "info".into() },
             on_unreachable: OnUnreachable::Fail,
+            operator: None,
         }
     }
 }
