@@ -40,6 +40,7 @@ pub struct FollowUp {
     limits: Vec<LimitUse>,
     turn: Option<String>,
     unique: Option<Unique>,
+    indexed: Vec<String>,
 }
 
 impl FollowUp {
@@ -57,6 +58,7 @@ impl FollowUp {
         described.retry_delay = options.retry_delay;
         described.timeout = options.timeout;
         described.expires_in = options.expires_in;
+        described.indexed = options.index;
         Ok(described)
     }
 
@@ -85,6 +87,7 @@ impl FollowUp {
             limits: Vec::new(),
             turn: None,
             unique: None,
+            indexed: Vec::new(),
         })
     }
 
@@ -134,6 +137,15 @@ impl FollowUp {
     #[must_use]
     pub fn turn(mut self, turn: &str) -> Self {
         self.turn = Some(turn.to_owned());
+        self
+    }
+
+    /// Keeps an index of a field of its payload, such as `asset.name`, beside those of its kind and its queue.
+    #[must_use]
+    pub fn index(mut self, path: &str) -> Self {
+        if !self.indexed.iter().any(|known| known == path) {
+            self.indexed.push(path.to_owned());
+        }
         self
     }
 
@@ -189,10 +201,12 @@ impl FollowUp {
             turn: self.turn,
             unique: self.unique,
             schedule: None,
+            indexed: self.indexed,
         };
         queue.apply(&mut envelope);
         let start = if self.delay.is_zero() { Start::Now } else { Start::After(ms(self.delay)) };
         let start = queue.start(start);
+        let fields = envelope.fields();
         let bytes = envelope.encode().map_err(|error| BadFollowUp(error.to_string()))?;
         Ok(NewJob {
             admission: Admission {
@@ -208,6 +222,7 @@ impl FollowUp {
             },
             envelope: Bytes::from(bytes),
             labels: self.labels,
+            fields,
             retry_of: None,
         })
     }

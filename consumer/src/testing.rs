@@ -152,6 +152,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             turn: None,
             unique: None,
             schedule: None,
+            indexed: Vec::new(),
         };
         let fence = Fence(world.clock.unix_us());
         let token = Token { id, attempt: self.retry + 1, fence, delay_ms: 0, nonce: "a-test".into() };

@@ -50,6 +50,7 @@ pub struct JobBuilder {
     limits: Vec<LimitUse>,
     turn: Option<String>,
     unique: Option<Unique>,
+    indexed: Vec<String>,
 }
 
 impl Producer {
@@ -99,7 +100,6 @@ impl JobBuilder {
             wrong,
             what,
             version,
-            kind,
             start: Start::Now,
             retries: None,
             retry_delay: None,
@@ -114,6 +114,8 @@ impl JobBuilder {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            indexed: kind.index.clone(),
+            kind,
             unique: None,
         }
     }
@@ -219,6 +221,16 @@ impl JobBuilder {
     /// A label to find it by; at most 32.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// A field of the payload, such as `asset.name`, that the store keeps an index of, beside those of its kind and its
+    /// queue: [`Find::matching`](crate::Find::matching) answers from it. At most 8 in all.
+    pub fn index(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        if !self.indexed.contains(&path) {
+            self.indexed.push(path);
+        }
         self
     }
 
@@ -375,6 +387,7 @@ impl JobBuilder {
             turn: self.turn,
             unique: self.unique,
             schedule: None,
+            indexed: self.indexed,
         };
         let expires_in_ms = expires.and_then(|expires| match expires {
             Expiry::After(ms) => Some(ms),
@@ -423,6 +436,7 @@ impl JobBuilder {
             turn: self.turn,
             unique: self.unique,
             schedule: None,
+            indexed: self.indexed,
         };
         queue.apply(&mut envelope);
         let admission = Admission {
@@ -449,8 +463,8 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(admission: Admission, envelope: Envelope, retry_of: Option<JobId>) -> Result<Self, Refusal> {
-        let bytes = Bytes::from(envelope.encode()?);
+        let (bytes, fields) = (Bytes::from(envelope.encode()?), envelope.fields());
         let Envelope { labels, trace, .. } = envelope;
-        Ok(Self { job: NewJob { admission, envelope: bytes, labels, retry_of }, trace })
+        Ok(Self { job: NewJob { admission, envelope: bytes, labels, fields, retry_of }, trace })
     }
 }

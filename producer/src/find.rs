@@ -9,6 +9,7 @@ use crate::time::Time;
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::{Counts, Query};
 use longshore_model::explain::explain;
+use longshore_model::indexed::FieldRange;
 use longshore_model::ledger::Ledger;
 use longshore_model::snapshot::{JobView, Snapshot};
 use longshore_model::template::Template;
@@ -107,9 +108,11 @@ impl Find {
     }
 
     /// Only jobs whose payload fits all of these conditions, such as `width>=800` or `asset.name=cat.jpg`
-    /// ([`Condition`](longshore_model::template::Condition)); several calls mean any of the templates. No index knows
-    /// payloads: whatever else is asked decides what is looked at, at most [`limits::EXAMINED`] jobs for one page of an
-    /// answer, and [`Jobs::partial`] says when that was not all.
+    /// ([`Condition`](longshore_model::template::Condition)); several calls mean any of the templates. An index answers
+    /// where each template has a condition on a field that all jobs of the topics asked for have indexed
+    /// ([`JobBuilder::index`](crate::JobBuilder::index)); so name the topic. Else whatever is asked beside it decides what
+    /// is looked at, at most [`limits::EXAMINED`] jobs for one page of an answer, and [`Jobs::partial`] says when that
+    /// was not all.
     pub fn matching<T: AsRef<str>>(mut self, conditions: impl IntoIterator<Item = T>) -> Self {
         match Template::of(conditions) {
             Ok(template) => self.templates.push(template),
@@ -159,9 +162,14 @@ impl Find {
     async fn list_matching(mut self) -> Result<Jobs, QueryError> {
         let templates = std::mem::take(&mut self.templates);
         let (wanted, mut looked, mut found) = (self.query.limit, 0, Jobs::default());
+        if self.query.templates.is_empty() {
+            self.query.templates = self.answerable(&templates).await?;
+        }
         loop {
             let cursor = self.query.cursor.clone();
-            let page = self.clone().limit(PAGE.min(limits::EXAMINED - looked));
+            // What an index found fits, as a rule; without one most of a page may not.
+            let page = if self.query.templates.is_empty() { PAGE } else { wanted - found.jobs.len() };
+            let page = self.clone().limit(page.min(PAGE).min(limits::EXAMINED - looked));
             let (producer, ids, next) = page.gather().await?;
             let (views, damaged) = producer.views(&ids).await?;
             looked += ids.len();
@@ -187,6 +195,23 @@ impl Find {
             }
             self.query.cursor.clone_from(&found.next);
         }
+    }
+
+    /// What indexes can answer of these templates; nothing unless it is something of each.
+    async fn answerable(&self, templates: &[Template]) -> Result<Vec<Vec<FieldRange>>, QueryError> {
+        let ranges = |template: &Template| template.conditions().iter().filter_map(FieldRange::of).collect();
+        let mut all: Vec<Vec<FieldRange>> = templates.iter().map(ranges).collect();
+        let mut paths: Vec<String> = all.iter().flatten().map(|range| range.path.clone()).collect();
+        paths.sort();
+        paths.dedup();
+        if !all.iter().any(Vec::is_empty) {
+            let known = self.producer.inner.link.store.indexed(self.query.topic.as_ref(), &paths).await?;
+            let has = |path: &String| paths.binary_search(path).is_ok_and(|place| known.get(place) == Some(&true));
+            for ranges in &mut all {
+                ranges.retain(|range| has(&range.path));
+            }
+        }
+        Ok(if all.iter().any(Vec::is_empty) { Vec::new() } else { all })
     }
 
     /// Asks for the ids only; with [`Self::matching`] it looks at everything else that fits, page by page.

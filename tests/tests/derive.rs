@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[derive(Serialize, Deserialize, Job)]
 #[job(topic = "media/thumbnail", version = 2, retries = -1, retry_delay = "1m30s")]
-#[job(timeout = "2m", expires_in = "1h")]
+#[job(timeout = "2m", expires_in = "1h", index = ["asset"])]
 struct Thumbnail {
     asset: String,
 }
@@ -27,6 +27,7 @@ fn the_attribute_becomes_the_implementation() {
         retry_delay: Some(Duration::from_secs(90)),
         timeout: Some(Duration::from_secs(120)),
         expires_in: Some(Duration::from_secs(3_600)),
+        index: vec!["asset".into()],
     };
     assert_eq!(Thumbnail::options(), expected);
     assert_eq!(serde_json::to_string(&Thumbnail { asset: "a".into() }).unwrap(), r#"{"asset":"a"}"#);

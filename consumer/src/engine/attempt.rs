@@ -347,6 +347,7 @@ pub(crate) fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -
         admission: envelope.admission(&engine.policies.get()),
         envelope: delivery.body.clone(),
         labels: envelope.labels.clone(),
+        fields: envelope.fields(),
         retry_of: envelope.retry_of,
     }
 }

@@ -226,7 +226,8 @@ impl Work<'_> {
             found.known += 1;
             return None;
         }
-        let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, retry_of: None };
+        let fields = envelope.fields();
+        let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, retry_of: None };
         Some(Restore { job, enqueued, copy, fence: headers.fence })
     }
 

@@ -88,8 +88,9 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
         max_crashes: line.max_crashes,
         expires: line.expires.map(Expiry::At),
     };
+    let fields = envelope.fields();
     let Envelope { labels, trace, .. } = envelope;
-    let job = NewJob { admission, envelope: line.envelope.into(), labels, retry_of: line.retry_of };
+    let job = NewJob { admission, envelope: line.envelope.into(), labels, fields, retry_of: line.retry_of };
     Ok(Prepared { job, trace })
 }
 
@@ -97,6 +98,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
 pub(super) mod tests {
     use super::*;
     use longshore_model::gate::Gates;
+    use longshore_model::indexed::Fields;
     use std::collections::BTreeMap;
 
     /// A job whose payload has everything that a line must not have.
@@ -117,7 +119,7 @@ pub(super) mod tests {
             unique: None,
         };
         let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
-        NewJob { admission, envelope: envelope.into(), labels, retry_of: None }
+        NewJob { admission, envelope: envelope.into(), labels, fields: Fields::new(), retry_of: None }
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl Kept {
         let spec = &self.schedule.spec;
         let (admission, envelope) = spec.job.job(fired.job, &spec.name, fired.slot, now, queues);
         let bytes = Bytes::from(envelope.encode().map_err(|error| error.to_string())?);
-        Ok(NewJob { admission, envelope: bytes, labels: envelope.labels, retry_of: None })
+        let fields = envelope.fields();
+        Ok(NewJob { admission, envelope: bytes, labels: envelope.labels, fields, retry_of: None })
     }
 }
 

@@ -17,6 +17,7 @@ use longshore_model::envelope::FileRef;
 use longshore_model::event::Interest;
 use longshore_model::gate::{LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::indexed::{FieldRange, Fields};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Record, State};
 use longshore_model::snapshot::{Progress, Snapshot};
@@ -39,6 +40,8 @@ pub struct NewJob {
     pub envelope: Bytes,
     /// For the label index.
     pub labels: BTreeMap<String, String>,
+    /// For the indexes of fields.
+    pub fields: Fields,
     /// The history job that it repeats; it must be terminal and on the same shard, and gets linked to the new one.
     pub retry_of: Option<JobId>,
 }
@@ -365,6 +368,9 @@ pub struct Query {
     pub queue: Option<String>,
     /// All of these labels.
     pub labels: BTreeMap<String, String>,
+    /// Any of these templates, by the indexed fields of a job alone; of each one all ranges, of which there is at least
+    /// one.
+    pub templates: Vec<Vec<FieldRange>>,
     /// Accepted at or after, ms.
     pub since: Option<u64>,
     /// At most so many (1 to 1 000).
@@ -625,6 +631,10 @@ pub trait Store: Send + Sync + Debug {
 
     /// Reads hot records only.
     async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault>;
+
+    /// Of each of these fields, whether all jobs of these topics have it indexed: then [`Query::templates`] leaves out none
+    /// that has a value there.
+    async fn indexed(&self, topics: Option<&TopicPattern>, paths: &[String]) -> Result<Vec<bool>, Fault>;
 
     /// Lists jobs.
     async fn find(&self, query: Query) -> Result<Page, Fault>;

@@ -1,6 +1,6 @@
 //! Reads `#[job(…)]` and checks every value; reports all that is wrong at once, each at its place.
 
-use longshore_model::{Topic, limits, span, suggest};
+use longshore_model::{Topic, indexed, limits, span, suggest};
 use std::time::Duration;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -8,7 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Result, Token, UnOp};
 
-const KEYS: [&str; 7] = ["topic", "version", "retries", "retry_delay", "timeout", "expires_in", "crate"];
+const KEYS: [&str; 8] = ["topic", "version", "retries", "retry_delay", "timeout", "expires_in", "index", "crate"];
 
 /// What the attribute says.
 #[derive(Default)]
@@ -19,6 +19,7 @@ pub(crate) struct JobAttribute {
     pub(crate) retry_delay: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) expires_in: Option<Duration>,
+    pub(crate) index: Vec<String>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -89,6 +90,7 @@ impl JobAttribute {
             "retry_delay" => self.retry_delay = Some(length(key, value)?),
             "timeout" => self.timeout = Some(more_than_zero(key, value)?),
             "expires_in" => self.expires_in = Some(more_than_zero(key, value)?),
+            "index" => self.index = paths(key, value)?,
             _ => self.krate = Some(text(key, value)?.parse()?),
         }
         Ok(())
@@ -104,6 +106,7 @@ fn example(key: &str) -> &'static str {
         "retry_delay" => "write retry_delay = \"30s\"; units are ms, s, m, h and d",
         "timeout" => "write timeout = \"2m\"; units are ms, s, m, h and d",
         "expires_in" => "write expires_in = \"1h\"; units are ms, s, m, h and d",
+        "index" => "write index = [\"asset\", \"size.width\"]",
         _ => "write crate = \"my_crate::longshore\"",
     }
 }
@@ -113,6 +116,21 @@ fn text<'v>(key: &str, value: &'v Expr) -> Result<&'v LitStr> {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text),
         other => Err(Error::new(other.span(), format!("`{key}` is a text; {}", example(key)))),
     }
+}
+
+/// A list of paths in the payload.
+fn paths(key: &str, value: &Expr) -> Result<Vec<String>> {
+    let Expr::Array(list) = value else {
+        return Err(Error::new(value.span(), format!("`{key}` is a list of texts; {}", example(key))));
+    };
+    let mut paths = Vec::new();
+    for element in &list.elems {
+        let path = text(key, element)?;
+        indexed::check_path(&path.value()).map_err(|why| Error::new(path.span(), format!("`{key}`: {why}")))?;
+        paths.push(path.value());
+    }
+    indexed::check_paths(&paths).map_err(|why| Error::new(list.span(), format!("`{key}`: {why}")))?;
+    Ok(paths)
 }
 
 fn number<N: TryFrom<i64>>(key: &str, value: &Expr, from: i64, to: i64) -> Result<N> {

@@ -22,6 +22,7 @@ use syn::{Data, DeriveInput, Error, Result};
 ///
 /// #[derive(Serialize, Deserialize, Job)]
 /// #[job(topic = "media/thumbnail", version = 2, retries = 5, retry_delay = "30s", timeout = "2m", expires_in = "1h")]
+/// #[job(index = ["asset", "width"])]
 /// struct Thumbnail {
 ///     asset: String,
 ///     width: u32,
@@ -39,6 +40,7 @@ use syn::{Data, DeriveInput, Error, Result};
 /// | `retry_delay` | fixed back-off between attempts | the queue's |
 /// | `timeout` | longest run of one attempt | the queue's |
 /// | `expires_in` | not to be started later than this after it was accepted | no limit |
+/// | `index` | fields of the payload that jobs are found by without a look at each, as paths with dots | none |
 /// | `crate` | path of the crate that has `Job` and `JobOptions`, where it is re-exported | found in Cargo.toml |
 #[proc_macro_derive(Job, attributes(job))]
 pub fn derive_job(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
@@ -60,7 +62,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
     }
     let attribute = JobAttribute::read(&input.ident, &input.attrs)?;
     let krate = krate::path(attribute.krate)?;
-    let JobAttribute { topic, version, retries, retry_delay, timeout, expires_in, .. } = attribute;
+    let JobAttribute { topic, version, retries, retry_delay, timeout, expires_in, index, .. } = attribute;
     let version = version.map(|version| quote! { const VERSION: u32 = #version; });
     let options = [
         set("retries", retries),
@@ -68,6 +70,9 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         set("timeout", timeout.map(duration)),
         set("expires_in", expires_in.map(duration)),
     ];
+    let index = (!index.is_empty()).then(|| {
+        quote! { options.index = [#(#index),*].into_iter().map(::std::string::String::from).collect(); }
+    });
     let name = &input.ident;
     Ok(quote! {
         #[automatically_derived]
@@ -78,6 +83,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 #[allow(unused_mut)]
                 let mut options = <#krate::JobOptions as ::core::default::Default>::default();
                 #(#options)*
+                #index
                 options
             }
         }

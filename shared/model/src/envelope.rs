@@ -7,6 +7,7 @@
 
 use crate::gate::{GateName, Gates, check_key, check_limit_name};
 use crate::id::JobId;
+use crate::indexed::{self, Fields};
 use crate::limits;
 use crate::queue::Queues;
 use crate::record::{Admission, Expiry, Start};
@@ -84,6 +85,9 @@ pub struct Envelope {
     /// The schedule that sent it, and for which of its times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Slot>,
+    /// Fields of the payload that the store is to keep an index of, as paths with dots.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexed: Vec<String>,
 }
 
 /// One time of a schedule.
@@ -233,6 +237,12 @@ impl Envelope {
         }
     }
 
+    /// What the store is to keep an index of.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        indexed::read(self.payload.get(), &self.indexed)
+    }
+
     /// Reads and checks an envelope.
     ///
     /// # Errors
@@ -307,6 +317,7 @@ impl Envelope {
         for (name, value) in &self.labels {
             check_label(name, value)?;
         }
+        indexed::check_paths(&self.indexed).map_err(|why| format!("indexed: {why}"))?;
         self.check_gates()?;
         if let Some(retries) = self.retries
             && !(-1..=limits::RETRIES).contains(&retries)

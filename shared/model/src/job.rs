@@ -56,4 +56,6 @@ pub struct JobOptions {
     pub timeout: Option<Duration>,
     /// Not to be started later than this after it was accepted.
     pub expires_in: Option<Duration>,
+    /// Fields of the payload that the store keeps an index of, as paths with dots; at most 8, with the queue's.
+    pub index: Vec<String>,
 }

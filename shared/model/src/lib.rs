@@ -15,6 +15,7 @@ pub mod event;
 pub mod explain;
 pub mod gate;
 pub mod id;
+pub mod indexed;
 pub mod job;
 pub mod ledger;
 pub mod limits;

@@ -139,6 +139,12 @@ pub const LOOKED_AT_WAITING: usize = 500;
 pub const CONDITIONS: usize = 32;
 /// Longest condition of a template, bytes.
 pub const CONDITION_BYTES: usize = 1_024;
+/// Most indexed fields of a job.
+pub const INDEXED: usize = 8;
+/// Longest path of an indexed field, bytes.
+pub const INDEXED_PATH_BYTES: usize = 128;
+/// Characters of a text that an index knows; of longer ones the payload decides about the rest.
+pub const INDEXED_CHARS: usize = 64;
 /// Jobs whose payload is looked at for one page of an answer.
 pub const EXAMINED: usize = 10_000;
 /// How long producers and consumers keep what the store took, to offer it again, milliseconds.

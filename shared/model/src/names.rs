@@ -279,8 +279,15 @@ pub mod shard_keys {
     pub const TOPIC: &str = "t:";
     /// zset: jobs of one queue; the score is when they were accepted, ms. `q:<queue>`
     pub const QUEUE: &str = "q:";
-    /// zset: jobs with one label; the score is when they were accepted, ms. `lb:<name>=<value>`
+    /// zset: jobs with one label, or with one value of an indexed field; the score is when they were accepted, ms.
+    /// `lb:<name>=<value>`, or `lb:` and the field's term (`indexed.rs`)
     pub const LABEL: &str = "lb:";
+    /// zset: jobs with a number in an indexed field; the score is that number. `fn:<path>`
+    pub const NUMBERS: &str = "fn:";
+    /// zset: jobs with a text in an indexed field: the text, a zero byte and the job's id; all scores are 0. `ft:<path>`
+    pub const TEXTS: &str = "ft:";
+    /// hash: how many jobs have a field indexed; field path, line feed, topic.
+    pub const FIELDS: &str = "fields";
     /// zset: the outbox; queued jobs whose publish is not confirmed; the score is when the relay may act, ms.
     pub const OUTBOX: &str = "out";
     /// set: tombstones of one bucket of time. `tomb:<bucket>`

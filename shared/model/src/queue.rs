@@ -11,6 +11,7 @@ pub use gates::{KeySource, QueueKind, QueueLimit, own_limits};
 pub use parallelism::{BadParallelism, Parallelism};
 pub use written::write;
 
+use crate::indexed::check_paths;
 use crate::limits;
 use crate::retry::Backoff;
 use crate::settings::read_queues;
@@ -53,6 +54,8 @@ pub struct QueueConfig {
     pub timeout: Option<Duration>,
     /// How long its jobs are kept after they ended.
     pub keep: Keep,
+    /// Fields of its jobs' payloads that the store keeps an index of, beside those that a job names itself; default none.
+    pub index: Vec<String>,
     /// Among queues that take a topic, the highest wins; default 0.
     pub ranking: i32,
 }
@@ -98,6 +101,7 @@ impl QueueConfig {
             backoff: Backoff::default(),
             timeout: None,
             keep: Keep::default(),
+            index: Vec::new(),
             ranking: 0,
         }
     }
@@ -141,6 +145,9 @@ impl QueueConfig {
             wrong("retries", format!("{} is not -1 (without end) to {}", self.retries, limits::RETRIES));
         }
         let year = Duration::from_millis(limits::DELAY_MS);
+        if let Err(why) = check_paths(&self.index) {
+            wrong("index", why);
+        }
         if self.retry_delay > year {
             wrong("retry_delay", "more than a year".into());
         }

@@ -57,14 +57,19 @@ impl Condition {
     /// Whether a payload fits.
     #[must_use]
     pub fn fits(&self, payload: &Value) -> bool {
-        let at = self.path.iter().try_fold(payload, |value, name| match value {
-            Value::Array(list) => list.get(name.parse::<usize>().ok()?),
-            other => other.get(name),
-        });
+        let at = self.path.iter().try_fold(payload, |value, name| step(value, name));
         at.is_some_and(|found| match order(found, &self.value) {
             Some(order) => self.comparison.holds(order),
             None => self.comparison == Comparison::Is && found == &self.value,
         })
+    }
+}
+
+/// What a value has under a name, or at a place.
+pub(crate) fn step<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    match value {
+        Value::Array(list) => list.get(name.parse::<usize>().ok()?),
+        other => other.get(name),
     }
 }
 
@@ -133,6 +138,12 @@ impl Template {
             return Err(format!("{} conditions are more than {}", conditions.len(), limits::CONDITIONS));
         }
         Ok(Self(conditions))
+    }
+
+    /// The conditions.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        &self.0
     }
 
     /// Whether a payload fits; one that is no JSON fits nothing.

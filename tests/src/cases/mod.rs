@@ -69,6 +69,8 @@ macro_rules! for_each_case {
             flow::an_attempt_over_its_time_fails_and_is_retried;
             flow::j05_j15_labels_title_and_trace_context_reach_the_handler;
             finding::j10_templates_compare_payloads;
+            finding::j10_indexed_fields_answer_templates;
+            finding::j10_se_01_se_05_jobs_without_a_consumer_are_found_by_templates;
             control::j13_s03_u10_stopping_a_running_job_reaches_its_handler_at_once;
             control::j13_stopping_a_waiting_job_ends_it;
             control::j12_removing_a_running_job_cancels_it_and_its_late_success_changes_nothing;

@@ -23,7 +23,7 @@ use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
-use longshore_model::topic::Topic;
+use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -261,6 +261,7 @@ rough_store! {
     remove(jobs: Vec<JobId>) -> Vec<Controlled>;
     load(jobs: Vec<JobId>) -> Vec<Option<Snapshot>>;
     records(jobs: Vec<JobId>) -> Vec<Option<Record>>;
+    indexed(topics: Option<&TopicPattern>, paths: &[String]) -> Vec<bool>;
     find(query: Query) -> Page;
     watch(jobs: Vec<JobId>) -> Vec<Option<State>>;
     counts() -> Counts;

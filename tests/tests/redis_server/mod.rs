@@ -162,6 +162,7 @@ pub(crate) fn job_with_id(id: JobId, topic: &str) -> NewJob {
         },
         envelope: Bytes::from_static(b"{\"v\":1}"),
         labels: BTreeMap::new(),
+        fields: BTreeMap::new(),
         retry_of: None,
     }
 }

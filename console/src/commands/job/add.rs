@@ -67,6 +67,10 @@ pub(crate) struct Args {
     /// A label to find it by; may be given several times.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<Label>,
+    /// A field of the payload that it is found by without a look at each job, such as asset.name; may be given several
+    /// times.
+    #[arg(long, value_name = "FIELD")]
+    index: Vec<String>,
     /// Wait for its end; exit code 0 only when it succeeded.
     #[arg(long)]
     wait: bool,
@@ -132,6 +136,7 @@ impl Args {
             unique: self.unique_key.map(|key| Unique { key, mode: self.unique.0, ms: span::ms(self.unique.1) }),
             limits: self.limits.iter().map(|text| limit_use(text)).collect(),
             turn: self.turn,
+            index: self.index,
             inputs: self.inputs,
         })
     }

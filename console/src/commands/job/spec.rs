@@ -45,6 +45,8 @@ pub(crate) struct Spec {
     #[serde(default)]
     pub(crate) unique: Option<Unique>,
     #[serde(default)]
+    pub(crate) index: Vec<String>,
+    #[serde(default)]
     pub(crate) inputs: Vec<PathBuf>,
 }
 
@@ -80,6 +82,9 @@ impl Spec {
         }
         for (name, value) in self.labels {
             job = job.label(name, value);
+        }
+        for path in self.index {
+            job = job.index(path);
         }
         for path in self.inputs {
             job = job.file(path);

@@ -118,7 +118,13 @@ impl Bench {
             gates: Gates::default(),
             unique: None,
         };
-        NewJob { admission, envelope: Bytes::from_static(b"{\"v\":1}"), labels: BTreeMap::new(), retry_of: None }
+        NewJob {
+            admission,
+            envelope: Bytes::from_static(b"{\"v\":1}"),
+            labels: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            retry_of: None,
+        }
     }
 
     /// Accepts a job and answers its id.

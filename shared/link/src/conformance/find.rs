@@ -2,10 +2,13 @@
 
 use super::bench::{Bench, LONG, everything, me, permanent, succeeded, topic};
 use crate::error::Fault;
-use crate::store::Query;
+use crate::store::{NewJob, Query, Rebuild};
 use longshore_model::id::JobId;
+use longshore_model::indexed::{self, FieldRange};
+use longshore_model::limits;
 use longshore_model::record::{Start, State};
 use longshore_model::topic::TopicPattern;
+use longshore_model::unique::{Unique, UniqueMode};
 use std::collections::BTreeMap;
 
 /// Accepts jobs at different times.
@@ -115,6 +118,123 @@ pub async fn j10_by_every_label(bench: &Bench) {
     bench.remove(both).await;
     bench.remove(both).await;
     assert_eq!(find(&[("colour", "red")]).await, [red], "a purged job is in no index");
+}
+
+/// A job of which these fields of its payload are indexed.
+fn with_fields(bench: &Bench, payload: &str) -> NewJob {
+    let mut job = bench.job();
+    job.fields = indexed::read(payload, &["size".to_owned(), "name".to_owned()]);
+    job
+}
+
+/// The ranges of conditions.
+fn ranges(conditions: &[&str]) -> Vec<FieldRange> {
+    conditions.iter().map(|condition| FieldRange::of(&condition.parse().unwrap()).unwrap()).collect()
+}
+
+/// What fits one of the templates.
+async fn fitting(bench: &Bench, templates: &[&[&str]]) -> Vec<JobId> {
+    let templates = templates.iter().map(|conditions| ranges(conditions)).collect();
+    bench.find(Query { templates, ..everything() }).await
+}
+
+pub async fn j10_indexed_fields_answer_by_value_and_by_range(bench: &Bench) {
+    let long = |end: &str| format!("{}{end}", "ä".repeat(limits::INDEXED_CHARS));
+    let payloads = [
+        r#"{"size":-3,"name":"cat"}"#.to_owned(),
+        r#"{"size":2.5,"name":"dog"}"#.to_owned(),
+        r#"{"size":10,"name":"do"}"#.to_owned(),
+        r#"{"size":"10","name":7}"#.to_owned(),
+        r#"{"size":null}"#.to_owned(),
+        format!(r#"{{"size":10.0,"name":"{}"}}"#, long("b")),
+    ];
+    let mut ids = Vec::new();
+    for payload in &payloads {
+        ids.push(bench.accept(with_fields(bench, payload)).await);
+        bench.sleep(5).await;
+    }
+    bench.queued().await;
+    let these = |places: &[usize]| places.iter().map(|place| ids[*place]).collect::<Vec<_>>();
+    let long_name = format!("name={}", long("b"));
+    // The index does not know how this one ends.
+    let longer = format!("name>={}", long("c"));
+    for (conditions, expected) in [
+        (&["size=10"] as &[&str], &[2_usize, 5] as &[usize]),
+        (&["size=\"10\""], &[3]),
+        (&["size=11"], &[]),
+        (&["size>=2.5"], &[1, 2, 5]),
+        (&["size<=2.5"], &[0, 1]),
+        (&["size>=-1e300", "size<=1e300"], &[0, 1, 2, 5]),
+        (&["name>=do"], &[1, 2, 5]),
+        (&["name>=dob", "name<=dog"], &[1]),
+        (&["name<=do"], &[0, 2]),
+        (&["name=do"], &[2]),
+        (&["name=7"], &[3]),
+        (&[&long_name], &[5]),
+        (&[&longer], &[5]),
+        (&["size>=0", "name<=dog"], &[1, 2]),
+        (&["size=10", "name=do"], &[2]),
+    ] {
+        assert_eq!(fitting(bench, &[conditions]).await, these(expected), "{conditions:?}");
+    }
+    let either = fitting(bench, &[&["size<=0"], &["name=dog", "size>=2"], &["size=10", "name=cat"]]).await;
+    assert_eq!(either, these(&[0, 1]), "any template, all of its ranges");
+    end(bench, ids[1]).await;
+    end(bench, ids[0]).await;
+    assert_eq!(fitting(bench, &[&["size<=10"]]).await, these(&[2, 5, 0, 1]), "history follows, newest end first");
+    let of = |state| Query { states: vec![state], templates: vec![ranges(&["size>=0"])], ..everything() };
+    assert_eq!(bench.find(of(State::Succeeded)).await, these(&[1]));
+    let topic = Some(TopicPattern::new("test/two").unwrap());
+    assert!(bench.find(Query { topic, ..of(State::Queued) }).await.is_empty());
+}
+
+pub async fn j10_index_entries_follow_the_payload_and_go_with_the_job(bench: &Bench) {
+    let unique = Some(Unique { key: "k".into(), mode: UniqueMode::Debounce, ms: LONG });
+    let sized = |size: u32| {
+        let mut job = with_fields(bench, &format!("{{\"size\":{size}}}"));
+        job.admission.unique.clone_from(&unique);
+        job.admission.start = Start::After(LONG);
+        job.envelope = format!("{{\"v\":1,\"id\":\"{}\",\"n\":{size}}}", job.admission.id).into();
+        job
+    };
+    let first = bench.accept(sized(1)).await;
+    bench.accept(sized(2)).await;
+    assert!(fitting(bench, &[&["size=1"]]).await.is_empty(), "the newest payload is what is found");
+    assert_eq!(fitting(bench, &[&["size>=0"]]).await, [first]);
+    bench.remove(first).await;
+    assert_eq!(fitting(bench, &[&["size>=0"]]).await, [first], "it is in the history");
+    bench.remove(first).await;
+    assert!(fitting(bench, &[&["size>=0"]]).await.is_empty() && fitting(bench, &[&["size=2"]]).await.is_empty());
+    // Made again of its message, a job is found as before.
+    let job = with_fields(bench, r#"{"size":3}"#);
+    let (claim, enqueued) = (bench.claim(job.admission.id), bench.a.store.ping().await.unwrap());
+    let rebuild = Rebuild { job: job.clone(), enqueued, claim };
+    bench.a.store.rebuild(&me(), LONG, rebuild).await.unwrap();
+    assert_eq!(fitting(bench, &[&["size>=3"]]).await, [job.admission.id]);
+}
+
+pub async fn j10_a_field_is_indexed_of_all_jobs_or_not(bench: &Bench) {
+    let paths = ["size".to_owned(), "name".to_owned(), "other".to_owned()];
+    let of = async |pattern: &str| {
+        let pattern = TopicPattern::new(pattern).unwrap();
+        bench.a.store.indexed(Some(&pattern), &paths).await.unwrap()
+    };
+    let id = bench.accept(with_fields(bench, r#"{"size":1}"#)).await;
+    assert_eq!(of("test/one").await, [true, true, false], "also where the payload has nothing there");
+    let plain = bench.accept(bench.job_on("test/two")).await;
+    assert_eq!(of("test/one").await, [true, true, false]);
+    assert_eq!((of("test/*").await, of("test/two").await), (vec![false; 3], vec![false; 3]));
+    assert_eq!(bench.a.store.indexed(None, &paths).await.unwrap(), [false; 3]);
+    for id in [plain, plain] {
+        bench.remove(id).await;
+    }
+    assert_eq!(bench.a.store.indexed(None, &paths).await.unwrap(), [true, true, false]);
+    let more = bench.queued().await;
+    assert_eq!(of("test/one").await, [false; 3], "one job without it is enough");
+    for id in [more, more, id, id] {
+        bench.remove(id).await;
+    }
+    assert_eq!(of("test/one").await, [true; 3], "of no jobs all are");
 }
 
 pub async fn j10_by_time(bench: &Bench) {

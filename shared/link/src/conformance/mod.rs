@@ -246,6 +246,9 @@ macro_rules! conformance_store {
                 j10_by_topic_pattern
                 j10_by_queue
                 j10_by_every_label
+                j10_indexed_fields_answer_by_value_and_by_range
+                j10_index_entries_follow_the_payload_and_go_with_the_job
+                j10_a_field_is_indexed_of_all_jobs_or_not
                 j10_by_time
                 j10_pages_go_on_where_the_last_one_ended
                 a_strange_cursor_is_refused

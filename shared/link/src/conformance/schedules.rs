@@ -38,6 +38,7 @@ fn spec(name: &str) -> Spec {
         turn: None,
         unique: None,
         schedule: None,
+        indexed: Vec::new(),
     };
     Spec {
         name: name.into(),

@@ -117,7 +117,7 @@ impl Core {
         let (id, state) = (record.id, record.state);
         self.take_key(&record);
         self.know(&job.admission.topic);
-        self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone()));
+        self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone(), job.fields.clone()));
         if let Some(old) = job.retry_of {
             self.table.adjust(&old, |record| record.retried_as = Some(id));
         }

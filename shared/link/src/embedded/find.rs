@@ -4,11 +4,11 @@ use super::core::Core;
 use super::table::{Entry, Place as Counted, Tally};
 use crate::store::{Counts, Page, Query};
 use longshore_model::id::JobId;
-use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Part, Statistics};
-use longshore_model::topic::Topic;
+use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::{indexed, limits};
 use std::collections::BTreeMap;
 
 /// Most jobs of one page.
@@ -65,7 +65,15 @@ impl Core {
             && query.topic.as_ref().is_none_or(|pattern| pattern.matches(&record.topic))
             && query.queue.as_ref().is_none_or(|queue| *queue == record.queue)
             && query.labels.iter().all(|(name, value)| entry.labels.get(name) == Some(value))
+            && indexed::fit(&entry.fields, &query.templates)
             && query.since.is_none_or(|since| record.created >= since)
+    }
+
+    /// Of each field, whether all jobs of these topics have it indexed.
+    pub(super) fn indexed(&self, topics: Option<&TopicPattern>, paths: &[String]) -> Vec<bool> {
+        let taken = |entry: &&Entry| topics.is_none_or(|pattern| pattern.matches(&entry.record.topic));
+        let has = |path: &String| self.table.entries().filter(taken).all(|entry| entry.fields.contains_key(path));
+        paths.iter().map(has).collect()
     }
 
     pub(super) fn snapshot(&self, id: &JobId) -> Option<Snapshot> {

@@ -23,7 +23,7 @@ use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
-use longshore_model::topic::Topic;
+use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -217,6 +217,10 @@ impl Store for EmbeddedStore {
 
     async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault> {
         self.each(jobs, |core, id| core.table.get(id).map(|entry| entry.record.clone())).await
+    }
+
+    async fn indexed(&self, topics: Option<&TopicPattern>, paths: &[String]) -> Result<Vec<bool>, Fault> {
+        self.call(|core| core.indexed(topics, paths)).await
     }
 
     async fn find(&self, query: Query) -> Result<Page, Fault> {

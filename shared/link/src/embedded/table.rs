@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use longshore_model::envelope::FileRef;
 use longshore_model::id::JobId;
+use longshore_model::indexed::Fields;
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{PastAttempt, Record, State};
@@ -25,6 +26,7 @@ pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) envelope: Bytes,
     pub(super) labels: BTreeMap<String, String>,
+    pub(super) fields: Fields,
     pub(super) result: Option<String>,
     pub(super) progress: Option<Progress>,
     pub(super) properties: BTreeMap<String, String>,
@@ -36,11 +38,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(record: Record, envelope: Bytes, labels: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(record: Record, envelope: Bytes, labels: BTreeMap<String, String>, fields: Fields) -> Self {
         Self {
             record,
             envelope,
             labels,
+            fields,
             result: None,
             progress: None,
             properties: BTreeMap::new(),
@@ -162,6 +165,11 @@ impl Table {
         let bucket = now_ms / limits::TOMBSTONE_BUCKET_MS;
         let oldest = (bucket + 1).saturating_sub(limits::TOMBSTONE_BUCKETS);
         self.tombstones.range(oldest..).any(|(_, ids)| ids.contains(id))
+    }
+
+    /// Every job, by id.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.jobs.values()
     }
 
     /// Every record, by id.

@@ -130,7 +130,13 @@ fn job(link: &Link) -> NewJob {
         gates: Gates::default(),
         unique: None,
     };
-    NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: std::collections::BTreeMap::new(), retry_of: None }
+    NewJob {
+        admission,
+        envelope: Bytes::from_static(b"{}"),
+        labels: std::collections::BTreeMap::new(),
+        fields: std::collections::BTreeMap::new(),
+        retry_of: None,
+    }
 }
 
 fn owner(instance: &str, start: u64) -> Owner {

@@ -55,6 +55,7 @@ impl Core {
         if let Some(entry) = self.table.get_mut(first) {
             entry.envelope = envelope.into();
             entry.labels.clone_from(&job.labels);
+            entry.fields.clone_from(&job.fields);
         }
         let delay_ms = (unique.mode == UniqueMode::Debounce).then_some(unique.ms);
         let _ = self.move_on(first, &Event::Supersede { delay_ms });

@@ -4,6 +4,7 @@ use super::batches::ClaimItem;
 use crate::error::{Fault, Service};
 use crate::store::{Claim, Complete, Finish, NewJob, Report, Restore};
 use longshore_model::id::Owner;
+use longshore_model::indexed;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start};
 use longshore_model::transition::Verdict;
@@ -53,9 +54,12 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
     cmd.arg(admission.id.to_string()).arg(admission.topic.as_str()).arg(&admission.queue);
     cmd.arg(start).arg(start_ms).arg(admission.max_retries).arg(admission.max_crashes).arg(expiry).arg(expiry_ms);
     cmd.arg(job.retry_of.map(|id| id.to_string()).unwrap_or_default());
-    cmd.arg(job.labels.len());
+    cmd.arg(job.labels.len() + job.fields.len());
     for (name, value) in &job.labels {
         cmd.arg(label(name, value));
+    }
+    for (path, value) in &job.fields {
+        cmd.arg(indexed::term(path, value.as_ref()));
     }
     cmd.arg(admission.gates.lines()).arg(&admission.gates.turn);
     cmd.arg(admission.unique.as_ref().map(Unique::lines).unwrap_or_default());

@@ -7,12 +7,14 @@ use super::server::Server;
 use crate::error::{Fault, Service};
 use crate::store::{Page, Query};
 use longshore_model::id::JobId;
+use longshore_model::indexed::{self, FieldRange, FieldValue};
 use longshore_model::record::State;
 use longshore_model::topic::Topic;
+use redis::Cmd;
 use std::str::FromStr;
 
 /// Most entries of an index that one step looks at.
-const BUDGET: usize = 1_000;
+const BUDGET: usize = 5_000;
 /// Most jobs of one page.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -131,6 +133,13 @@ async fn step(
     for (name, value) in &query.labels {
         cmd.arg(args::label(name, value));
     }
+    cmd.arg(query.templates.len());
+    for ranges in &query.templates {
+        cmd.arg(ranges.len());
+        for range in ranges {
+            field_range(&mut cmd, range);
+        }
+    }
     let (score, id) = position.map_or(("", ""), |(score, id)| (score, id));
     cmd.arg(query.since.unwrap_or(0)).arg(score).arg(id).arg(want).arg(BUDGET);
     let mut answer = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
@@ -140,6 +149,54 @@ async fn step(
     })?;
     let next = (answer.text()?, answer.text()?);
     Ok((found, (!next.1.is_empty()).then_some(next)))
+}
+
+/// A range as find.lua reads it.
+fn field_range(cmd: &mut Cmd, range: &FieldRange) {
+    cmd.arg(&range.path);
+    if let Some(value) = range.exact() {
+        cmd.arg("e").arg(indexed::term(&range.path, Some(value))).arg("");
+        return;
+    }
+    let text = |end: Option<&FieldValue>| match end {
+        Some(FieldValue::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let number = |end: Option<&FieldValue>, none: &str| match end {
+        Some(FieldValue::Number(number)) => format!("{number:e}"),
+        _ => none.to_owned(),
+    };
+    match (text(range.low.as_ref()), text(range.high.as_ref())) {
+        (None, None) => {
+            cmd.arg("n").arg(number(range.low.as_ref(), "-inf")).arg(number(range.high.as_ref(), "+inf"));
+        }
+        (low, high) => {
+            // Behind the text in a member is a zero byte: what is not behind the text ends before the byte 1.
+            let from = low.as_ref().map_or_else(|| "-".to_owned(), |low| format!("[{low}"));
+            let to = high.as_ref().map_or_else(|| "+".to_owned(), |high| format!("({high}\u{1}"));
+            let plus = |text: Option<String>| text.map(|text| format!("+{text}")).unwrap_or_default();
+            cmd.arg("s").arg(from).arg(to).arg(plus(low)).arg(plus(high));
+        }
+    }
+}
+
+/// Of each field, whether all jobs of these topics (`None`: of any) have it indexed.
+pub(super) async fn indexed(server: &Server, topics: Option<Vec<Topic>>, paths: &[String]) -> Result<Vec<bool>, Fault> {
+    let script = &server.scripts.indexed;
+    let mut cmd = server.call(script);
+    cmd.arg(paths.len());
+    for path in paths {
+        cmd.arg(path);
+    }
+    cmd.arg(u8::from(topics.is_none()));
+    let topics = topics.unwrap_or_default();
+    cmd.arg(topics.len());
+    for topic in &topics {
+        cmd.arg(topic.as_str());
+    }
+    let value = server.run(script, &cmd, Repeat::Safe).await?;
+    let known: Vec<u64> = redis::from_redis_value(value).map_err(|_| super::reply::unexpected("indexed"))?;
+    Ok(known.into_iter().map(|known| known == 1).collect())
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ use longshore_model::record::{Record, State};
 use longshore_model::settings::StoreSettings;
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
-use longshore_model::topic::Topic;
+use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::{Card, View};
 use redis::{Cmd, FromRedisValue, Value};
 use reply::Items;
@@ -164,6 +164,15 @@ impl RedisStore {
             answers.extend(some);
         }
         Ok(answers)
+    }
+
+    /// The topics that a pattern takes; `None`: any.
+    async fn topics_of(&self, pattern: Option<&TopicPattern>) -> Result<Option<Vec<Topic>>, Fault> {
+        let Some(pattern) = pattern else { return Ok(None) };
+        if let Some(topic) = pattern.exact() {
+            return Ok(Some(vec![topic]));
+        }
+        Ok(Some(self.topics().await?.into_iter().filter(|topic| pattern.matches(topic)).collect()))
     }
 
     async fn command<T: FromRedisValue>(&self, name: &str, suffix: &str) -> Result<T, Fault> {
@@ -448,14 +457,13 @@ impl Store for RedisStore {
         Ok(all)
     }
 
+    async fn indexed(&self, topics: Option<&TopicPattern>, paths: &[String]) -> Result<Vec<bool>, Fault> {
+        let topics = self.topics_of(topics).await?;
+        listing::indexed(&self.server, topics, paths).await
+    }
+
     async fn find(&self, query: Query) -> Result<Page, Fault> {
-        let topics = match &query.topic {
-            None => None,
-            Some(pattern) => match pattern.exact() {
-                Some(topic) => Some(vec![topic]),
-                None => Some(self.topics().await?.into_iter().filter(|topic| pattern.matches(topic)).collect()),
-            },
-        };
+        let topics = self.topics_of(query.topic.as_ref()).await?;
         listing::find(&self.server, &query, topics).await
     }
 

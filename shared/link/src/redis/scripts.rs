@@ -92,6 +92,9 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("topic", shard_keys::TOPIC),
         ("queue", shard_keys::QUEUE),
         ("label", shard_keys::LABEL),
+        ("numbers", shard_keys::NUMBERS),
+        ("texts", shard_keys::TEXTS),
+        ("fields", shard_keys::FIELDS),
         ("outbox", shard_keys::OUTBOX),
         ("expiry", shard_keys::EXPIRY),
         ("tombstones", shard_keys::TOMBSTONES),
@@ -231,6 +234,7 @@ scripts! {
     due_schedules: ALLOW_OOM, [COMMON, JOB, SCHEDULE];
     enqueue: "", [COMMON, JOB, GATES, ADMIT];
     find: READ_ONLY, [COMMON, JOB];
+    indexed: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT, VERDICT];
     interest: ALLOW_OOM, [COMMON];
     interests: READ_ONLY, [COMMON];

@@ -156,7 +156,7 @@ pub fn own_limits(configs: &[QueueConfig]) -> Vec<(String, LimitPolicy)> {
 }
 
 impl Resolved<'_> {
-    /// Writes what the queue asks of gates into the envelope of a job, if anybody configured it.
+    /// Writes what the queue asks of gates and of indexes into the envelope of a job, if anybody configured it.
     pub fn apply(&self, envelope: &mut Envelope) {
         if self.configured {
             self.config.apply(&self.name, envelope);
@@ -185,11 +185,16 @@ impl QueueConfig {
         max.map(|max| LimitPolicy { max: Some(max), rate: None, over: Over::Wait })
     }
 
-    /// Writes what the queue asks of gates into the envelope of a job that is accepted under this name. What the sender
+    /// Writes what the queue asks of gates and of indexes into the envelope of a job that is accepted under this name. What the sender
     /// asked for stays; in an ordered queue its order is the queue's.
     pub fn apply(&self, name: &str, envelope: &mut Envelope) {
         if self.kind == QueueKind::Ordered {
             envelope.order_key = Some(String::new());
+        }
+        for path in &self.index {
+            if !envelope.indexed.contains(path) {
+                envelope.indexed.push(path.clone());
+            }
         }
         let key = if self.name.contains("{0}") { name.to_owned() } else { String::new() };
         let own = LimitUse { name: self.own_limit(), key };

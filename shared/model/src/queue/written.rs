@@ -50,6 +50,9 @@ fn one(text: &mut String, queue: &QueueConfig) {
         let spans = spans.iter().filter_map(|(name, span)| Some(format!("{name} = {}", quoted(&show((*span)?)))));
         fields.push(("keep", format!("{{ {} }}", spans.collect::<Vec<_>>().join(", "))));
     }
+    if !queue.index.is_empty() {
+        fields.push(("index", format!("[{}]", list(queue.index.clone()))));
+    }
     if queue.ranking != default.ranking {
         fields.push(("ranking", queue.ranking.to_string()));
     }
@@ -72,7 +75,7 @@ mod tests {
                     max_in_fleet = 7\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
                     turn = \"label:tenant\"\nretries = -1\nretry_delay = \"1m30s\"\n\
                     backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nkeep = { succeeded = \"1h\" }\n\
-                    ranking = 7\n\n[[queues]]\nname = \"main\"\n\n";
+                    index = [\"asset\", \"size.width\"]\nranking = 7\n\n[[queues]]\nname = \"main\"\n\n";
         let queues = read_queues("a file", text).unwrap();
         assert_eq!(write(&queues), text, "nothing is lost, and defaults are left out");
         assert_eq!(read_queues("again", &write(&queues)).unwrap(), queues);

@@ -44,6 +44,7 @@ fn template() -> Template {
         turn: None,
         unique: None,
         schedule: None,
+        indexed: Vec::new(),
     };
     Template { envelope, expires_in_ms: None }
 }

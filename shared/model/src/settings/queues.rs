@@ -30,6 +30,10 @@ pub const QUEUE_FIELDS: &[Field] = &[
     ),
     ("timeout", "longest run of one attempt; default no limit"),
     ("keep", "{ succeeded = \"1d\", failed = \"7d\" }: how long ended jobs are kept; default the retention settings"),
+    (
+        "index",
+        "fields of its jobs' payloads that are found by an index, such as [\"asset\", \"size.width\"]; default none",
+    ),
     ("ranking", "among queues that take a topic the highest wins, then the first in the file; default 0"),
 ];
 
@@ -73,6 +77,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
             Err(why) => reader.wrong("turn", why),
         }
     }
+    queue.index = reader.texts("index");
     queue.retry_delay = reader.span("retry_delay").unwrap_or(queue.retry_delay);
     queue.timeout = reader.span("timeout");
     queue.backoff = backoff(reader).unwrap_or_default();

@@ -101,7 +101,13 @@ impl Model {
             gates: Gates::default(),
             unique: None,
         };
-        NewJob { admission, envelope: Bytes::from_static(b"{}"), labels: BTreeMap::new(), retry_of: None }
+        NewJob {
+            admission,
+            envelope: Bytes::from_static(b"{}"),
+            labels: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            retry_of: None,
+        }
     }
 
     fn claim(&self, number: usize, delivery: u8, copy: Copied, alone: bool) -> Claim {

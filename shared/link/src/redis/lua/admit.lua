@@ -65,15 +65,15 @@ local function supersede(r, job, mode, ms)
   call('SET', P .. K.envelope .. r.id, head .. r.id .. string.sub(job.envelope, own + 1))
   local before = try('HGET', P .. K.detail .. r.id, 'lb')
   if type(before) == 'string' then
-    for _, label in ipairs(cjson.decode(before)) do
-      unindex(K.label .. label, r.id)
+    for _, term in ipairs(cjson.decode(before)) do
+      found_by(term, r.tp, r.id)
     end
     call('HDEL', P .. K.detail .. r.id, 'lb')
   end
   if #job.labels > 0 then
     detail('HSET', P .. K.detail .. r.id, 'lb', cjson.encode(job.labels))
-    for _, label in ipairs(job.labels) do
-      index(K.label .. label, r.ct, r.id)
+    for _, term in ipairs(job.labels) do
+      found_by(term, r.tp, r.id, r.ct)
     end
   end
   if r.st == 'scheduled' and mode == 'debounce' then
@@ -146,8 +146,8 @@ local function create(job, created)
   end
   index(K.topic .. job.topic, created, id)
   index(K.queue .. job.queue, created, id)
-  for _, label in ipairs(job.labels) do
-    index(K.label .. label, created, id)
+  for _, term in ipairs(job.labels) do
+    found_by(term, job.topic, id, created)
   end
   local place = job.topic .. ' ' .. job.queue
   count(state, place, 1)

@@ -1,43 +1,98 @@
 -- find: lists jobs of one phase of life, from a position on: unfinished ones by the time of acceptance, oldest
--- first; ended ones by the time of their end, newest first. Reads the narrowest index and at most `budget` of its
--- entries; writes nothing.
+-- first; ended ones by the time of their end, newest first. Reads the narrowest index, asks the other indexes about its
+-- entries, many at once, and reads the records of those that are left. Looks at about `budget` entries in one call;
+-- writes nothing.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; `open` or `ended`; states (count first); topics (count first; none: any); queue (or
---       empty); labels as name=value (count first); since ms; position: score (or empty), id; how many; budget
+--       empty); labels as name=value (count first); templates (count first), of each its ranges (count first): field,
+--       `e` and the term, empty, or `n` and two scores, or `s`, two bounds of members and two texts with `+` in front (or
+--       empty); since ms; position: score (or empty), id; how many; budget
 -- Answers {{id, score}..., position where the next call goes on: score, id; both empty at the end}
-local phase, states, topics, queue, labels = arg(), list(), list(), arg(), list()
+local phase, states, topics, queue, labels, templates = arg(), list(), list(), arg(), list(), {}
+for i = 1, number() do
+  templates[i] = {}
+  for j = 1, number() do
+    local range = {path = arg(), kind = arg(), low = arg(), high = arg()}
+    if range.kind == 'n' then
+      range.least = range.low == '-inf' and -math.huge or tonumber(range.low)
+      range.most = range.high == '+inf' and math.huge or tonumber(range.high)
+    elseif range.kind == 's' then
+      range.least, range.most = arg(), arg()
+    end
+    templates[i][j] = range
+  end
+end
 local since, after_score, after_id, want, budget = number(), arg(), arg(), number(), number()
-local SMALL, CHUNK = 1000, 200
+-- Entries that are gathered and sorted at once; entries that one command takes; indexes that are read side by side.
+local FEW, MANY, BESIDE = 5000, 1000, 32
 local forward = phase == 'open'
 
-local wanted, any_topic = {}, #topics == 0
+local wanted, topic_set, any_topic = {}, {}, #topics == 0
 for _, state in ipairs(states) do
   wanted[state] = true
 end
-local topic_set = {}
 for _, topic in ipairs(topics) do
   topic_set[topic] = true
 end
 
--- The entry's position when the job matches, else nil.
+-- Whether text a is not behind text b, byte by byte: the language's own comparison goes by the server's locale.
+local function in_order(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then
+      return x < y
+    end
+  end
+  return #a <= #b
+end
+
+-- Whether a job fits one of the templates, by the terms that are kept with it.
+local function fits(id)
+  local texts = {}
+  local kept = try('HGET', P .. K.detail .. id, 'lb')
+  for _, term in ipairs(type(kept) == 'string' and cjson.decode(kept) or {}) do
+    local path, text = string.match(term, '^\1([^\1]*)\1(.*)$')
+    if path then
+      texts[path] = text
+    end
+  end
+  for _, ranges in ipairs(templates) do
+    local all = true
+    for _, range in ipairs(ranges) do
+      local kind, value = string.match(texts[range.path] or '', '^(.)(.*)$')
+      if range.kind == 'e' then
+        all = all and '\1' .. range.path .. '\1' .. (texts[range.path] or '') == range.low
+      elseif kind ~= range.kind then
+        all = false
+      elseif kind == 'n' then
+        value = tonumber(value)
+        all = all and range.least <= value and value <= range.most
+      else
+        all = all and (range.least == '' or in_order(string.sub(range.least, 2), value))
+          and (range.most == '' or in_order(value, string.sub(range.most, 2)))
+      end
+    end
+    if all then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether a job is asked for, by what is kept with it: an index may be behind.
+local looked = 0
 local function matches(id)
+  looked = looked + 4
   local r = read(id)
-  if not r or not wanted[r.st] then
-    return nil
-  end
-  if not any_topic and not topic_set[r.tp] then
-    return nil
-  end
-  local created, entered = r.ct, r.si
-  if created < since or (queue ~= '' and r.qu ~= queue) then
-    return nil
+  if not r or not wanted[r.st] or not (any_topic or topic_set[r.tp]) or r.ct < since or (queue ~= '' and r.qu ~= queue) then
+    return false
   end
   for _, label in ipairs(labels) do
     if not call('ZSCORE', P .. K.label .. label, id) then
-      return nil
+      return false
     end
   end
-  return forward and created or entered
+  return #templates == 0 or fits(id)
 end
 
 -- Whether position a comes before position b.
@@ -55,69 +110,203 @@ local function page(position)
   return {found, position and digits(position.score) or '', position and position.id or ''}
 end
 
--- Indexes that restrict by something other than the state, narrowest first.
-local narrow = {}
-if queue ~= '' then
-  narrow[#narrow + 1] = P .. K.queue .. queue
+-- What restricts by an index, one after the other: places of which a job has to be in one. Each place is an index with
+-- its size, `least` and `most` where its scores are values, and `lex` where its members are.
+local restrictions = {}
+local function restrict(places, by_time)
+  local size = 0
+  for _, place in ipairs(places) do
+    if not place.size then
+      place.size = call('ZCARD', P .. place.key)
+    end
+    size = size + place.size
+  end
+  restrictions[#restrictions + 1] = {places = places, size = size, by_time = by_time}
 end
-if #topics == 1 then
-  narrow[#narrow + 1] = P .. K.topic .. topics[1]
+
+local function keys_of(kind, names)
+  local places = {}
+  for i, name in ipairs(names) do
+    places[i] = {key = kind .. name}
+  end
+  return places
+end
+
+local function place_of(range)
+  if range.kind == 'e' then
+    return {key = K.label .. range.low}
+  elseif range.kind == 'n' then
+    local key = K.numbers .. range.path
+    return {key = key, range = range, size = call('ZCOUNT', P .. key, range.low, range.high)}
+  end
+  local key = K.texts .. range.path
+  return {key = key, range = range, lex = true, size = call('ZLEXCOUNT', P .. key, range.low, range.high)}
+end
+
+if queue ~= '' then
+  restrict({{key = K.queue .. queue}}, true)
+end
+if not any_topic and #topics <= BESIDE then
+  restrict(keys_of(K.topic, topics), true)
 end
 for _, label in ipairs(labels) do
-  narrow[#narrow + 1] = P .. K.label .. label
+  restrict({{key = K.label .. label}}, true)
 end
-local sizes = {}
-for _, key in ipairs(narrow) do
-  sizes[key] = call('ZCARD', key)
-end
-table.sort(narrow, function(a, b)
-  return sizes[a] < sizes[b] or (sizes[a] == sizes[b] and a < b)
-end)
-
--- Few candidates in all: read them all and sort.
-local by_state, few = 0, nil
-for _, state in ipairs(states) do
-  by_state = by_state + call('ZCARD', P .. K.state .. state)
-end
-if narrow[1] and sizes[narrow[1]] <= SMALL and sizes[narrow[1]] <= by_state then
-  few = {narrow[1]}
-elseif by_state <= SMALL then
-  few = {}
-  for i, state in ipairs(states) do
-    few[i] = P .. K.state .. state
+if #templates == 1 then
+  for _, range in ipairs(templates[1]) do
+    restrict({place_of(range)}, range.kind == 'e')
   end
+elseif #templates > 1 then
+  -- The narrowest of each template: who fits one is in one of these.
+  local places, by_time = {}, true
+  for i, ranges in ipairs(templates) do
+    for _, range in ipairs(ranges) do
+      local place = place_of(range)
+      place.size = place.size or call('ZCARD', P .. place.key)
+      if not places[i] or place.size < places[i].size then
+        places[i] = place
+      end
+    end
+    by_time = by_time and not places[i].range
+  end
+  restrict(places, by_time)
 end
-if few then
-  local entries = {}
-  for _, key in ipairs(few) do
-    for _, id in ipairs(call('ZRANGE', key, 0, -1)) do
-      local score = matches(id)
-      if score then
-        local entry = {score = score, id = id}
-        if not after or before(after, entry) then
-          entries[#entries + 1] = entry
+local state_places = keys_of(K.state, states)
+restrict(state_places, not forward)
+local by_state = restrictions[#restrictions]
+
+-- The members of a place.
+local function members(place)
+  if place.lex then
+    local ids = call('ZRANGEBYLEX', P .. place.key, place.range.low, place.range.high)
+    for i, member in ipairs(ids) do
+      ids[i] = string.sub(member, -36)
+    end
+    return ids
+  elseif place.range then
+    return call('ZRANGEBYSCORE', P .. place.key, place.range.low, place.range.high)
+  end
+  return call('ZRANGE', P .. place.key, 0, -1)
+end
+
+-- Those of at most MANY entries that have a score in one of the places, with the score where `rated`.
+local function in_one_of(places, entries, rated)
+  if #entries == 0 then
+    return entries
+  end
+  local ids, kept, n = {}, {}, 0
+  for i, entry in ipairs(entries) do
+    ids[i] = entry.id
+  end
+  local has = {}
+  for _, place in ipairs(places) do
+    if place.lex then
+      -- Its members are no ids: the job's own terms decide.
+      return entries
+    end
+    looked = looked + #ids / 4
+    for i, score in ipairs(call('ZMSCORE', P .. place.key, unpack(ids))) do
+      if score and not has[i] then
+        score = tonumber(score)
+        local range = place.range
+        if not range or (range.least <= score and score <= range.most) then
+          has[i] = true
+          if rated then
+            entries[i].score = score
+          end
         end
       end
     end
   end
-  table.sort(entries, before)
-  for i = 1, math.min(want, #entries) do
-    found[i] = {entries[i].id, digits(entries[i].score)}
+  for i, entry in ipairs(entries) do
+    if has[i] then
+      n = n + 1
+      kept[n] = entry
+    end
   end
-  return page(nil)
+  return kept
 end
 
--- Entries of one index strictly behind a position, at most CHUNK.
-local function chunk(key, position)
+-- Those of at most MANY entries that all indexes have but the one that they are from and one that was asked already.
+local function sieve(entries, source, asked)
+  for _, restriction in ipairs(restrictions) do
+    -- Many states are most of the jobs: their records tell.
+    if restriction ~= source and restriction ~= asked and not (restriction == by_state and #states > 4) then
+      entries = in_one_of(restriction.places, entries)
+    end
+  end
+  return entries
+end
+
+-- Few candidates in all: gather them, and sort those that are left.
+local narrowest = restrictions[1]
+for _, restriction in ipairs(restrictions) do
+  if restriction.size < narrowest.size then
+    narrowest = restriction
+  end
+end
+if narrowest.size <= FEW then
+  local candidates, seen = {}, {}
+  for _, place in ipairs(narrowest.places) do
+    for _, id in ipairs(members(place)) do
+      if not seen[id] then
+        seen[id], candidates[#candidates + 1] = true, {id = id}
+      end
+    end
+  end
+  local left, part = {}, {}
+  for i, candidate in ipairs(candidates) do
+    part[#part + 1] = candidate
+    if #part == MANY or i == #candidates then
+      part = in_one_of(forward and {{key = K.open}} or state_places, part, true)
+      for _, entry in ipairs(sieve(part, narrowest, not forward and by_state)) do
+        if entry.score >= since and (not after or before(after, entry)) then
+          left[#left + 1] = entry
+        end
+      end
+      part = {}
+    end
+  end
+  -- To sort numbers is cheap, and few of the entries are wanted.
+  local last = want + 100
+  if #left > 2 * last then
+    local scores, some = {}, {}
+    for i, entry in ipairs(left) do
+      scores[i] = entry.score
+    end
+    table.sort(scores)
+    local bound = forward and scores[last] or scores[#scores + 1 - last]
+    for _, entry in ipairs(left) do
+      if entry.score == bound or (entry.score < bound) == forward then
+        some[#some + 1] = entry
+      end
+    end
+    left, last = some, true
+  end
+  table.sort(left, before)
+  for _, entry in ipairs(left) do
+    if matches(entry.id) then
+      found[#found + 1] = {entry.id, digits(entry.score)}
+      if #found == want then
+        return page(entry)
+      end
+    end
+  end
+  return page(last == true and left[#left] or nil)
+end
+
+-- Entries of one index strictly behind a position, and whether there may be more.
+local function chunk(key, position, size)
   local entries, offset = {}, 0
   while true do
     local raw
     if forward then
       local from = position and math.max(position.score, since) or since
-      raw = call('ZRANGEBYSCORE', key, digits(from), '+inf', 'WITHSCORES', 'LIMIT', offset, CHUNK)
+      raw = call('ZRANGEBYSCORE', key, digits(from), '+inf', 'WITHSCORES', 'LIMIT', offset, size)
     else
-      raw = call('ZREVRANGEBYSCORE', key, position and digits(position.score) or '+inf', '-inf', 'WITHSCORES',
-        'LIMIT', offset, CHUNK)
+      -- Nobody ends before being accepted.
+      raw = call('ZREVRANGEBYSCORE', key, position and digits(position.score) or '+inf', digits(since), 'WITHSCORES',
+        'LIMIT', offset, size)
     end
     for i = 1, #raw, 2 do
       local entry = {score = tonumber(raw[i + 1]), id = raw[i]}
@@ -125,53 +314,66 @@ local function chunk(key, position)
         entries[#entries + 1] = entry
       end
     end
-    if #entries > 0 or #raw < 2 * CHUNK then
-      return entries, #raw == 2 * CHUNK
+    if #entries > 0 or #raw < 2 * size then
+      return entries, #raw == 2 * size
     end
-    offset = offset + CHUNK
+    offset = offset + size
   end
 end
 
-local keys = {}
+-- Many candidates: walk in the order of the answer, through all of the phase or the narrowest that has this order.
+local source, keys = by_state, state_places
 if forward then
-  -- Scored by acceptance, all of them: the narrowest, which may hold ended jobs as well, or all unfinished ones.
-  local all = P .. K.open
-  keys[1] = narrow[1] and sizes[narrow[1]] < call('ZCARD', all) and narrow[1] or all
-else
-  for i, state in ipairs(states) do
-    keys[i] = P .. K.state .. state
+  source, keys = nil, {{key = K.open}}
+  local size = call('ZCARD', P .. K.open)
+  for _, restriction in ipairs(restrictions) do
+    if restriction.by_time and restriction.size < size then
+      source, keys, size = restriction, restriction.places, restriction.size
+    end
   end
 end
-local examined = 0
+local size = math.min(2 * want, MANY)
 while true do
-  local entries, bound = {}, nil
-  for _, key in ipairs(keys) do
-    local some, full = chunk(key, after)
+  local merged, bound = {}, nil
+  local each = math.max(math.floor(size / #keys), 20)
+  for _, place in ipairs(keys) do
+    local some, full = chunk(P .. place.key, after, each)
     for _, entry in ipairs(some) do
-      entries[#entries + 1] = entry
+      merged[#merged + 1] = entry
     end
     -- Behind the end of a full chunk, this index may hold entries that belong between those of the others.
     if full and (not bound or before(some[#some], bound)) then
       bound = some[#some]
     end
   end
-  table.sort(entries, before)
-  for _, entry in ipairs(entries) do
-    if bound and before(bound, entry) then
+  if #keys > 1 then
+    table.sort(merged, before)
+  end
+  local part, i = {}, 1
+  while merged[i] do
+    while merged[i] and #part < MANY and not (bound and before(bound, merged[i])) do
+      part[#part + 1] = merged[i]
+      i = i + 1
+    end
+    if #part == 0 then
       break
     end
-    after, examined = entry, examined + 1
-    if matches(entry.id) then
-      found[#found + 1] = {entry.id, digits(entry.score)}
-      if #found == want then
-        return page(after)
+    looked, after = looked + #part, part[#part]
+    for _, entry in ipairs(sieve(part, source)) do
+      if matches(entry.id) then
+        found[#found + 1] = {entry.id, digits(entry.score)}
+        if #found == want then
+          return page(entry)
+        end
       end
     end
+    part = {}
   end
   if not bound then
     return page(nil)
   end
-  if examined >= budget then
+  if looked >= budget then
     return page(after)
   end
+  size = math.min(2 * size, MANY)
 end

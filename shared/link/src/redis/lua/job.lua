@@ -185,6 +185,36 @@ local function unindex(key, id)
   end
 end
 
+-- Lets a job be found by a label or by a field of its payload (a term of indexed.rs); without a score, not any more.
+local function found_by(term, topic, id, score)
+  local path, kind, value
+  if string.byte(term) == 1 then
+    path, kind, value = string.match(term, '^\1([^\1]*)\1(.)(.*)$')
+    call('HINCRBY', P .. K.fields, path .. '\n' .. topic, score and 1 or -1)
+  end
+  if kind == 'n' then
+    if score then
+      call('ZADD', P .. K.numbers .. path, value, id)
+    else
+      call('ZREM', P .. K.numbers .. path, id)
+    end
+  elseif kind == 's' then
+    local member = value .. '\0' .. id
+    if score then
+      call('ZADD', P .. K.texts .. path, 0, member)
+    else
+      call('ZREM', P .. K.texts .. path, member)
+    end
+  end
+  if kind == '-' then
+    return
+  elseif score then
+    index(K.label .. term, score, id)
+  else
+    unindex(K.label .. term, id)
+  end
+end
+
 -- Gates (gates.lua), made when they are first needed: most jobs ask for none.
 local make_gates, made
 local function gates()
@@ -539,8 +569,8 @@ local function purge(r)
   flush()
   local labels = try('HGET', P .. K.detail .. r.id, 'lb')
   if type(labels) == 'string' then
-    for _, label in ipairs(cjson.decode(labels)) do
-      call('ZREM', P .. K.label .. label, r.id)
+    for _, term in ipairs(cjson.decode(labels)) do
+      found_by(term, r.tp, r.id)
     end
   end
   call('UNLINK', P .. K.job .. r.id, P .. K.envelope .. r.id, P .. K.result .. r.id, P .. K.detail .. r.id,
