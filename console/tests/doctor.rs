@@ -65,7 +65,7 @@ async fn a_healthy_installation_is_said_to_be_so() {
     bench.program.add(&["a/b"]).await;
     let health = bench.doctor(Exit::Done, &[]).await;
     assert_eq!(health["worst"], "ok", "{health}");
-    for about in ["store", "ledger", "losses", "instances", "broker", "queues", "copies"] {
+    for about in ["store", "ledger", "scrubber", "losses", "instances", "broker", "queues", "copies"] {
         assert_eq!(finding(&health, about)["severity"], "ok", "{health}");
     }
     running.drain().await;

@@ -39,6 +39,7 @@ pub struct Metrics {
     swapped: AtomicU64,
     store_losses: AtomicU64,
     scheduled_lost: AtomicU64,
+    scrubbed: AtomicU64,
     last_beat: AtomicU64,
     ledger: Mutex<Option<(Sums, usize)>>,
     statistics: Mutex<Option<Overview>>,
@@ -118,6 +119,10 @@ impl Metrics {
 
     pub(crate) fn rescued(&self, runnable: usize, ended: u64) {
         Self::add(&self.rescued, runnable as u64 + ended);
+    }
+
+    pub(crate) fn scrubbed(&self, count: u64) {
+        Self::add(&self.scrubbed, count);
     }
 
     pub(crate) fn buried(&self, count: usize) {
@@ -248,6 +253,11 @@ impl Metrics {
                 "longshore_scheduled_lost_total",
                 "Scheduled jobs that the store had before it lost what it held, and not after.",
                 load(&self.scheduled_lost),
+            ),
+            (
+                "longshore_scrub_mended_total",
+                "Indexes, entries, unique keys and places at gates that did not agree with their job's record.",
+                load(&self.scrubbed),
             ),
             ("longshore_rescued_total", "Jobs taken back from instances that went away.", load(&self.rescued)),
             (

@@ -4,6 +4,7 @@ use crate::connect::Producer;
 use crate::rebuild::{BrokerRebuild, last_seen};
 use longshore_link::broker::Letters;
 use longshore_link::error::Fault;
+use longshore_link::scrub::{Mended, Scrubbing};
 use longshore_link::store::{Loss, LossKind};
 use longshore_model::ledger::ADVICE;
 use longshore_model::span;
@@ -11,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// A clock that is this far from the store's is worth a word, ms.
 const SKEW_MS: u64 = 1_000;
+
+/// A deviation that was mended is worth a word for so long, ms: a day.
+const RECENT_MS: u64 = 86_400_000;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,7 +31,7 @@ pub enum Severity {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at: `store`, `broker`, `queues`, `ledger`, `copies`, `losses`, `letters`, `instances`.
+    /// What was looked at: `store`, `broker`, `queues`, `ledger`, `scrubber`, `copies`, `losses`, `letters`, `instances`.
     pub about: String,
     /// How bad it is.
     pub severity: Severity,
@@ -81,6 +85,7 @@ impl Producer {
             let detail = format!("in balance: each of {accepted} accepted jobs has ended, waits or runs");
             findings.push(Finding::new("ledger", Severity::Ok, detail, ""));
         }
+        findings.push(scrubbed(&link.store.scrubbing().await?, now));
         findings.extend(link.store.losses().await?.iter().map(lost));
         let instances = link.store.view().await?.instances;
         findings.push(if instances.is_empty() {
@@ -147,6 +152,32 @@ fn queues(found: &BrokerRebuild, findings: &mut Vec<Finding>) {
         let detail = format!("every queued job can have its copy ({parked} copies rest)");
         Finding::new("copies", Severity::Ok, detail, "")
     });
+}
+
+/// What scrubbing found. A while after the last deviation it is history.
+fn scrubbed(scrubbing: &Scrubbing, now: u64) -> Finding {
+    let Scrubbing { rounds, last_round, mended, last_mended } = scrubbing;
+    let ended = last_round.map_or_else(String::new, |at| format!(", the last at {}", span::rfc3339(at)));
+    let rounds = format!("{rounds} rounds{ended}");
+    let Some(at) = last_mended else {
+        return Finding::new("scrubber", Severity::Ok, format!("nothing had to be mended in {rounds}"), "");
+    };
+    let Mended { indexes, entries, keys, holders } = mended;
+    let detail = format!(
+        "{} deviations from records were mended in {rounds}: {indexes} in indexes, {entries} entries without a job, \
+         {keys} unique keys, {holders} places at gates; the last at {}",
+        mended.total(),
+        span::rfc3339(*at)
+    );
+    let advice = "somebody wrote to the store from outside, or this is a fault of Longshore: look into the log of the \
+                  coordinator at that time, and report it";
+    let recent = now.saturating_sub(*at) < RECENT_MS;
+    Finding::new(
+        "scrubber",
+        if recent { Severity::Warn } else { Severity::Ok },
+        detail,
+        if recent { advice } else { "" },
+    )
 }
 
 /// What a loss means. A store that is new looks like one that lost everything, of which nobody knows anything.

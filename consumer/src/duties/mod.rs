@@ -11,6 +11,7 @@ pub(crate) mod reconciler;
 pub(crate) mod relay;
 pub(crate) mod rescuer;
 pub(crate) mod scheduler;
+pub(crate) mod scrubber;
 pub(crate) mod undertaker;
 
 use crate::engine::Engine;
@@ -30,6 +31,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
     drop(tasks.spawn(reconciler::run(Arc::clone(engine))));
     drop(tasks.spawn(auditor::run(Arc::clone(engine))));
+    drop(tasks.spawn(scrubber::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
 }
 

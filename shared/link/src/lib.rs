@@ -25,6 +25,7 @@ mod loss;
 pub mod recent;
 pub mod redis;
 pub mod schedules;
+pub mod scrub;
 pub mod signal;
 pub mod store;
 pub mod tls;

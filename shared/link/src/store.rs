@@ -10,6 +10,7 @@
 use crate::error::{Fault, NotAccepted};
 pub use crate::loss::{Known, Loss, LossKind};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
+pub use crate::scrub::{Mended, Scrubbed, Scrubbing};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::audit::{Deed, Entry};
@@ -619,6 +620,13 @@ pub trait Store: Send + Sync + Debug {
     /// Drops queued and scheduled jobs that were not started in time (T20), and purges history older than its
     /// retention (T19), at most `limit` each. Answers how many went.
     async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault>;
+
+    /// Looks at about `limit` keys and entries, from where anybody's last call stopped, and mends what does not agree
+    /// with a record (T21). A sound store is left as it is.
+    async fn scrub(&self, limit: usize) -> Result<Scrubbed, Fault>;
+
+    /// What scrubbing did so far.
+    async fn scrubbing(&self) -> Result<Scrubbing, Fault>;
 
     /// Asks running jobs to stop and stops waiting ones (T15, T16).
     async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault>;

@@ -314,6 +314,11 @@ pub mod shard_keys {
     pub const EXPIRY: &str = "exp";
     /// hash: spans in which the store may have lost writes, JSON by the epoch that began after each.
     pub const LOSSES: &str = "loss";
+    /// hash: how far scrubbing is (`at` among the keys, `in` the first of `scrub_keys`), `rounds` and when the last one
+    /// ended (`round`, ms), how often what was mended (`indexes`, `entries`, `keys`, `holders`) and when last (`mended`, ms).
+    pub const SCRUB: &str = "scrub";
+    /// list: indexes whose entries scrubbing looks at next.
+    pub const SCRUB_KEYS: &str = "scrub_keys";
     /// hash: named limits, JSON by name.
     pub const LIMITS: &str = "limits";
     /// string: the queues of the fleet, JSON: `version`, `by`, `at`, `text`.

@@ -12,7 +12,7 @@ use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules
 use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
     Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
-    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
@@ -262,6 +262,8 @@ rough_store! {
     load(jobs: Vec<JobId>) -> Vec<Option<Snapshot>>;
     records(jobs: Vec<JobId>) -> Vec<Option<Record>>;
     indexed(topics: Option<&TopicPattern>, paths: &[String]) -> Vec<bool>;
+    scrub(limit: usize) -> Scrubbed;
+    scrubbing() -> Scrubbing;
     find(query: Query) -> Page;
     watch(jobs: Vec<JobId>) -> Vec<Option<State>>;
     counts() -> Counts;

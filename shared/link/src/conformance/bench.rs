@@ -220,10 +220,21 @@ impl Bench {
         self.b.store.ledger().await.unwrap()
     }
 
-    /// Whatever a case did: what was accepted is accounted for.
+    /// Whatever a case did: what was accepted is accounted for, and indexes agree with records.
     pub async fn balanced(&self) {
         let ledger = self.ledger().await;
         assert_eq!(ledger.drifts(), [], "{ledger:?}");
+        self.sound().await;
+    }
+
+    /// A round of scrubbing finds nothing to mend.
+    pub(super) async fn sound(&self) {
+        let mut round = false;
+        while !round {
+            let step = self.b.store.scrub(1_000).await.unwrap();
+            assert_eq!(step.mended.total(), 0, "{step:?}");
+            round = step.round;
+        }
     }
 
     pub(super) async fn sleep(&self, ms: u64) {

@@ -42,6 +42,7 @@ pub mod republish;
 pub mod rescue;
 pub mod restore;
 pub mod schedules;
+pub mod scrub;
 pub mod sequences;
 pub mod statistics;
 pub mod unique;
@@ -294,6 +295,9 @@ macro_rules! conformance_store {
                 st_05_a_reset_keeps_what_waits_and_runs
                 the_oldest_that_waits_is_told_with_its_age
                 what_is_forgotten_stays_counted
+            }
+            scrub {
+                t21_a_sound_store_is_left_alone_whatever_is_in_it
             }
             nudge {
                 a_watcher_hears_of_the_end_and_nobody_else_does

@@ -41,6 +41,8 @@ pub(super) struct Core {
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Orders, limits and pauses.
     pub(super) gates: Gates,
+    /// How far scrubbing is.
+    pub(super) scrub: super::scrub::Scrub,
     /// Unique keys.
     pub(super) keys: Keys,
     /// Who listens to events.
@@ -154,6 +156,7 @@ impl Core {
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.shelf = super::schedules::Shelf::default();
+        self.scrub = super::scrub::Scrub::default();
         self.epoch = Epoch::default();
         self.leases.restart();
         self.fleet.outage.restart();

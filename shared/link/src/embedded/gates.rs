@@ -3,6 +3,10 @@
 //! Step by step what `redis/lua/gates.lua` does, whose head says how it works; the two are compared by random
 //! sequences. Decides only who may pass: states change through the model's transition function.
 
+mod scrub;
+
+pub(super) use self::scrub::Held;
+
 use super::core::Core;
 use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, QUEUE_LIMIT, Rate};

@@ -25,6 +25,7 @@ mod gates;
 mod outage;
 pub(crate) mod registry;
 mod schedules;
+mod scrub;
 mod store;
 mod table;
 #[cfg(test)]

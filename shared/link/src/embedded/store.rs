@@ -11,7 +11,7 @@ use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
     Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
-    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Store,
+    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
@@ -314,6 +314,14 @@ impl Store for EmbeddedStore {
 
     async fn ping(&self) -> Result<u64, Fault> {
         self.call(|core| core.now()).await
+    }
+
+    async fn scrub(&self, limit: usize) -> Result<Scrubbed, Fault> {
+        self.call(|core| core.scrub(limit)).await
+    }
+
+    async fn scrubbing(&self) -> Result<Scrubbing, Fault> {
+        self.call(|core| core.scrub.so_far).await
     }
 
     async fn schedule(&self, name: &str) -> Result<Schedules, Fault> {

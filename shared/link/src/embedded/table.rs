@@ -16,6 +16,7 @@ use longshore_model::statistics::{Activity, Before, Happened, Selection};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event, transition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 /// Jobs in the order of a score (ms), equal scores in the order of their ids.
 pub(super) type Index = BTreeSet<(u64, JobId)>;
@@ -86,6 +87,39 @@ pub(super) struct Table {
     tombstones: BTreeMap<u64, BTreeSet<JobId>>,
     /// Jobs that ended in the current operation, and who waits for them.
     ended: Vec<(JobId, BTreeSet<u64>)>,
+}
+
+/// One of the indexes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Indexed {
+    State(State),
+    Open,
+    History,
+    Outbox,
+    Expiring,
+}
+
+impl Indexed {
+    /// All of them.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        State::ALL.into_iter().map(Self::State).chain([Self::Open, Self::History, Self::Outbox, Self::Expiring])
+    }
+
+    /// The one after this.
+    pub(super) fn next(self) -> Option<Self> {
+        Self::all().skip_while(|other| *other != self).nth(1)
+    }
+
+    /// By what a job is sorted in it; `None` where it should not be in it.
+    fn score(self, record: &Record) -> Option<u64> {
+        match self {
+            Self::State(state) => (record.state == state).then(|| score(record)),
+            Self::Open => (!record.state.is_terminal()).then_some(record.created),
+            Self::History => record.state.is_terminal().then(|| score(record)),
+            Self::Outbox => record.outbox,
+            Self::Expiring => expiry(record),
+        }
+    }
 }
 
 /// What a job is sorted by in the index of its state, ms: the lease's end, the due time, the time of entry, or the end.
@@ -310,6 +344,67 @@ impl Table {
             if *count == 0 {
                 now.remove(&record.state);
             }
+        }
+    }
+
+    /// The record after this one, by id.
+    pub(super) fn record_after(&self, last: Option<JobId>) -> Option<Record> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.jobs.range((from, Bound::Unbounded)).next().map(|(_, entry)| entry.record.clone())
+    }
+
+    /// Puts a job into every index in which it should be. Answers in how many it was not.
+    pub(super) fn complete(&mut self, record: &Record) -> u64 {
+        let missing = |index: &Indexed| {
+            let score = index.score(record)?;
+            let has = self.index_of(*index).is_some_and(|entries| entries.contains(&(score, record.id)));
+            (!has).then_some((*index, (score, record.id)))
+        };
+        let missing: Vec<_> = Indexed::all().filter_map(|index| missing(&index)).collect();
+        for (index, entry) in &missing {
+            self.add_entry(*index, *entry);
+        }
+        missing.len() as u64
+    }
+
+    /// The entry of an index after this one, and whether the job's record says the same.
+    pub(super) fn entry_after(&self, index: Indexed, last: Option<(u64, JobId)>) -> Option<((u64, JobId), bool)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let entry = *self.index_of(index)?.range((from, Bound::Unbounded)).next()?;
+        let agrees = self.jobs.get(&entry.1).is_some_and(|job| index.score(&job.record) == Some(entry.0));
+        Some((entry, agrees))
+    }
+
+    pub(super) fn add_entry(&mut self, index: Indexed, entry: (u64, JobId)) {
+        self.index_mut(index).insert(entry);
+    }
+
+    pub(super) fn drop_entry(&mut self, index: Indexed, entry: (u64, JobId)) {
+        self.index_mut(index).remove(&entry);
+    }
+
+    #[cfg(test)]
+    pub(super) fn entries_of(&self, index: Indexed) -> impl Iterator<Item = (u64, JobId)> {
+        self.index_of(index).into_iter().flatten().copied()
+    }
+
+    fn index_of(&self, index: Indexed) -> Option<&Index> {
+        match index {
+            Indexed::State(state) => self.states.get(&state),
+            Indexed::Open => Some(&self.open),
+            Indexed::History => Some(&self.history),
+            Indexed::Outbox => Some(&self.outbox),
+            Indexed::Expiring => Some(&self.expiring),
+        }
+    }
+
+    fn index_mut(&mut self, index: Indexed) -> &mut Index {
+        match index {
+            Indexed::State(state) => self.states.entry(state).or_default(),
+            Indexed::Open => &mut self.open,
+            Indexed::History => &mut self.history,
+            Indexed::Outbox => &mut self.outbox,
+            Indexed::Expiring => &mut self.expiring,
         }
     }
 

@@ -117,7 +117,7 @@ fn bench() -> (Embedded, Link) {
     (embedded, link)
 }
 
-fn job(link: &Link) -> NewJob {
+pub(super) fn job(link: &Link) -> NewJob {
     let id = link.world.job_id(None);
     let admission = Admission {
         id,

@@ -25,6 +25,7 @@ mod nudges;
 mod reply;
 mod schedules;
 mod scripts;
+mod scrub;
 mod server;
 mod statistics;
 
@@ -36,7 +37,7 @@ use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
     LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
-    Report, Republished, Restore, Restored, Retention, Store,
+    Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -604,6 +605,14 @@ impl Store for RedisStore {
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(value).map_err(|_| reply::unexpected("the time"))?;
         Ok(seconds * 1_000 + micros / 1_000)
+    }
+
+    async fn scrub(&self, limit: usize) -> Result<Scrubbed, Fault> {
+        scrub::step(&self.server, limit).await
+    }
+
+    async fn scrubbing(&self) -> Result<Scrubbing, Fault> {
+        scrub::so_far(&self.server).await
     }
 
     async fn schedule(&self, name: &str) -> Result<Schedules, Fault> {

@@ -106,6 +106,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("shard", shard_keys::SHARD),
         ("renewed", shard_keys::RENEWED),
         ("fallen", shard_keys::FALLEN),
+        ("scrub", shard_keys::SCRUB),
+        ("scrub_keys", shard_keys::SCRUB_KEYS),
         ("limits", shard_keys::LIMITS),
         ("pauses", shard_keys::PAUSES),
         ("audit", shard_keys::AUDIT),
@@ -259,6 +261,7 @@ scripts! {
     reset_statistics: ALLOW_OOM, [COMMON, JOB];
     restore: "", [COMMON, JOB, GATES, ADMIT, LOSS];
     schedules: READ_ONLY, [COMMON, JOB, SCHEDULE];
+    scrub: "", [COMMON, JOB, GATES];
     statistics: READ_ONLY, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
     view: ALLOW_OOM, [COMMON, FLEET];
