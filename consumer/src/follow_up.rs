@@ -223,6 +223,7 @@ impl FollowUp {
             envelope: Bytes::from(bytes),
             labels: self.labels,
             fields,
+            again: false,
             retry_of: None,
         })
     }

@@ -465,6 +465,6 @@ impl Prepared {
     pub(crate) fn new(admission: Admission, envelope: Envelope, retry_of: Option<JobId>) -> Result<Self, Refusal> {
         let (bytes, fields) = (Bytes::from(envelope.encode()?), envelope.fields());
         let Envelope { labels, trace, .. } = envelope;
-        Ok(Self { job: NewJob { admission, envelope: bytes, labels, fields, retry_of }, trace })
+        Ok(Self { job: NewJob { admission, envelope: bytes, labels, fields, again: false, retry_of }, trace })
     }
 }

@@ -62,6 +62,18 @@ impl SendError {
         matches!(self, Self::Unknown { .. })
     }
 
+    /// After how long the same send may be accepted, where the store asks for patience: it began anew and gives no new unique
+    /// keys for a while ([`NotAccepted::KeysWait`]).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Refused(Refusal::NotAccepted(NotAccepted::KeysWait { ms })) => {
+                Some(std::time::Duration::from_millis(*ms))
+            }
+            _ => None,
+        }
+    }
+
     /// The reason of a refusal.
     #[must_use]
     pub const fn refusal(&self) -> Option<&Refusal> {

@@ -50,6 +50,7 @@ impl Producer {
             return;
         }
         let (inner, mut prepared) = (&self.inner, prepared.clone());
+        prepared.job.again = true;
         let NewJob { admission, envelope, .. } = &mut prepared.job;
         if let Start::After(_) = admission.start {
             admission.start = Start::At(admission.start.at(accepted.created));

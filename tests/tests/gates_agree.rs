@@ -141,7 +141,7 @@ fn new_job(id: JobId, step: &Step) -> NewJob {
         unique: unique.map(|(key, mode)| Unique { key: key.to_string(), mode, ms: 0 }),
     };
     let envelope = Bytes::from(format!("{{\"v\":1,\"id\":\"{id}\",\"payload\":{job}}}"));
-    NewJob { admission, envelope, labels: BTreeMap::new(), fields: BTreeMap::new(), retry_of: None }
+    NewJob { admission, envelope, labels: BTreeMap::new(), fields: BTreeMap::new(), again: false, retry_of: None }
 }
 
 impl Side {

@@ -6,7 +6,9 @@ mod redis_server;
 
 use longshore_link::error::{Fault, NotAccepted};
 use longshore_link::scrub::Mended;
-use longshore_link::store::{Beat, Claimed, Finish, Finished, NewJob, Nudge, Query, Renew, Report, Retention, Store};
+use longshore_link::store::{
+    Accepted, Beat, Claimed, Finish, Finished, NewJob, Nudge, Query, Renew, Report, Retention, Store,
+};
 use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, JobId};
 use longshore_model::names::shard_keys;
@@ -524,4 +526,43 @@ async fn t21_whatever_disagrees_with_a_record_is_mended_by_two_at_once() {
     assert_eq!(scrub(&*store, &*other).await, Mended::default(), "once is enough");
     let so_far = other.scrubbing().await.unwrap();
     assert_eq!((so_far.mended, so_far.rounds >= 3), (mended, true));
+}
+
+#[tokio::test]
+async fn no_new_unique_key_is_given_for_a_while_after_a_restart() {
+    let mut server = Server::start().await;
+    let store = server.store().await;
+    let job = |key: &str| {
+        let mut job = job("a");
+        job.admission.unique = Some(Unique { key: key.into(), mode: UniqueMode::UntilFinished, ms: 0 });
+        job
+    };
+    let send = async |store: &dyn Store, job: NewJob| store.enqueue(vec![job]).await.unwrap().remove(0);
+    let waits = |sent: Result<Accepted, NotAccepted>| match sent {
+        Err(NotAccepted::KeysWait { ms }) => assert!((8_000..=10_000).contains(&ms), "{ms}"),
+        other => panic!("a new key: {other:?}"),
+    };
+    // A new store gives keys at once.
+    let first = send(&*store, job("a")).await.unwrap().id;
+    server.kill();
+    server.resume().await;
+    eventually("the store answers again", async || store.ping().await.is_ok()).await;
+    waits(send(&*store, job("b")).await);
+    assert_eq!(send(&*store, job("a")).await.unwrap().id, first, "who has a key is known");
+    assert!(send(&*store, redis_server::job("a")).await.is_ok(), "jobs without a key do not wait");
+    assert!(send(&*store, NewJob { again: true, ..job("c") }).await.is_ok(), "nor what was accepted before");
+    let later = server.store().await;
+    waits(send(&*later, job("b")).await);
+    // The time passes.
+    let shard = Server::key(shard_keys::SHARD);
+    let _: i64 = server.command(&["HINCRBY", &shard, "keys_from", "-10000"]).await;
+    assert!(send(&*later, job("b")).await.is_ok() && send(&*store, job("d")).await.is_ok());
+
+    // Emptied as well, only somebody who knew it before can tell it from a new one.
+    let _: String = server.command(&["FLUSHALL"]).await;
+    server.kill();
+    server.resume().await;
+    eventually("the store answers again", async || store.ping().await.is_ok()).await;
+    waits(send(&*store, job("a")).await);
+    waits(send(&*server.store().await, job("a")).await);
 }

@@ -348,6 +348,7 @@ pub(crate) fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -
         envelope: delivery.body.clone(),
         labels: envelope.labels.clone(),
         fields: envelope.fields(),
+        again: true,
         retry_of: envelope.retry_of,
     }
 }

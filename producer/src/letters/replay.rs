@@ -146,7 +146,7 @@ fn read(inner: &Inner, letter: Letter, index: usize) -> Result<Readable, String>
     let envelope = Envelope::decode(&letter.body).map_err(|error| error.to_string())?;
     let admission = envelope.admission(&inner.options.queues);
     let fields = envelope.fields();
-    let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, retry_of: None };
+    let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, again: true, retry_of: None };
     // A mended letter gets the id of its job, whatever it had.
     let message_id = envelope.id.to_string();
     Ok(Readable { index, number: letter.number, message_id, headers: letter.headers, job })

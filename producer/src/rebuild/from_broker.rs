@@ -227,7 +227,8 @@ impl Work<'_> {
             return None;
         }
         let fields = envelope.fields();
-        let job = NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, retry_of: None };
+        let job =
+            NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, again: true, retry_of: None };
         Some(Restore { job, enqueued, copy, fence: headers.fence })
     }
 

@@ -112,6 +112,10 @@ async fn hand_over(producer: &Producer, batch: &Batch) -> Option<(usize, Vec<(By
             None => return None,
         }
     };
+    if admitted.iter().any(|admitted| matches!(admitted, Err(NotAccepted::KeysWait { .. }))) {
+        tracing::debug!("spooled jobs wait until the store gives unique keys again");
+        return None;
+    }
     let mut accepted = Vec::new();
     for ((line, prepared), admitted) in jobs.iter().zip(&admitted) {
         match admitted {

@@ -90,7 +90,8 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
     };
     let fields = envelope.fields();
     let Envelope { labels, trace, .. } = envelope;
-    let job = NewJob { admission, envelope: line.envelope.into(), labels, fields, retry_of: line.retry_of };
+    let job =
+        NewJob { admission, envelope: line.envelope.into(), labels, fields, again: false, retry_of: line.retry_of };
     Ok(Prepared { job, trace })
 }
 
@@ -119,7 +120,7 @@ pub(super) mod tests {
             unique: None,
         };
         let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
-        NewJob { admission, envelope: envelope.into(), labels, fields: Fields::new(), retry_of: None }
+        NewJob { admission, envelope: envelope.into(), labels, fields: Fields::new(), again: false, retry_of: None }
     }
 
     #[test]

@@ -120,6 +120,16 @@ pub enum NotAccepted {
     /// The unique key belongs to a job that has ended and was forgotten, for a time that has not passed.
     #[error("job {0} has this unique key for a while; it has ended and is forgotten already")]
     KeyTaken(JobId),
+    /// The store restarted or lost data, and may have forgotten who has the key: it gives no new ones for a while. The same
+    /// job may be sent again then.
+    #[error(
+        "the store began anew a moment ago and may have forgotten who has this unique key; send the job again, best under \
+         the same id, in {}", longshore_model::span::show(std::time::Duration::from_millis(*ms))
+    )]
+    KeysWait {
+        /// How long, ms.
+        ms: u64,
+    },
     /// A limit that refuses what it does not let through does not let it through.
     #[error("limit `{0}` lets no further job through now; send it later, or let the limit make jobs wait")]
     OverLimit(String),

@@ -119,7 +119,7 @@ impl Kept {
         let (admission, envelope) = spec.job.job(fired.job, &spec.name, fired.slot, now, queues);
         let bytes = Bytes::from(envelope.encode().map_err(|error| error.to_string())?);
         let fields = envelope.fields();
-        Ok(NewJob { admission, envelope: bytes, labels: envelope.labels, fields, retry_of: None })
+        Ok(NewJob { admission, envelope: bytes, labels: envelope.labels, fields, again: false, retry_of: None })
     }
 }
 

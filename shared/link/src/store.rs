@@ -43,6 +43,9 @@ pub struct NewJob {
     pub labels: BTreeMap<String, String>,
     /// For the indexes of fields.
     pub fields: Fields,
+    /// Somebody accepted it before, or may have: its unique key is its own, and it gets it though new ones are not given
+    /// ([`NotAccepted::KeysWait`]).
+    pub again: bool,
     /// The history job that it repeats; it must be terminal and on the same shard, and gets linked to the new one.
     pub retry_of: Option<JobId>,
 }

@@ -154,6 +154,9 @@ pub const RECENT_BYTES: usize = 8 << 20;
 /// A store that went back by more than this was put back from a backup, and everything waits until somebody has looked,
 /// milliseconds. A failover to a replica that lags is shorter.
 pub const ROLLBACK_MS: u64 = 60_000;
+/// How long at least a store that may have lost unique keys gives no new ones, milliseconds: what was accepted in the last
+/// seconds is offered again, and running attempts are taken back, in less.
+pub const KEYS_WAIT_MS: u64 = RECENT_MS;
 /// Spans of loss that are remembered.
 pub const LOSSES: usize = 32;
 /// Most schedules in a namespace.

@@ -303,7 +303,9 @@ pub mod shard_keys {
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
     /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `gap_from` and `gap_to` the last
-    /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged.
+    /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged,
+    /// `lease` the last renewal's length (ms), `keys_run` the run id under which unique keys were last asked for, `keys_from`
+    /// from when on new ones are given (ms).
     pub const SHARD: &str = "shard";
     /// zset: incarnations (`instance/incarnation`) that renewed in the last hour; the score is when, ms.
     pub const RENEWED: &str = "renewed";

@@ -194,5 +194,5 @@ fn job(link: &Link, n: usize, all: usize) -> NewJob {
         admission.start = Start::After(24 * HOUR_MS);
     }
     let (bytes, fields) = (Bytes::from(envelope.encode().unwrap()), envelope.fields());
-    NewJob { admission, envelope: bytes, labels: envelope.labels, fields, retry_of: None }
+    NewJob { admission, envelope: bytes, labels: envelope.labels, fields, again: false, retry_of: None }
 }

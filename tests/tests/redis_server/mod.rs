@@ -163,6 +163,7 @@ pub(crate) fn job_with_id(id: JobId, topic: &str) -> NewJob {
         envelope: Bytes::from_static(b"{\"v\":1}"),
         labels: BTreeMap::new(),
         fields: BTreeMap::new(),
+        again: false,
         retry_of: None,
     }
 }

@@ -123,6 +123,7 @@ impl Bench {
             envelope: Bytes::from_static(b"{\"v\":1}"),
             labels: BTreeMap::new(),
             fields: BTreeMap::new(),
+            again: false,
             retry_of: None,
         }
     }

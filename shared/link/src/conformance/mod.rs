@@ -199,6 +199,7 @@ macro_rules! conformance_store {
                 of_latest_one_runs_and_one_waits_with_the_newest_payload
                 a_follow_up_that_another_job_stands_for_is_told_so
                 keys_of_other_topics_are_others
+                no_new_key_is_given_for_a_while_after_the_store_went_back
             }
             isolation {
                 a_job_that_crashed_twice_is_run_by_who_runs_nothing_else

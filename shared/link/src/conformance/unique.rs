@@ -1,7 +1,8 @@
 //! One job for a key, for as long as its mode says (J04).
 
-use super::bench::{Bench, LONG, failed, finish, succeeded};
-use crate::store::{Accepted, Controlled, Finished, NewJob};
+use super::bench::{Bench, LONG, failed, finish, me, succeeded};
+use crate::error::NotAccepted;
+use crate::store::{Accepted, Controlled, Finish, Finished, Known, NewJob, Renew};
 use bytes::Bytes;
 use longshore_model::id::JobId;
 use longshore_model::record::{Start, State};
@@ -128,6 +129,39 @@ pub async fn a_follow_up_that_another_job_stands_for_is_told_so(bench: &Bench) {
     let finished = bench.a.store.finish(vec![end]).await.unwrap().remove(0);
     let Finished::Known { follow_ups, .. } = finished else { panic!("{finished:?}") };
     assert_eq!(follow_ups[0].as_ref().map(|accepted| (accepted.id, accepted.existed)), Ok((id, true)));
+}
+
+/// A store that turns out to have lost writes may have forgotten who has a key.
+pub async fn no_new_key_is_given_for_a_while_after_the_store_went_back(bench: &Bench) {
+    let mut heart = bench.b.store.heart().await.unwrap();
+    let mut renew = Renew { owner: me(), lease_ms: 20_000, beat_ms: 10_000, running: Vec::new(), known: None };
+    let known = heart.renew(&renew).await.unwrap().known;
+    let job = |key: &str, again: bool| {
+        let mut job = job(bench, UniqueMode::UntilFinished, 0, 1);
+        job.admission.unique = Some(Unique { key: key.into(), mode: UniqueMode::UntilFinished, ms: 0 });
+        NewJob { again, ..job }
+    };
+    let first = bench.accept(job("a", false)).await;
+    renew.known = Some(Known { tick: known.tick + 1_000_000, ..known });
+    heart.renew(&renew).await.unwrap();
+    let sent = async |job: NewJob| bench.a.store.enqueue(vec![job]).await.unwrap().remove(0);
+    match sent(job("new", false)).await {
+        Err(NotAccepted::KeysWait { ms }) => assert!((15_000..=20_000).contains(&ms), "a lease: {ms}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sent(job("a", false)).await.unwrap().id, first, "who has a key is known");
+    bench.queued().await;
+    let again = job("mine", true);
+    assert_eq!(sent(again.clone()).await.unwrap().id, again.admission.id, "what was accepted before gets its key");
+    assert_eq!(sent(job("mine", false)).await.unwrap().id, again.admission.id);
+    assert!(matches!(sent(job("new", false)).await, Err(NotAccepted::KeysWait { .. })));
+    // A unique follow-up job cannot be asked for again: it is sent.
+    let (parent, fence) = bench.running().await;
+    let end = Finish { follow_ups: vec![job("child", false)], ..finish(parent, fence, succeeded()) };
+    match bench.a.store.finish(vec![end]).await.unwrap().remove(0) {
+        Finished::Known { follow_ups, .. } => assert!(follow_ups[0].is_ok(), "{follow_ups:?}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub async fn keys_of_other_topics_are_others(bench: &Bench) {

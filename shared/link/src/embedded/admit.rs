@@ -11,7 +11,13 @@ use longshore_model::topic::Topic;
 use longshore_model::transition::Event;
 
 impl Core {
+    /// Accepts what somebody sends.
     pub(super) fn enqueue(&mut self, job: &NewJob) -> Result<Accepted, NotAccepted> {
+        self.accept(job, !job.again)
+    }
+
+    /// Accepts a job. `fresh`: it gets no new unique key while the store gives none.
+    pub(super) fn accept(&mut self, job: &NewJob, fresh: bool) -> Result<Accepted, NotAccepted> {
         let (id, topic) = (job.admission.id, &job.admission.topic);
         if let Some(entry) = self.table.get(&id) {
             if entry.record.topic != *topic {
@@ -30,7 +36,7 @@ impl Core {
         if self.too_many(topic) {
             return Err(NotAccepted::TooManyTopics(topic.to_string()));
         }
-        if let Some(answer) = self.instead(job) {
+        if let Some(answer) = self.instead(job, fresh) {
             return answer;
         }
         if job.admission.start == Start::Now

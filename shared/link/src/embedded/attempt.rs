@@ -2,7 +2,9 @@
 
 use super::core::Core;
 use super::table::Entry;
-use crate::store::{Claim, Claimed, Complete, Completed, Finish, Finished, Known, Nudge, Renew, Renewed, Report};
+use crate::store::{
+    Claim, Claimed, Complete, Completed, Finish, Finished, Known, LossKind, Nudge, Renew, Renewed, Report,
+};
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
@@ -66,7 +68,7 @@ impl Core {
         let committed =
             matches!(answer, Answer::Moved { state: State::Succeeded } | Answer::Already { state: State::Succeeded });
         let follow_ups = if succeeds && committed {
-            finish.follow_ups.iter().map(|job| self.enqueue(job)).collect()
+            finish.follow_ups.iter().map(|job| self.accept(job, false)).collect()
         } else {
             Vec::new()
         };
@@ -111,7 +113,13 @@ impl Core {
         let now = self.now();
         let mine = self.note_renewal(renew, now);
         let amnesty = self.leases.beat(now, renew.lease_ms, 2 * renew.beat_ms, mine);
+        self.keys_wait.lease_ms = renew.lease_ms;
+        let before = self.epoch.current();
         let (epoch, tick, loss) = self.epoch.renewed(self.now_us, renew.known, |why| self.gates.hold_all(why, now));
+        // A new store and one that was emptied look the same, unless somebody knew it.
+        let knew = loss != LossKind::Wiped || renew.known.is_some_and(|known| known.epoch > 0);
+        self.keys_wait.shaken |= epoch != before && knew;
+        self.keys_wait.left(now);
         let mut renewed = Renewed { now, amnesty, loss, ..Renewed::default() };
         for (id, fence) in &renew.running {
             match self.apply(id, &Event::Renew { fence: *fence, lease_ms: renew.lease_ms }) {

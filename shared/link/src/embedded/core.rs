@@ -41,6 +41,8 @@ pub(super) struct Core {
     pub(super) renewals: BTreeMap<InstanceId, (Incarnation, u64)>,
     /// Orders, limits and pauses.
     pub(super) gates: Gates,
+    /// When new unique keys are given again.
+    pub(super) keys_wait: super::unique::KeysWait,
     /// How far scrubbing is.
     pub(super) scrub: super::scrub::Scrub,
     /// Unique keys.
@@ -153,6 +155,7 @@ impl Core {
         self.keys.clear();
         self.ears.clear();
         self.deeds.clear();
+        self.keys_wait.shaken = true;
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.shelf = super::schedules::Shelf::default();
@@ -175,6 +178,7 @@ impl Core {
 
     const fn declare_restart(&mut self) {
         self.restarts += 1;
+        self.keys_wait.shaken = true;
         self.leases.restart();
         self.fleet.outage.restart();
         self.epoch.restart();

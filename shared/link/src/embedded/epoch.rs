@@ -26,6 +26,11 @@ impl Epoch {
         self.restarted = true;
     }
 
+    /// Its number.
+    pub(super) const fn current(&self) -> u64 {
+        self.current
+    }
+
     /// A renewal by a process that had known this. Answers epoch and tick now, and how the epoch began. `hold` is called
     /// when the store went back so far that everything has to be paused, with why.
     pub(super) fn renewed(

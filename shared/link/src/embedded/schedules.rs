@@ -90,7 +90,7 @@ impl Core {
         }
         let mut answers = Vec::with_capacity(change.jobs.len());
         for job in &change.jobs {
-            let answer = self.enqueue(job);
+            let answer = self.accept(job, false);
             match answer {
                 Ok(_) | Err(NotAccepted::Ended(_) | NotAccepted::IdTaken(_)) => answers.push(answer),
                 Err(refused) => return Changed::Refused(refused),

@@ -135,6 +135,7 @@ pub(super) fn job(link: &Link) -> NewJob {
         envelope: Bytes::from_static(b"{}"),
         labels: std::collections::BTreeMap::new(),
         fields: std::collections::BTreeMap::new(),
+        again: false,
         retry_of: None,
     }
 }

@@ -6,6 +6,7 @@ use crate::error::NotAccepted;
 use crate::store::{Accepted, NewJob};
 use longshore_model::envelope;
 use longshore_model::id::JobId;
+use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::Event;
@@ -14,6 +15,28 @@ use std::collections::BTreeMap;
 
 /// Who has which key: the job, and until when, ms, where that is a time.
 pub(super) type Keys = BTreeMap<(Topic, String), (JobId, Option<u64>)>;
+
+/// When new keys are given again after the store may have forgotten some.
+#[derive(Debug, Default)]
+pub(super) struct KeysWait {
+    /// It restarted, went back or was emptied, and nobody looked yet when that was.
+    pub(super) shaken: bool,
+    /// The last renewal's lease, ms.
+    pub(super) lease_ms: u64,
+    /// From when on, ms.
+    from: u64,
+}
+
+impl KeysWait {
+    /// How long, ms.
+    pub(super) fn left(&mut self, now: u64) -> u64 {
+        let longest = self.lease_ms.max(limits::KEYS_WAIT_MS);
+        if std::mem::take(&mut self.shaken) {
+            self.from = self.from.max(now + longest);
+        }
+        self.from.saturating_sub(now).min(longest)
+    }
+}
 
 impl Core {
     /// The job that has a key now.
@@ -33,11 +56,16 @@ impl Core {
         (timed || alive).then_some(rival)
     }
 
-    /// What a new unique job is answered where another one has its key.
-    pub(super) fn instead(&mut self, job: &NewJob) -> Option<Result<Accepted, NotAccepted>> {
+    /// What a new unique job is answered where another one has its key, or where no new ones are given (`fresh`: nobody
+    /// accepted it before).
+    pub(super) fn instead(&mut self, job: &NewJob, fresh: bool) -> Option<Result<Accepted, NotAccepted>> {
         let admission = &job.admission;
         let unique = admission.unique.as_ref()?;
-        let rival = self.rival(&admission.id, &admission.topic, unique)?;
+        let Some(rival) = self.rival(&admission.id, &admission.topic, unique) else {
+            let now = self.now();
+            let ms = if fresh { self.keys_wait.left(now) } else { 0 };
+            return (ms > 0).then_some(Err(NotAccepted::KeysWait { ms }));
+        };
         if self.table.get(&rival).is_none() {
             return Some(Err(NotAccepted::KeyTaken(rival)));
         }
@@ -79,5 +107,23 @@ impl Core {
         if over && unique.mode != UniqueMode::Period && self.keys.get(&key).is_some_and(|(id, _)| *id == record.id) {
             self.keys.remove(&key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_keys_are_given_again_after_a_lease_or_ten_seconds() {
+        let mut wait = KeysWait::default();
+        assert_eq!(wait.left(1_000), 0, "a new store gives keys at once");
+        wait.shaken = true;
+        assert_eq!((wait.left(1_000), wait.left(6_000), wait.left(11_000)), (10_000, 5_000, 0));
+        (wait.shaken, wait.lease_ms) = (true, 30_000);
+        assert_eq!((wait.left(20_000), wait.left(49_999), wait.left(50_000)), (30_000, 1, 0));
+        wait.shaken = true;
+        wait.left(60_000);
+        assert_eq!(wait.left(1_000), 30_000, "a clock that went back does not make it longer");
     }
 }

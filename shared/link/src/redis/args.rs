@@ -8,7 +8,6 @@ use longshore_model::indexed;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start};
 use longshore_model::transition::Verdict;
-use longshore_model::unique::Unique;
 use redis::Cmd;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,8 +36,22 @@ pub(super) fn report_size(report: &Report) -> usize {
     properties + log + 256
 }
 
+/// Whether a job asks for a unique key that nobody gave it before.
+pub(super) fn asks_for_key(job: &NewJob) -> bool {
+    job.admission.unique.is_some() && !job.again
+}
+
+/// As [`job`], of one that somebody sends.
+pub(super) fn new_job(cmd: &mut Cmd, job: &NewJob) {
+    job_with(cmd, job, if asks_for_key(job) { "?" } else { "" });
+}
+
 /// `read_job` of admit.lua.
 pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
+    job_with(cmd, job, "");
+}
+
+fn job_with(cmd: &mut Cmd, job: &NewJob, mark: &str) {
     let admission = &job.admission;
     let (start, start_ms) = match admission.start {
         Start::Now => ("now", 0),
@@ -62,7 +75,7 @@ pub(super) fn job(cmd: &mut Cmd, job: &NewJob) {
         cmd.arg(indexed::term(path, value.as_ref()));
     }
     cmd.arg(admission.gates.lines()).arg(&admission.gates.turn);
-    cmd.arg(admission.unique.as_ref().map(Unique::lines).unwrap_or_default());
+    cmd.arg(admission.unique.as_ref().map(|unique| format!("{mark}{}", unique.lines())).unwrap_or_default());
     cmd.arg(job.envelope.as_ref());
 }
 

@@ -44,12 +44,13 @@ pub(super) struct Batches {
 }
 
 impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
-    /// Starts the task that makes the calls. `write` puts the items into the arguments, `read` takes the answers, in
+    /// Starts the task that makes the calls. An item that is `knowing` has the script told of the servers. `write` puts the items into the arguments, `read` takes the answers, in
     /// order, out of the reply.
     fn start(
         tasks: &Tasks,
         server: &Arc<Server>,
         script: fn(&Scripts) -> &Script,
+        knowing: fn(&T) -> bool,
         write: fn(&mut redis::Cmd, &[T]) -> Result<(), Fault>,
         read: fn(Value, &[T]) -> Result<Vec<A>, Fault>,
     ) -> Self
@@ -65,7 +66,12 @@ impl<T: Send + 'static, A: Send + 'static> Merged<T, A> {
                 let script = script(&server.scripts);
                 let mut cmd = server.call(script);
                 write(&mut cmd, &items)?;
-                let answers = read(server.run(script, &cmd, Repeat::Safe).await?, &items)?;
+                let value = if items.iter().any(knowing) {
+                    server.connection.run_knowing_servers(script, &cmd).await?
+                } else {
+                    server.run(script, &cmd, Repeat::Safe).await?
+                };
+                let answers = read(value, &items)?;
                 if answers.len() != items.len() {
                     return Err(reply::unexpected("another number of answers"));
                 }
@@ -104,9 +110,10 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.enqueue,
+                args::asks_for_key,
                 |cmd, jobs| {
                     each(cmd, jobs, |cmd, job| {
-                        args::job(cmd, job);
+                        args::new_job(cmd, job);
                         Ok(())
                     })
                 },
@@ -116,6 +123,7 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.published,
+                |_| false,
                 |cmd, jobs| {
                     each(cmd, jobs, |cmd, (id, generation)| {
                         cmd.arg(id.to_string()).arg(generation.0);
@@ -128,6 +136,7 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.claim,
+                |_| false,
                 |cmd, claims| {
                     args::claims(cmd, claims);
                     Ok(())
@@ -138,6 +147,7 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.finish,
+                |_| false,
                 |cmd, finishes| each(cmd, finishes, args::finish),
                 |value, items| {
                     paired(value, items, |answer, item| reply::finished(answer, &reply::ids(&item.follow_ups)))
@@ -147,6 +157,7 @@ impl Batches {
                 tasks,
                 server,
                 |scripts| &scripts.report,
+                |_| false,
                 |cmd, reports| {
                     each(cmd, reports, |cmd, (id, fence, report)| {
                         cmd.arg(id.to_string()).arg(fence.0);

@@ -111,6 +111,8 @@ struct Slot {
     made: u64,
     /// The run id of the server of the last one; empty where the server hides it.
     run: Arc<str>,
+    /// That of the server before it; empty where there was none.
+    before: Arc<str>,
     /// When the last attempt to make one failed, and how.
     failed: Option<(Instant, Fault)>,
 }
@@ -121,6 +123,7 @@ struct Live {
     connection: MultiplexedConnection,
     number: u64,
     run: Arc<str>,
+    before: Arc<str>,
     late: Arc<AtomicU32>,
 }
 
@@ -143,6 +146,8 @@ pub(super) enum Repeat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RunId {
     Told,
+    /// And that of the server before, with a space between.
+    ToldWithBefore,
     Untold,
 }
 
@@ -174,6 +179,12 @@ impl Connection {
         self.send(Some(script), cmd, Repeat::Safe, RunId::Told).await
     }
 
+    /// As [`Self::run_knowing_server`], with the run id of the server that this connection knew before, or nothing, behind
+    /// a space.
+    pub(super) async fn run_knowing_servers(&self, script: &Script, cmd: &Cmd) -> Result<Value, Fault> {
+        self.send(Some(script), cmd, Repeat::Safe, RunId::ToldWithBefore).await
+    }
+
     /// Runs a command.
     pub(super) async fn command(&self, cmd: &Cmd) -> Result<Value, Fault> {
         self.send(None, cmd, Repeat::Safe, RunId::Untold).await
@@ -183,9 +194,12 @@ impl Connection {
         let mut again = repeat == Repeat::Safe;
         loop {
             let mut live = self.live().await?;
-            let told = (run == RunId::Told).then(|| {
+            let told = (run != RunId::Untold).then(|| {
                 let mut cmd = cmd.clone();
-                cmd.arg(live.run.as_ref());
+                match run {
+                    RunId::ToldWithBefore => cmd.arg(format!("{} {}", live.run, live.before)),
+                    RunId::Told | RunId::Untold => cmd.arg(live.run.as_ref()),
+                };
                 cmd
             });
             let cmd = told.as_ref().unwrap_or(cmd);
@@ -246,8 +260,10 @@ impl Connection {
                 slot.made += 1;
                 if slot.made > 1 && slot.run != live.run {
                     self.restarts.fetch_add(1, Ordering::Relaxed);
+                    slot.before = Arc::clone(&slot.run);
                 }
                 slot.run = Arc::clone(&live.run);
+                let live = Live { before: Arc::clone(&slot.before), ..live };
                 slot.failed = None;
                 slot.live = Some(live.clone());
                 Ok(live)
@@ -268,7 +284,7 @@ impl Connection {
             fault => fault,
         })?;
         let run = check_server(&info)?.into();
-        Ok(Live { connection, number, run, late: Arc::default() })
+        Ok(Live { connection, number, run, before: Arc::default(), late: Arc::default() })
     }
 }
 

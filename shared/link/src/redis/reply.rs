@@ -123,6 +123,7 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
         "key" => Err(NotAccepted::KeyTaken(items.parsed()?)),
+        "wait" => Err(NotAccepted::KeysWait { ms: items.number()? }),
         "limit" => Err(NotAccepted::OverLimit(items.text()?)),
         "damaged" => Err(NotAccepted::Damaged { id, detail: items.text()? }),
         other => return Err(unexpected(other)),

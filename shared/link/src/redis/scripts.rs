@@ -151,6 +151,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("loss_margin_ms", limits::LOSS_MARGIN_MS),
         ("rollback_ms", limits::ROLLBACK_MS),
         ("losses", limits::LOSSES as u64),
+        ("keys_wait_ms", limits::KEYS_WAIT_MS),
         ("limits", limits::LIMITS as u64),
         ("pauses", limits::PAUSES as u64),
         ("past_queues", limits::PAST_QUEUES as u64),

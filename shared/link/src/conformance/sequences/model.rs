@@ -106,6 +106,7 @@ impl Model {
             envelope: Bytes::from_static(b"{}"),
             labels: BTreeMap::new(),
             fields: BTreeMap::new(),
+            again: false,
             retry_of: None,
         }
     }

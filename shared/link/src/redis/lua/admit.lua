@@ -1,12 +1,40 @@
 -- Accepting jobs (T1, T2): used by enqueue, by finish for follow-up jobs, and by rebuild.
 
--- One job from the arguments.
+-- One job from the arguments. A `?` in front of its key: nobody accepted it before.
 local function read_job()
-  return {
+  local job = {
     id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
     max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(),
     turn = arg(), unique = arg(), envelope = arg(),
   }
+  if string.byte(job.unique) == 63 then
+    job.unique, job.fresh = string.sub(job.unique, 2), true
+  end
+  return job
+end
+
+-- How long no new key is given, ms: a store that restarted, went back or was emptied may have forgotten keys, and whose
+-- they are is offered again in that time. A renewal notices (loss.lua), or the first who asks: by a server that is not
+-- the one known before, or by a store that knows nothing while the caller knew another server.
+local keys_wait_ms
+local function keys_wait()
+  if keys_wait_ms then
+    return keys_wait_ms
+  end
+  local run, before = string.match(ARGV[#ARGV], '^(%S*) (%S*)$')
+  local known = call('HMGET', P .. K.shard, 'run', 'keys_run', 'keys_from', 'lease')
+  local renewed, asked, from = known[1] or '', known[2] or '', tonumber(known[3] or nil) or 0
+  if run ~= '' and asked ~= run then
+    local empty = renewed == '' and asked == ''
+    if empty and before ~= '' or not empty and renewed ~= run then
+      from = math.max(from, now + math.max(tonumber(known[4] or nil) or 0, L.keys_wait_ms))
+      call('HSET', P .. K.shard, 'keys_from', digits(from))
+    end
+    call('HSET', P .. K.shard, 'keys_run', run)
+  end
+  -- A clock that went back does not make it longer.
+  keys_wait_ms = math.min(math.max(from - now, 0), math.max(tonumber(known[4] or nil) or 0, L.keys_wait_ms))
+  return keys_wait_ms
 end
 
 local seen_topics = {}
@@ -189,6 +217,8 @@ local function admit(job)
     elseif holder then
       local replaced = supersede(holder, job, mode, ms)
       return {'ok', holder.st, holder.ge, holder.ct, replaced and 2 or 1, holder.id}
+    elseif job.fresh and keys_wait() > 0 then
+      return {'wait', keys_wait()}
     end
   end
   local full = job.gates ~= '' and job.start == 'now' and gates().full(job)

@@ -1,9 +1,10 @@
 -- enqueue (T1, T2): accepts jobs. Per job: all of it (record, envelope, indexes, outbox) or nothing; the same job
 -- again changes nothing and answers what it is now. Refused as a whole when the server is out of memory.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; count; per job: see read_job in admit.lua
+-- ARGV  [1] nudge channel; count; per job: see read_job in admit.lua; where a unique job asks for a new key, at the end
+--       the run id of the server, space, and that of the one that this process knew before, or nothing
 -- Answers, per job: {ok, state, generation, created, existed} | {taken} | {ended} | {topics, topic} |
---   {history, id} | {damaged, detail}
+--   {history, id} | {key, id} | {wait, ms} | {limit, name} | {damaged, detail}
 local answers = {}
 for i = 1, number() do
   answers[i] = admit(read_job())

@@ -2,7 +2,7 @@
 -- another server process, or behind what the caller had known; the span that ended with it is remembered, since what
 -- was accepted in it may be missing.
 --
--- Keys (see names.rs): K.shard hash: epoch, tick, run, beat; K.losses hash: epoch -> JSON {kind, from, to, tick (of the
+-- Keys (see names.rs): K.shard hash: epoch, tick, run, beat, lease, keys_from; K.losses hash: epoch -> JSON {kind, from, to, tick (of the
 -- store, when the epoch began), held, before}.
 
 -- Written by hand: an encoder would write large numbers with an exponent.
@@ -22,9 +22,13 @@ local function keep_loss(epoch, loss)
     .. ',"to":' .. digits(loss.to) .. told .. '}')
 end
 
-local function begin_epoch(before, seen, kind, from, tick)
+-- `lease` (ms): what was there before may have had unique keys, of which no new ones are given for a while.
+local function begin_epoch(before, seen, kind, from, tick, lease)
   local epoch = math.max(now_us, before + 1, seen + 1)
   call('HSET', P .. K.shard, 'epoch', digits(epoch))
+  if lease then
+    call('HSET', P .. K.shard, 'keys_from', digits(now + math.max(lease, L.keys_wait_ms)))
+  end
   keep_loss(epoch, {kind = kind, from = from, to = now, tick = tick})
   local epochs = call('HKEYS', P .. K.losses)
   if #epochs > L.losses then
@@ -46,19 +50,19 @@ end
 
 -- A renewal by a process that had known `seen` (epoch, tick, counts; zeros: nothing), before `amnesty` learns of the
 -- server's run id. Answers epoch and tick now, and how the epoch began.
-local function renewed(run, seen)
+local function renewed(run, seen, lease)
   local known = call('HMGET', P .. K.shard, 'epoch', 'tick', 'run', 'beat')
   local epoch, tick = tonumber(known[1] or nil) or 0, tonumber(known[2] or nil) or 0
   local margin = math.max((tonumber(known[4] or nil) or 0) - L.loss_margin_ms, 0)
   if epoch == 0 then
-    epoch = begin_epoch(epoch, seen.epoch, 'wiped', 0)
+    epoch = begin_epoch(epoch, seen.epoch, 'wiped', 0, nil, seen.epoch > 0 and lease)
   elseif seen.epoch == epoch and seen.tick > tick then
-    epoch = begin_epoch(epoch, seen.epoch, 'rolled_back', margin, tick)
+    epoch = begin_epoch(epoch, seen.epoch, 'rolled_back', margin, tick, lease)
   elseif run ~= '' and known[3] and known[3] ~= run then
-    epoch = begin_epoch(epoch, seen.epoch, 'restarted', margin, tick)
+    epoch = begin_epoch(epoch, seen.epoch, 'restarted', margin, tick, lease)
   end
   tick = math.max(now_us, tick + 1, seen.tick + 1)
-  call('HSET', P .. K.shard, 'tick', digits(tick))
+  call('HSET', P .. K.shard, 'tick', digits(tick), 'lease', digits(lease))
   local kept = call('HGET', P .. K.losses, digits(epoch))
   local loss = kept and cjson.decode(kept) or {kind = 'wiped'}
   if kept and seen.epoch > 0 and seen.epoch ~= epoch then

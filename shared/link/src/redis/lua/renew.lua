@@ -13,7 +13,7 @@ local seen = {
   epoch = number(), tick = number(), scheduled = number(), retrying = number(), queued = number(), active = number(),
   blocked = number(),
 }
-local epoch, tick, began = renewed(ARGV[#ARGV], seen)
+local epoch, tick, began = renewed(ARGV[#ARGV], seen, lease_ms)
 local mine = tonumber(call('ZSCORE', P .. K.renewed, owner) or nil) or 0
 local till = amnesty(P .. K.shard, ARGV[#ARGV], lease_ms, gap, mine)
 call('ZADD', P .. K.renewed, digits(now), owner)
