@@ -40,6 +40,32 @@ async fn m03_q17_a_file_of_queues_is_shown_applied_and_kept() {
 }
 
 #[tokio::test]
+async fn q02_q19_a_queue_shows_what_it_may_hold_and_which_job_is_in_front() {
+    let program = Program::new("rules").await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queues.toml");
+    let text = "[[queues]]\nname = \"line\"\ntopics = [\"media/*\"]\nkind = \"ordered\"\nmax_length = 2\non_failure = \"halt\"\n";
+    std::fs::write(&file, text).unwrap();
+    program.json(Exit::Done, &["queue", "apply", file.to_str().unwrap(), "--yes"]).await;
+    let first = program.add(&["media/x"]).await;
+    let second = program.add(&["media/y"]).await;
+    let full = program.run(&["job", "add", "media/z"]).await;
+    assert_eq!(full.exit, Exit::Failed, "{full:?}");
+    assert!(full.err.contains("2 jobs wait in queue `line`") && full.err.contains("max_length"), "{full:?}");
+    let shown = program.json(Exit::Done, &["queue", "show", "line"]).await;
+    assert_eq!((&shown["max_length"], &shown["head"]), (&json!(2), &json!(format!("job {first} is queued"))));
+    assert!(shown["text"].as_str().unwrap().contains("on_failure = \"halt\""), "{shown}");
+    let explained = program.json(Exit::Done, &["job", "explain", &second]).await;
+    let detail = explained["detail"].as_str().unwrap();
+    assert!(detail.ends_with(&format!("; job {first} is queued")), "{detail}");
+    program.json(Exit::Done, &["queue", "pause", "line", "--why", "a look", "--by", "ann"]).await;
+    let text = program.run(&["queue", "show", "line"]).await.out;
+    assert!(text.contains("paused by ann: a look"), "{text}");
+    let limits = program.run(&["limit", "list"]).await.out;
+    assert!(limits.contains("2 waiting, halt after a failure"), "{limits}");
+}
+
+#[tokio::test]
 async fn a_bad_file_is_refused_whole_with_every_problem_and_its_line() {
     let program = Program::new("bad-queues").await;
     let dir = tempfile::tempdir().unwrap();

@@ -7,10 +7,12 @@ use crate::connect::Producer;
 use crate::errors::QueryError;
 use crate::time::Time;
 use longshore_link::error::{Fault, Service};
-use longshore_link::store::{Counts, Query};
-use longshore_model::explain::explain;
+use longshore_link::store::{Counts, PauseOrder, Query};
+use longshore_model::explain::{AtGate, explain};
+use longshore_model::gate::{GateKind, GateName};
 use longshore_model::indexed::FieldRange;
 use longshore_model::ledger::Ledger;
+use longshore_model::record::Record;
 use longshore_model::snapshot::{JobView, Snapshot};
 use longshore_model::template::Template;
 use longshore_model::topology::View;
@@ -294,10 +296,35 @@ impl Producer {
         let mut view = JobView::build(snapshot).map_err(QueryError::Damaged)?;
         if !record.state.is_terminal() && record.state != State::Active {
             let store = &self.inner.link.store;
-            let (live, ahead) = tokio::try_join!(store.view(), store.ahead(id))?;
-            view.waiting = explain(&record, view.payload_version, &live, ahead, now);
+            let (live, ahead, gate) = tokio::try_join!(store.view(), store.ahead(id), self.at_gate(&record))?;
+            view.waiting = explain(&record, view.payload_version, &live, ahead, gate.as_ref(), now);
         }
         Ok(Some(view))
+    }
+
+    /// What is known of the gate that a job waits at: who has the order, or who paused it.
+    async fn at_gate(&self, record: &Record) -> Result<Option<AtGate>, Fault> {
+        let Some(gate) = record.waits_at.as_ref().map(|at| &at.gate) else { return Ok(None) };
+        match gate.kind() {
+            GateKind::Limit => Ok(None),
+            GateKind::Order => Ok(self.head(gate).await?.map(|head| AtGate::Head(Box::new(head)))),
+            GateKind::Pause => {
+                let pauses = self.inner.link.store.pauses().await?;
+                let pause = pauses.into_iter().find(|pause| GateName::pause(&pause.what) == *gate);
+                let order = pause.map(|pause| pause.order);
+                Ok(order.map(|PauseOrder { by, why, until }| AtGate::Pause { by, why, until }))
+            }
+        }
+    }
+
+    /// The job that has an order now: it holds up those behind it until it has ended.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn head(&self, order: &GateName) -> Result<Option<Record>, Fault> {
+        let store = &self.inner.link.store;
+        let Some(id) = store.head(order).await? else { return Ok(None) };
+        Ok(store.records(vec![id]).await?.pop().flatten())
     }
 
     /// How many jobs are in each state, by topic.

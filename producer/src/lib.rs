@@ -131,7 +131,7 @@ pub use longshore_link::{Fault, Link, World};
 pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
 pub use longshore_model::event::{Event, Kind as EventKind};
-pub use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, Rate};
+pub use longshore_model::gate::{GateKind, GateName, Length, LimitPolicy, OnFailure, Over, Pausable, Rate, WhenFull};
 pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
 pub use longshore_model::schedule::{self, Missed, Overlap, ScheduleView, Timing};

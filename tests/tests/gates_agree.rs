@@ -12,7 +12,7 @@ use bytes::Bytes;
 use longshore_link::embedded::Embedded;
 use longshore_link::store::{Claim, Claimed, Finish, Finished, NewJob, PauseOrder, Report, Store};
 use longshore_link::{Link, World};
-use longshore_model::gate::{GateName, Gates, LimitPolicy, Over, Pausable};
+use longshore_model::gate::{GateName, Gates, Length, LimitPolicy, OnFailure, Over, Pausable, WhenFull};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::record::{Admission, Reason, Start};
 use longshore_model::topic::Topic;
@@ -25,7 +25,8 @@ use std::sync::Arc;
 
 const LEASE_MS: u64 = 600_000;
 const TOPICS: [&str; 2] = ["a/b", "a/c"];
-const LIMITS: [&str; 2] = ["x", "y"];
+/// The last one is the own limit of the queue, which has one key.
+const LIMITS: [&str; 3] = ["x", "y", "queue.main"];
 /// Jobs of one sequence; steps name them by number.
 const JOBS: usize = 16;
 
@@ -57,6 +58,10 @@ enum Step {
         limit: usize,
         policy: Option<(u32, Over)>,
     },
+    Queue {
+        max: Option<(u32, WhenFull)>,
+        then: OnFailure,
+    },
     Pause {
         what: usize,
         on: bool,
@@ -82,13 +87,15 @@ fn step() -> impl Strategy<Value = Step> {
     let send = (
         0..JOBS,
         prop::option::weighted(0.3, 0..2_u8),
-        prop::collection::vec((0..2_usize, key()), 0..3),
+        prop::collection::vec((0..3_usize, key()), 0..4),
         0..2_u8,
         prop::option::weighted(0.3, (0..2_u8, mode)),
         prop::bool::weighted(0.1),
     );
     let end = prop::sample::select(vec![End::Success, End::Retry, End::Later, End::Error]);
     let over = prop::sample::select(vec![Over::Wait, Over::Wait, Over::Refuse, Over::Replace]);
+    let full = prop::sample::select(WhenFull::ALL.to_vec());
+    let then = prop::sample::select(OnFailure::ALL.to_vec());
     prop_oneof![
         14 => send.prop_map(|(job, order, limits, turn, unique, late)| Step::Send { job, order, limits, turn, unique, late }),
         8 => (0..JOBS).prop_map(|job| Step::Claim { job }),
@@ -96,6 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..JOBS).prop_map(|job| Step::Stop { job }),
         1 => (0..JOBS).prop_map(|job| Step::Remove { job }),
         5 => ((0..2_usize), prop::option::of(((1..3_u32), over))).prop_map(|(limit, policy)| Step::Limit { limit, policy }),
+        2 => (prop::option::of((1..4_u32, full)), then).prop_map(|(max, then)| Step::Queue { max, then }),
         2 => ((0..4_usize), any::<bool>()).prop_map(|(what, on)| Step::Pause { what, on }),
         3 => Just(Step::Promote),
     ]
@@ -122,8 +130,11 @@ fn paused(what: usize) -> Pausable {
 
 fn new_job(id: JobId, step: &Step) -> NewJob {
     let Step::Send { job, order, limits, turn, unique, late } = step else { unreachable!("only sends make jobs") };
-    let mut names: Vec<GateName> =
-        limits.iter().map(|(limit, key)| GateName::limit(LIMITS[*limit], &key.to_string())).collect();
+    let mut names: Vec<GateName> = limits
+        .iter()
+        .map(|(limit, key)| (*limit, if *limit == 2 { String::new() } else { key.to_string() }))
+        .map(|(limit, key)| GateName::limit(LIMITS[limit], &key))
+        .collect();
     names.dedup();
     let admission = Admission {
         id,
@@ -193,8 +204,13 @@ impl Side {
             Step::Stop { job } => format!("{:?}", store.stop("x", vec![ids[*job]]).await.unwrap()),
             Step::Remove { job } => format!("{:?}", store.remove(vec![ids[*job]]).await.unwrap()),
             Step::Limit { limit, policy } => {
-                let policy = policy.map(|(max, over)| LimitPolicy { max: Some(max), rate: None, over });
+                let policy = policy.map(|(max, over)| LimitPolicy { max: Some(max), over, ..LimitPolicy::default() });
                 format!("{:?}", store.set_limit(LIMITS[*limit], policy.as_ref()).await.unwrap())
+            }
+            Step::Queue { max, then } => {
+                let length = max.map(|(max, full)| Length { max, full });
+                let policy = LimitPolicy { length, on_failure: *then, ..LimitPolicy::default() };
+                format!("{:?}", store.set_limit(LIMITS[2], Some(&policy)).await.unwrap())
             }
             Step::Pause { what, on } => {
                 let order = PauseOrder { by: "a".into(), why: "b".into(), until: None };
@@ -230,7 +246,7 @@ impl Side {
         }
         lines.push(format!("{:?}", self.store.limits().await.unwrap()));
         for pause in self.store.pauses().await.unwrap() {
-            lines.push(format!("{} {}", pause.what, pause.waiting));
+            lines.push(format!("{} {} {}", pause.what, pause.waiting, pause.order.why));
         }
         assert_eq!(self.store.ledger().await.unwrap().drifts(), []);
         lines

@@ -8,7 +8,7 @@ use crate::session::Session;
 use clap::ValueEnum;
 use longshore_model::limits::KEYS_SHOWN;
 use longshore_model::span::show;
-use longshore_producer::{LimitPolicy, LimitState, Over, Rate};
+use longshore_producer::{LimitPolicy, LimitState, OnFailure, Over, Rate};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
     match command {
         Command::List => {}
         Command::Set(set) => {
-            let policy = LimitPolicy { max: set.max, rate: set.rate, over: set.over.into() };
+            let policy = LimitPolicy { max: set.max, rate: set.rate, over: set.over.into(), ..LimitPolicy::default() };
             producer.set_limit(&set.name, &policy).await?;
         }
         Command::Remove { name } => {
@@ -131,7 +131,10 @@ impl Limit {
             Over::Refuse => Some("else refused".to_owned()),
             Over::Replace => Some("else replaces the waiting".to_owned()),
         };
-        max.into_iter().chain(rate).chain(over).collect::<Vec<_>>().join(", ")
+        let length = self.policy.length.map(|length| format!("{} waiting", length.max));
+        let failure = (self.policy.on_failure != OnFailure::Continue)
+            .then(|| format!("{} after a failure", self.policy.on_failure.as_str()));
+        max.into_iter().chain(rate).chain(over).chain(length).chain(failure).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -133,6 +133,16 @@ pub enum NotAccepted {
     /// A limit that refuses what it does not let through does not let it through.
     #[error("limit `{0}` lets no further job through now; send it later, or let the limit make jobs wait")]
     OverLimit(String),
+    /// As many jobs wait in the queue as may.
+    #[error(
+        "{max} jobs wait in queue `{queue}`, which takes no more; send it later, raise its max_length, or let it drop the oldest (when_full = \"drop_oldest\")"
+    )]
+    QueueFull {
+        /// The queue.
+        queue: String,
+        /// How many may wait.
+        max: u32,
+    },
     /// The job to be retried has not ended, or does not exist.
     #[error("job {0} is not in the history, so it cannot be retried")]
     NotInHistory(JobId),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::envelope::FileRef;
 use longshore_model::event::Interest;
-use longshore_model::gate::{LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::indexed::{FieldRange, Fields};
 use longshore_model::ledger::Ledger;
@@ -596,6 +596,8 @@ pub trait Store: Send + Sync + Debug {
     /// Changes whenever somebody began to listen, or that may have been missed: what [`Self::interests`] answered before is
     /// out of date. 0: nobody ever did. Known without asking.
     fn interest_changes(&self) -> u64;
+    /// The job that has an order now, and holds up those behind it.
+    async fn head(&self, order: &GateName) -> Result<Option<JobId>, Fault>;
 
     /// Pauses a queue, a topic or a key, or lets it go on (`None`). What runs goes on; what is queued already waits when
     /// it is claimed. Answers whether it was paused before.

@@ -14,13 +14,53 @@ use std::time::Duration;
 /// How long after the relay may publish a job the broker is suspected, ms.
 const PUBLISH_SUSPECT_MS: u64 = 4 * limits::OUTBOX_GRACE_MS;
 
+/// What is known of the gate that a blocked job waits at.
+#[derive(Debug, Clone)]
+pub enum AtGate {
+    /// The job that has the order now.
+    Head(Box<Record>),
+    /// Who paused it.
+    Pause {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// Until when, ms; `None`: until somebody ends it.
+        until: Option<u64>,
+    },
+}
+
+/// Where the head of an order is, and until when it holds up those behind it.
+#[must_use]
+pub fn head(record: &Record, now: u64) -> String {
+    let Record { id, state, .. } = record;
+    let when = match (record.due, record.state) {
+        (Some(due), State::Scheduled | State::Retrying) => {
+            format!(" until {} (for {})", rfc3339(due), show(Duration::from_millis(due.saturating_sub(now))))
+        }
+        _ => String::new(),
+    };
+    let why = record.reason.map(|reason| format!(", {reason}")).unwrap_or_default();
+    format!("job {id} is {state}{why}{when}")
+}
+
 /// Why a job that was read at `now` (ms since 1970, the store's clock) does not run; `None` when it runs or has ended.
 /// `ahead` is how many jobs are before it in its lane, where that is known.
 #[must_use]
-pub fn explain(record: &Record, payload_version: u32, view: &View, ahead: Option<u64>, now: u64) -> Option<Waiting> {
+pub fn explain(
+    record: &Record,
+    payload_version: u32,
+    view: &View,
+    ahead: Option<u64>,
+    gate: Option<&AtGate>,
+    now: u64,
+) -> Option<Waiting> {
     let (reason, detail) = match record.state {
         State::Scheduled | State::Retrying => waits_for_time(record, view, now),
-        State::Blocked => blocked(record),
+        State::Blocked => {
+            let (reason, detail) = blocked(record);
+            (reason, detail + &at_gate(gate, now))
+        }
         State::Queued => queued(record, payload_version, view, ahead, now),
         State::Active | State::Succeeded | State::Error | State::GivenUp | State::Stopped | State::Dropped => {
             return None;
@@ -64,6 +104,17 @@ fn blocked(record: &Record) -> (&'static str, String) {
                 "{what} {name} is paused; `longshore queue pauses` shows by whom and why, `longshore queue resume` ends it"
             );
             ("paused", detail)
+        }
+    }
+}
+
+fn at_gate(gate: Option<&AtGate>, now: u64) -> String {
+    match gate {
+        None => String::new(),
+        Some(AtGate::Head(record)) => format!("; {}", head(record, now)),
+        Some(AtGate::Pause { by, why, until }) => {
+            let until = until.map(|until| format!(", until {}", rfc3339(until))).unwrap_or_default();
+            format!("; paused by {by}{until}: {why}")
         }
     }
 }
@@ -231,7 +282,7 @@ mod tests {
 
     fn check(record: &Record, cards: Vec<Card>, now: u64, reason: &str, parts: &[&str]) {
         let view = View { instances: cards, ..View::default() };
-        let waiting = explain(record, 2, &view, Some(7), now).unwrap();
+        let waiting = explain(record, 2, &view, Some(7), None, now).unwrap();
         assert_eq!(waiting.reason, reason, "{}", waiting.detail);
         for part in parts {
             assert!(waiting.detail.contains(part), "`{part}` is not in: {}", waiting.detail);
@@ -242,7 +293,7 @@ mod tests {
     #[test]
     fn jobs_that_run_or_have_ended_do_not_wait() {
         for state in State::ALL {
-            let waits = explain(&job(|record| record.state = state), 1, &View::default(), None, NOW).is_some();
+            let waits = explain(&job(|record| record.state = state), 1, &View::default(), None, None, NOW).is_some();
             assert_eq!(waits, !state.is_terminal() && state != State::Active, "{state}");
         }
     }
@@ -290,6 +341,29 @@ mod tests {
         check(&at(GateName::limit("l", "k")), vec![], NOW, "limit", &["limit l for `k`"]);
         let paused = GateName::pause(&Pausable::Topic("a/b".into()));
         check(&at(paused), vec![], NOW, "paused", &["topic a/b is paused", "longshore queue resume"]);
+    }
+
+    #[test]
+    fn q19_a_job_behind_a_failing_head_says_until_when() {
+        let blocked = job(|record| {
+            record.state = State::Blocked;
+            record.waits_at = Some(WaitsAt { gate: GateName::order("q", ""), turn: String::new() });
+        });
+        let head = job(|record| {
+            record.state = State::Retrying;
+            record.reason = Some(Reason::Failed);
+            record.due = Some(NOW + 90_000);
+        });
+        let id = head.id;
+        let said = |gate: &AtGate| explain(&blocked, 1, &View::default(), None, Some(gate), NOW).unwrap().detail;
+        let text = said(&AtGate::Head(Box::new(head)));
+        let expected = format!("; job {id} is retrying, failed until 2025-11-21T09:58");
+        assert!(text.contains(&expected) && text.ends_with("(for 1m30s)"), "{text}");
+        let running = job(|record| record.state = State::Active);
+        assert!(said(&AtGate::Head(Box::new(running))).ends_with(&format!("; job {id} is active")));
+        let pause = AtGate::Pause { by: "ann".into(), why: "a reason".into(), until: Some(NOW) };
+        let text = said(&pause);
+        assert!(text.contains("; paused by ann, until 2025-11-21T") && text.ends_with(": a reason"), "{text}");
     }
 
     #[test]

@@ -167,6 +167,15 @@ impl Gates {
         self.order.iter().chain(&self.limits)
     }
 
+    /// The own limit of the queue of that name, which jobs of configured queues count against.
+    #[must_use]
+    pub fn of_queue(&self, queue: &str) -> Option<&GateName> {
+        self.limits.iter().find(|gate| {
+            let of = gate.of().strip_prefix(QUEUE_LIMIT);
+            of.is_some_and(|of| if gate.key().is_empty() { of == queue } else { gate.key() == queue })
+        })
+    }
+
     /// Reads what the store keeps: names, a line each.
     #[must_use]
     pub fn parse(names: &str, turn: String) -> Self {
@@ -200,6 +209,102 @@ pub struct LimitPolicy {
     /// What becomes of a new job that cannot pass.
     #[serde(default, skip_serializing_if = "Over::is_wait")]
     pub over: Over,
+    /// Jobs of the queue that wait. `None`: any number. Only in the own limit of a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<Length>,
+    /// What a final failure does to its order. Only in the own limit of a queue.
+    #[serde(default, skip_serializing_if = "OnFailure::is_continue")]
+    pub on_failure: OnFailure,
+}
+
+/// How many jobs of a queue may wait, whatever for, and what becomes of a new one beyond. What runs does not count, and
+/// what comes back for another attempt is never turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Length {
+    /// How many.
+    pub max: u32,
+    /// What becomes of one more.
+    #[serde(default)]
+    pub full: WhenFull,
+}
+
+/// What becomes of a new job of a queue in which as many wait as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It is refused, and its sender told.
+    #[default]
+    Refuse,
+    /// It is taken, and the oldest of those that wait is dropped.
+    DropOldest,
+}
+
+impl WhenFull {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::DropOldest];
+
+    /// The name used in settings and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::DropOldest => "drop_oldest",
+        }
+    }
+}
+
+impl std::str::FromStr for WhenFull {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|full| full.as_str() == text)
+            .ok_or_else(|| format!("`{}`: write \"refuse\" or \"drop_oldest\"", limits::cut(text, 80).escape_debug()))
+    }
+}
+
+/// What becomes of an order when one of its jobs has failed for good (`error` or `given_up`; what people stop or remove
+/// has not failed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The next job runs.
+    #[default]
+    Continue,
+    /// Those that wait behind it at that moment are dropped, since they were to run after it; what comes later runs.
+    Skip,
+    /// Nothing more of this order runs until somebody resumes it.
+    Halt,
+}
+
+impl OnFailure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Continue, Self::Skip, Self::Halt];
+
+    /// The name used in settings and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Skip => "skip",
+            Self::Halt => "halt",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    const fn is_continue(&self) -> bool {
+        matches!(self, Self::Continue)
+    }
+}
+
+impl std::str::FromStr for OnFailure {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|then| then.as_str() == text).ok_or_else(|| {
+            format!("`{}`: write \"continue\", \"skip\" or \"halt\"", limits::cut(text, 80).escape_debug())
+        })
+    }
 }
 
 /// So many in a time: a bucket that holds `count` tokens at most and is filled evenly. A job takes one when it is queued;
@@ -241,6 +346,10 @@ impl LimitPolicy {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.length.is_some() || self.on_failure != OnFailure::Continue {
+            problems
+                .push("length, on_failure: only queues have them; write max_length and on_failure there".to_owned());
+        }
         if self.max.is_none() && self.rate.is_none() {
             problems.push("max, rate: there is neither; say how many at once, or how many in a time".to_owned());
         }
@@ -305,6 +414,19 @@ mod tests {
     }
 
     #[test]
+    fn the_own_limit_of_a_queue_is_found_by_its_name() {
+        let gates = |limits: &[(&str, &str)]| Gates {
+            limits: limits.iter().map(|(limit, key)| GateName::limit(limit, key)).collect(),
+            ..Gates::default()
+        };
+        let plain = gates(&[("mail", "a"), ("queue.other", ""), ("queue.a", "")]);
+        assert_eq!(plain.of_queue("a"), Some(&GateName::limit("queue.a", "")));
+        assert_eq!(plain.of_queue("mail"), None);
+        assert_eq!(gates(&[("queue.q-_0_", "q-x")]).of_queue("q-x"), Some(&GateName::limit("queue.q-_0_", "q-x")));
+        assert_eq!(gates(&[]).of_queue("a"), None);
+    }
+
+    #[test]
     fn what_can_be_paused_reads_as_it_is_written() {
         for text in ["all", "queue:main", "topic:a/b", "key:main:7:8"] {
             let pause: Pausable = text.parse().unwrap();
@@ -321,8 +443,10 @@ mod tests {
     #[test]
     fn a_limit_that_limits_nothing_or_lets_nothing_through_is_refused() {
         assert!(LimitPolicy::default().problems()[0].starts_with("max, rate: there is neither"));
-        let bad = LimitPolicy { max: Some(0), rate: Some(Rate { count: 0, per_ms: 0 }), over: Over::Wait };
+        let bad = LimitPolicy { max: Some(0), rate: Some(Rate { count: 0, per_ms: 0 }), ..LimitPolicy::default() };
         assert_eq!(bad.problems().len(), 3, "{:?}", bad.problems());
+        let own = LimitPolicy { max: Some(1), on_failure: OnFailure::Halt, ..LimitPolicy::default() };
+        assert!(own.problems()[0].starts_with("length, on_failure: only queues"), "{:?}", own.problems());
         assert_eq!(LimitPolicy { max: Some(1), ..LimitPolicy::default() }.problems(), Vec::<String>::new());
         assert!(check_limit_name("mail.out-1").is_ok());
         assert!(check_limit_name("a b").is_err() && check_limit_name("").is_err());

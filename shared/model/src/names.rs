@@ -346,6 +346,9 @@ pub mod shard_keys {
     pub const TURNS: &str = "gt:";
     /// zset: jobs of one turn that wait at a gate; the score is their place. `gw:<gate>`, a line feed, the turn
     pub const WAITERS: &str = "gw:";
+    /// zset: jobs of a queue with a longest length that wait; the score grows with each that is accepted.
+    /// `gl:<gate>`
+    pub const LENGTH: &str = "gl:";
     /// string: the job that has a unique key. `u:<topic>`, a line feed, the key
     pub const UNIQUE: &str = "u:";
     /// string: when the bucket of a rate is full again, us. `gr:<gate>`

@@ -7,6 +7,7 @@ mod gates;
 mod parallelism;
 mod written;
 
+pub use crate::gate::{OnFailure, WhenFull};
 pub use gates::{KeySource, QueueKind, QueueLimit, own_limits};
 pub use parallelism::{BadParallelism, Parallelism};
 pub use written::write;
@@ -40,6 +41,12 @@ pub struct QueueConfig {
     pub max_parallel: Parallelism,
     /// Jobs that the whole fleet runs at once; default any number.
     pub max_in_fleet: Option<u32>,
+    /// Jobs of it that wait; default any number.
+    pub max_length: Option<u32>,
+    /// What becomes of one more; default refused.
+    pub when_full: WhenFull,
+    /// What a final failure does to the order of the job; default nothing.
+    pub on_failure: OnFailure,
     /// Named limits that its jobs count against.
     pub limits: Vec<QueueLimit>,
     /// On whose behalf a job waits for these limits: turns take turns. Default: all the same.
@@ -94,6 +101,9 @@ impl QueueConfig {
             kind: QueueKind::default(),
             max_parallel: Parallelism::default(),
             max_in_fleet: None,
+            max_length: None,
+            when_full: WhenFull::default(),
+            on_failure: OnFailure::default(),
             limits: Vec::new(),
             turn: None,
             retries: 10,
@@ -137,6 +147,12 @@ impl QueueConfig {
         if self.kind == QueueKind::RoundRobin && self.max_in_fleet.is_none() {
             let why = "a round_robin queue needs it: turns are taken where jobs wait; write max_in_fleet = 20";
             wrong("max_in_fleet", why.into());
+        }
+        if self.max_length == Some(0) {
+            wrong("max_length", "0 would take no job; use kind = \"drop\", or take the topics away".into());
+        }
+        if self.when_full != WhenFull::default() && self.max_length.is_none() {
+            wrong("when_full", "a queue without a max_length is never full; write max_length = 1000".into());
         }
         if self.limits.len() >= limits::JOB_LIMITS {
             wrong("limits", format!("{} is more than {}", self.limits.len(), limits::JOB_LIMITS - 1));

@@ -156,11 +156,15 @@ pub enum Reason {
     Replaced,
     /// `dropped`: its queue drops whatever arrives.
     Discarded,
+    /// `dropped`: its queue was full, and a newer job took its place.
+    Displaced,
+    /// `dropped`: a job before it in its order failed for good.
+    Skipped,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Delayed,
         Self::Snoozed,
         Self::Failed,
@@ -181,6 +185,8 @@ impl Reason {
         Self::Paused,
         Self::Replaced,
         Self::Discarded,
+        Self::Displaced,
+        Self::Skipped,
     ];
 
     /// The name used in the store and in JSON.
@@ -207,6 +213,8 @@ impl Reason {
             Self::Paused => "paused",
             Self::Replaced => "replaced",
             Self::Discarded => "discarded",
+            Self::Displaced => "displaced",
+            Self::Skipped => "skipped",
         }
     }
 }

@@ -18,6 +18,7 @@
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
 //!   any waiting ── Stop ──> stopped        active ── Stop ──> active, asked to stop
 //!   any not ended ── Remove ──> dropped    queued, scheduled, blocked ── Expire ──> dropped
+//!   any that waits ── Displace ──> dropped               blocked ── Skip ──> dropped
 //!   blocked ── Replace ──> dropped                        scheduled, blocked, queued ── Supersede ──> the same state
 //! ```
 //!
@@ -125,6 +126,13 @@ pub enum Event {
     Release,
     /// A newer job took its place in the line of a limit.
     Replace,
+    /// A newer job took its place in a queue that is full.
+    Displace,
+    /// A job before it in its order failed for good.
+    Skip {
+        /// Which one, for people.
+        why: String,
+    },
     /// A second job of its unique key replaced its payload before it started.
     Supersede {
         /// When it is to start, ms from now, where it waits for its time.
@@ -343,6 +351,21 @@ pub fn transition(record: &mut Record, now_us: u64, event: &Event) -> (Answer, O
                 return (Answer::Nothing, None);
             }
             end(record, now, State::Dropped, Some(Reason::Replaced));
+            (Answer::Moved { state: State::Dropped }, None)
+        }
+        Event::Displace => {
+            if record.state == State::Active || record.state.is_terminal() {
+                return (Answer::Nothing, None);
+            }
+            end(record, now, State::Dropped, Some(Reason::Displaced));
+            (Answer::Moved { state: State::Dropped }, None)
+        }
+        Event::Skip { why } => {
+            if record.state != State::Blocked {
+                return (Answer::Nothing, None);
+            }
+            record.message = Some(why.clone());
+            end(record, now, State::Dropped, Some(Reason::Skipped));
             (Answer::Moved { state: State::Dropped }, None)
         }
         Event::Supersede { delay_ms } => {

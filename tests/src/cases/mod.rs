@@ -22,6 +22,7 @@ pub mod limits;
 pub mod payload;
 pub mod progress;
 pub mod queues;
+pub mod rules;
 pub mod schedules;
 pub mod statistics;
 pub mod timing;
@@ -135,6 +136,14 @@ macro_rules! for_each_case {
             statistics::m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances;
             statistics::m01_st_05_a_reset_keeps_what_waits_and_runs;
             statistics::m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers;
+            rules::a_full_queue_refuses_its_sender_with_advice;
+            rules::a_full_queue_can_drop_the_oldest_instead;
+            rules::q02_an_ordered_queue_halts_after_a_final_failure_until_it_is_resumed;
+            rules::q02_an_ordered_queue_skips_what_waits_behind_a_final_failure;
+            rules::q19_a_job_behind_a_failing_head_says_until_when;
+            rules::qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
+            rules::qd_02_a_gate_that_flutters_runs_everything_once;
+            rules::qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::q01_an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

@@ -17,7 +17,7 @@ use longshore_link::store::{
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
-use longshore_model::gate::{LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
@@ -254,6 +254,7 @@ rough_store! {
     interests() -> Vec<(Interest, u64)>;
     queues() -> Option<QueueSet>;
     past_queues() -> Vec<QueueSet>;
+    head(order: &GateName) -> Option<JobId>;
     set_queues(after: u64, by: &str, text: &str, limits: &[(String, LimitPolicy)]) -> QueueSet;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;
     purge(retention: Retention, limit: usize) -> u64;

@@ -4,8 +4,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Answer, Cell, Screen, Table, Tone, clean};
 use crate::session::Session;
-use longshore_model::queue::{ANY_MACHINE, write};
-use longshore_producer::{Pausable, Producer, QueueConfig, Queues, State};
+use longshore_model::explain::head;
+use longshore_model::gate::GateName;
+use longshore_model::queue::{ANY_MACHINE, QueueKind, write};
+use longshore_producer::{Pausable, PauseOrder, Producer, QueueConfig, Queues, State};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,6 +24,12 @@ pub(super) async fn show(name: &str, session: &mut Session) -> Result<Exit, Fail
     let queue = listing.queues.into_iter().find(|queue| queue.name == name);
     let queue = queue
         .ok_or_else(|| Failure::NotFound(format!("there is no queue `{name}`; `longshore queue list` shows all")))?;
+    let mut queue = queue;
+    if queue.kind == QueueKind::Ordered.as_str() {
+        let now = producer.link().store.ping().await?;
+        let record = producer.head(&GateName::order(name, "")).await?;
+        queue.head = record.map(|record| head(&record, now));
+    }
     session.out.answer(&Shown(queue))?;
     Ok(Exit::Done)
 }
@@ -40,9 +48,14 @@ struct Queue {
     kind: String,
     max_parallel: String,
     max_in_fleet: Option<u32>,
+    max_length: Option<u32>,
     limits: Vec<String>,
     /// Who paused it, if anybody did.
     paused_by: Option<String>,
+    /// Why.
+    paused_why: Option<String>,
+    /// Of an ordered queue: which job holds up the others, and until when. Only where one queue is shown.
+    head: Option<String>,
     /// Jobs of the topics that the queue takes now, by state.
     jobs: BTreeMap<State, u64>,
     /// As it was applied, TOML.
@@ -65,9 +78,9 @@ impl Listing {
             }
         }
         let pauses = producer.pauses().await?;
-        let paused_by = |name: &str| {
+        let paused = |name: &str| {
             let what = Pausable::Queue(name.to_owned());
-            pauses.iter().find(|pause| pause.what == what).map(|pause| pause.order.by.clone())
+            pauses.iter().find(|pause| pause.what == what).map(|pause| pause.order.clone())
         };
         let mut listed = Vec::new();
         for config in queues.iter() {
@@ -77,7 +90,7 @@ impl Listing {
             names.dedup();
             for name in names {
                 let jobs = jobs.get(&name).cloned().unwrap_or_default();
-                listed.push(Queue::new(config, &name, paused_by(&name), jobs));
+                listed.push(Queue::new(config, &name, paused(&name), jobs));
             }
         }
         Ok(Self { version: set.map_or(0, |set| set.version), queues: listed })
@@ -85,15 +98,18 @@ impl Listing {
 }
 
 impl Queue {
-    fn new(config: &QueueConfig, name: &str, paused_by: Option<String>, jobs: BTreeMap<State, u64>) -> Self {
+    fn new(config: &QueueConfig, name: &str, paused: Option<PauseOrder>, jobs: BTreeMap<State, u64>) -> Self {
         Self {
             name: name.to_owned(),
             topics: config.topics.iter().map(ToString::to_string).collect(),
             kind: config.kind.to_string(),
             max_parallel: config.max_parallel.to_string(),
             max_in_fleet: config.max_in_fleet,
+            max_length: config.max_length,
             limits: config.limits.iter().map(ToString::to_string).collect(),
-            paused_by,
+            paused_by: paused.as_ref().map(|order| order.by.clone()),
+            paused_why: paused.map(|order| order.why),
+            head: None,
             jobs,
             text: write(std::slice::from_ref(config)),
         }
@@ -135,11 +151,13 @@ struct Shown(Queue);
 
 impl Answer for Shown {
     fn text(&self, screen: Screen) -> String {
-        let Queue { name, text, paused_by, jobs, .. } = &self.0;
+        let Queue { name, text, paused_by, paused_why, head: first, jobs, .. } = &self.0;
         let jobs: Vec<String> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
         let jobs = if jobs.is_empty() { "no jobs wait or run".to_owned() } else { jobs.join(", ") };
-        let paused = paused_by.as_deref().map(|by| format!("; paused by {}", clean(by))).unwrap_or_default();
+        let why = paused_why.as_deref().map(|why| format!(": {}", clean(why))).unwrap_or_default();
+        let paused = paused_by.as_deref().map(|by| format!("; paused by {}{why}", clean(by))).unwrap_or_default();
+        let first = first.as_deref().map(|first| format!("; {first}")).unwrap_or_default();
         let head = screen.paint(Tone::Good, &clean(name));
-        format!("{head}: {jobs}{paused}\n\n{}", text.trim_end())
+        format!("{head}: {jobs}{first}{paused}\n\n{}", text.trim_end())
     }
 }

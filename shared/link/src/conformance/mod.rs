@@ -41,6 +41,7 @@ pub mod rebuild;
 pub mod republish;
 pub mod rescue;
 pub mod restore;
+pub mod rules;
 pub mod schedules;
 pub mod scrub;
 pub mod sequences;
@@ -172,6 +173,16 @@ macro_rules! conformance_store {
                 t12_a_rescue_takes_the_longest_expired_first
                 t12_a_rescue_is_bounded_and_says_so
                 s09_proof_of_death_ends_the_leases_of_older_incarnations_only
+            }
+            rules {
+                a_full_queue_refuses_and_stores_nothing
+                a_full_queue_drops_the_oldest_that_waits
+                a_batch_is_held_to_the_length_job_by_job
+                q02_an_order_goes_on_after_a_final_failure
+                q02_an_order_can_halt_after_a_final_failure
+                q02_what_people_end_does_not_halt_an_order
+                q02_an_order_can_skip_those_behind_a_final_failure
+                more_than_one_call_skips_follow_by_promotions
             }
             gates {
                 q02_an_order_lets_one_through_at_a_time_in_order

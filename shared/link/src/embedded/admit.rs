@@ -44,6 +44,11 @@ impl Core {
         {
             return Err(NotAccepted::OverLimit(limit));
         }
+        if job.admission.start != Start::Never
+            && let Some(max) = self.crowded(&job.admission.gates, &job.admission.queue)
+        {
+            return Err(NotAccepted::QueueFull { queue: job.admission.queue.clone(), max });
+        }
         let record = Record::admit(&job.admission, self.now());
         let answer = accepted(&record, false);
         Ok(Accepted { state: self.insert(record, job), ..answer })
@@ -129,6 +134,11 @@ impl Core {
         }
         if state == State::Queued {
             self.enter(&id, true);
+        }
+        if !state.is_terminal()
+            && let Some(entry) = self.table.get(&id)
+        {
+            self.gates.count_in(&entry.record, self.now_us);
         }
         self.table.get(&id).map_or(state, |entry| entry.record.state)
     }

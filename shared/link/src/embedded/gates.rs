@@ -8,6 +8,7 @@ mod scrub;
 pub(super) use self::scrub::Held;
 
 use super::core::Core;
+use super::rules::Lengths;
 use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, QUEUE_LIMIT, Rate};
 use longshore_model::id::JobId;
@@ -31,7 +32,8 @@ struct Gate {
 pub(super) struct Gates {
     gates: BTreeMap<GateName, Gate>,
     policies: BTreeMap<String, LimitPolicy>,
-    pauses: BTreeMap<Pausable, (PauseOrder, u64)>,
+    pub(super) lengths: Lengths,
+    pub(super) pauses: BTreeMap<Pausable, (PauseOrder, u64)>,
     /// When gates may be open, ms.
     wake: BTreeSet<(u64, GateName)>,
     /// Gates to be looked at before the operation ends, first come first.
@@ -91,7 +93,7 @@ fn token_at(tat: u64, rate: Rate) -> (u64, u64) {
 }
 
 impl Gates {
-    fn next_place(&mut self, now_us: u64) -> u64 {
+    pub(super) fn next_place(&mut self, now_us: u64) -> u64 {
         self.place = (self.place + 1).max(now_us);
         self.place
     }
@@ -138,7 +140,7 @@ impl Gates {
         })
     }
 
-    fn policy(&self, gate: &GateName) -> Option<LimitPolicy> {
+    pub(super) fn policy(&self, gate: &GateName) -> Option<LimitPolicy> {
         self.policies.get(gate.of()).cloned()
     }
 
@@ -205,7 +207,8 @@ impl Gates {
 
     fn take(&mut self, record: &Record, running: bool, now_us: u64) {
         for gate in &record.gates.limits {
-            let Some(policy) = self.policy(gate) else { continue };
+            let limits = |policy: &LimitPolicy| policy.max.is_some() || policy.rate.is_some();
+            let Some(policy) = self.policy(gate).filter(limits) else { continue };
             let state = self.gates.entry(gate.clone()).or_default();
             if policy.max.is_some() {
                 state.hold(record.id, now_us / 1_000);
@@ -231,8 +234,12 @@ impl Gates {
         if let Some(order) = after.gates.order.as_ref().filter(|_| after.state.is_terminal())
             && self.gates.get_mut(order).is_some_and(|state| state.release(&id))
         {
+            if matches!(after.state, State::Error | State::GivenUp) {
+                self.after_failure(after, order, now_us);
+            }
             woken.push(order.clone());
         }
+        self.count(after);
         for gate in &after.gates.limits {
             let Some(state) = self.gates.get_mut(gate) else { continue };
             let mut left = before.state == State::Queued && state.unclaimed.remove(&id);
@@ -252,6 +259,13 @@ impl Gates {
         }
     }
 
+    /// Has those dropped that wait in an order now, behind a job that failed for good.
+    pub(super) fn skip(&mut self, order: &GateName, failed: JobId, now_us: u64) {
+        let upto = self.next_place(now_us);
+        let state = self.gates.entry(order.clone()).or_default();
+        state.turns.insert((0, format!("skip:{upto}:{failed}")));
+    }
+
     fn wait_at(&mut self, at: &WaitsAt, place: u64, id: JobId, now_us: u64) {
         let number = self.next_place(now_us);
         let state = self.gates.entry(at.gate.clone()).or_default();
@@ -261,12 +275,21 @@ impl Gates {
         }
     }
 
-    /// The turn that was let through longest ago, and who is first in it.
-    fn first(&self, gate: &GateName) -> Option<(String, JobId)> {
-        let state = self.gates.get(gate)?;
+    /// The turn that was let through longest ago, and who is first in it; and, where that one is to be skipped, because
+    /// of whom.
+    fn first(&mut self, gate: &GateName) -> Option<(String, JobId, Option<String>)> {
+        let state = self.gates.get_mut(gate)?;
+        let skip = state.turns.first().filter(|_| gate.kind() == GateKind::Order).cloned();
+        if let Some((upto, failed)) = skip.as_ref().and_then(|(_, turn)| turn.strip_prefix("skip:")?.split_once(':')) {
+            let upto: u64 = upto.parse().unwrap_or_default();
+            match state.waiters.get("").and_then(BTreeSet::first) {
+                Some((place, id)) if *place <= upto => return Some((String::new(), *id, Some(failed.to_owned()))),
+                _ => state.turns.pop_first(),
+            };
+        }
         let (_, turn) = state.turns.first()?;
         let (_, id) = state.waiters.get(turn)?.first()?;
-        Some((turn.clone(), *id))
+        Some((turn.clone(), *id, None))
     }
 
     fn rotate(&mut self, gate: &GateName, turn: &str, now_us: u64) {
@@ -322,6 +345,11 @@ impl Gates {
             LimitState { name: name.clone(), policy: policy.clone(), keys: gates.len() as u64, shown: shown.collect() }
         };
         self.policies.iter().map(state).collect()
+    }
+
+    /// The job that has an order.
+    pub(super) fn head(&self, order: &GateName) -> Option<JobId> {
+        self.gates.get(order)?.holders.first().map(|(_, id)| *id)
     }
 
     /// The queues of the fleet.
@@ -481,7 +509,7 @@ impl Core {
 
     fn pass(&mut self, gate: &GateName, mut left: usize) -> usize {
         loop {
-            let Some((turn, id)) = self.gates.first(gate) else {
+            let Some((turn, id, failed)) = self.gates.first(gate) else {
                 // Its bucket is remembered until it is full.
                 if self.gates.is_idle(gate) && self.gates.gates.get(gate).is_some_and(|state| state.tat <= self.now_us)
                 {
@@ -496,6 +524,11 @@ impl Core {
             }
             left -= 1;
             let Some(record) = self.record(&id) else { return left };
+            if let Some(failed) = failed {
+                let why = format!("job {failed} before it in its order failed for good");
+                let _ = self.move_on(&id, &Event::Skip { why });
+                continue;
+            }
             if record.is_expired(self.now()) {
                 let _ = self.move_on(&id, &Event::Expire);
                 continue;

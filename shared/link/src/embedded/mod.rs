@@ -24,6 +24,7 @@ mod fleet;
 mod gates;
 mod outage;
 pub(crate) mod registry;
+mod rules;
 mod schedules;
 mod scrub;
 mod store;

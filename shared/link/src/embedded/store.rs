@@ -16,7 +16,7 @@ use crate::store::{
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
-use longshore_model::gate::{LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
@@ -131,6 +131,10 @@ impl Store for EmbeddedStore {
 
     async fn queues(&self) -> Result<Option<QueueSet>, Fault> {
         self.call(|core| core.gates.queues()).await
+    }
+
+    async fn head(&self, order: &GateName) -> Result<Option<JobId>, Fault> {
+        self.call(|core| core.gates.head(order)).await
     }
 
     async fn past_queues(&self) -> Result<Vec<QueueSet>, Fault> {

@@ -6,6 +6,7 @@ use super::server::Server;
 use crate::error::{Fault, Service, too_many};
 use crate::store::{KeyState, LimitState, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateName, LimitPolicy, Pausable, QUEUE_LIMIT};
+use longshore_model::id::JobId;
 use longshore_model::limits;
 use longshore_model::names::shard_keys;
 use serde::Deserialize;
@@ -36,6 +37,14 @@ pub(super) async fn limits(server: &Server) -> Result<Vec<LimitState>, Fault> {
     })?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
+}
+
+pub(super) async fn head(server: &Server, order: &GateName) -> Result<Option<JobId>, Fault> {
+    let mut cmd = redis::cmd("ZRANGE");
+    cmd.arg(server.key(&format!("{}{order}", shard_keys::HOLDERS))).arg(0).arg(0);
+    let ids: Vec<String> =
+        redis::from_redis_value(server.connection.command(&cmd).await?).map_err(|_| reply::unexpected("an order"))?;
+    ids.first().map(|id| id.parse().map_err(|_| reply::unexpected("the holder of an order"))).transpose()
 }
 
 pub(super) async fn set_pause(server: &Server, what: &Pausable, order: Option<&PauseOrder>) -> Result<bool, Fault> {

@@ -45,7 +45,7 @@ use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
-use longshore_model::gate::{LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
@@ -331,6 +331,10 @@ impl Store for RedisStore {
 
     async fn past_queues(&self) -> Result<Vec<QueueSet>, Fault> {
         gates::past_queues(&self.server).await
+    }
+
+    async fn head(&self, order: &GateName) -> Result<Option<JobId>, Fault> {
+        gates::head(&self.server, order).await
     }
 
     async fn set_queues(

@@ -125,6 +125,7 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
         "key" => Err(NotAccepted::KeyTaken(items.parsed()?)),
         "wait" => Err(NotAccepted::KeysWait { ms: items.number()? }),
         "limit" => Err(NotAccepted::OverLimit(items.text()?)),
+        "length" => Err(NotAccepted::QueueFull { queue: items.text()?, max: items.parsed()? }),
         "damaged" => Err(NotAccepted::Damaged { id, detail: items.text()? }),
         other => return Err(unexpected(other)),
     })

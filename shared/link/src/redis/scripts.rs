@@ -121,6 +121,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("turns", shard_keys::TURNS),
         ("waiters", shard_keys::WAITERS),
         ("tat", shard_keys::TAT),
+        ("length", shard_keys::LENGTH),
         ("unique", shard_keys::UNIQUE),
         ("outcomes", shard_keys::OUTCOMES),
         ("schedule", shard_keys::SCHEDULE),

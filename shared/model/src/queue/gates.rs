@@ -5,7 +5,7 @@
 
 use super::{QueueConfig, Resolved, legal_name};
 use crate::envelope::{Envelope, LimitUse};
-use crate::gate::{LimitPolicy, Over, QUEUE_LIMIT, check_key, check_limit_name};
+use crate::gate::{Length, LimitPolicy, QUEUE_LIMIT, check_key, check_limit_name};
 use crate::limits;
 use crate::record::Start;
 use serde_json::Value;
@@ -178,11 +178,16 @@ impl QueueConfig {
         format!("{QUEUE_LIMIT}{}", legal_name(&self.name))
     }
 
-    /// What that limit allows; `None`: everything.
+    /// What that limit says of the jobs of the queue; `None`: nothing.
     #[must_use]
     pub fn own_policy(&self) -> Option<LimitPolicy> {
-        let max = if self.kind == QueueKind::Hold { Some(0) } else { self.max_in_fleet };
-        max.map(|max| LimitPolicy { max: Some(max), rate: None, over: Over::Wait })
+        let policy = LimitPolicy {
+            max: if self.kind == QueueKind::Hold { Some(0) } else { self.max_in_fleet },
+            length: self.max_length.map(|max| Length { max, full: self.when_full }),
+            on_failure: self.on_failure,
+            ..LimitPolicy::default()
+        };
+        (policy != LimitPolicy::default()).then_some(policy)
     }
 
     /// Writes what the queue asks of gates and of indexes into the envelope of a job that is accepted under this name. What the sender

@@ -30,6 +30,13 @@ fn one(text: &mut String, queue: &QueueConfig) {
         fields.push(("max_parallel", queue.max_parallel.to_string()));
     }
     fields.extend(queue.max_in_fleet.map(|max| ("max_in_fleet", max.to_string())));
+    fields.extend(queue.max_length.map(|max| ("max_length", max.to_string())));
+    if queue.when_full != default.when_full {
+        fields.push(("when_full", quoted(&queue.when_full.as_str())));
+    }
+    if queue.on_failure != default.on_failure {
+        fields.push(("on_failure", quoted(&queue.on_failure.as_str())));
+    }
     if !queue.limits.is_empty() {
         fields.push(("limits", format!("[{}]", list(queue.limits.iter().map(ToString::to_string).collect()))));
     }
@@ -72,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let text = "[[queues]]\nname = \"q-{0}\"\ntopics = [\"a/*\", \"b\"]\nkind = \"round_robin\"\nmax_parallel = 0.5\n\
-                    max_in_fleet = 7\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
+                    max_in_fleet = 7\nmax_length = 1000\nwhen_full = \"drop_oldest\"\non_failure = \"halt\"\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
                     turn = \"label:tenant\"\nretries = -1\nretry_delay = \"1m30s\"\n\
                     backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nkeep = { succeeded = \"1h\" }\n\
                     index = [\"asset\", \"size.width\"]\nranking = 7\n\n[[queues]]\nname = \"main\"\n\n";

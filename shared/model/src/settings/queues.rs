@@ -16,6 +16,12 @@ pub const QUEUE_FIELDS: &[Field] = &[
         "how it runs its jobs: \"unordered\" (default), \"ordered\", \"round_robin\" (topics by turns), \"hold\" (store them), \"drop\"",
     ),
     ("max_in_fleet", "jobs that the whole fleet runs at once; default any number"),
+    ("max_length", "jobs of it that may wait; default any number"),
+    ("when_full", "what becomes of one more: \"refuse\" (default) or \"drop_oldest\""),
+    (
+        "on_failure",
+        "when a job has failed for good, its order goes on (\"continue\", default), drops those that wait behind it (\"skip\"), or stops until it is resumed (\"halt\")",
+    ),
     (
         "limits",
         "named limits that its jobs count against, each \"NAME\", or \"NAME=label:L\", \"NAME=payload:/P\", \"NAME=topic\" for the share of a key",
@@ -65,6 +71,20 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
     }
     let max = reader.whole("max_in_fleet", 1..=i64::from(u32::MAX));
     queue.max_in_fleet = max.and_then(|max| u32::try_from(max).ok());
+    let max = reader.whole("max_length", 1..=i64::from(u32::MAX));
+    queue.max_length = max.and_then(|max| u32::try_from(max).ok());
+    if let Some(full) = reader.text("when_full") {
+        match full.parse() {
+            Ok(full) => queue.when_full = full,
+            Err(why) => reader.wrong("when_full", why),
+        }
+    }
+    if let Some(then) = reader.text("on_failure") {
+        match then.parse() {
+            Ok(then) => queue.on_failure = then,
+            Err(why) => reader.wrong("on_failure", why),
+        }
+    }
     for text in reader.texts("limits") {
         match text.parse() {
             Ok(limit) => queue.limits.push(limit),

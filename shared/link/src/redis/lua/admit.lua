@@ -160,6 +160,9 @@ local function create(job, created)
   if expires then
     index(K.expiry, expires, id)
   end
+  if r.ga and not TERMINAL[state] then
+    gates().count_in(r)
+  end
   if r.uq and not TERMINAL[state] and not holder_of(job) then
     take_key(job)
   end
@@ -224,6 +227,10 @@ local function admit(job)
   local full = job.gates ~= '' and job.start == 'now' and gates().full(job)
   if full then
     return {'limit', full}
+  end
+  local most = job.gates ~= '' and job.start ~= 'never' and gates().crowded(job)
+  if most then
+    return {'length', job.queue, digits(most)}
   end
   return create(job, now)
 end

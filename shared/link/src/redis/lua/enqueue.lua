@@ -4,7 +4,8 @@
 -- ARGV  [1] nudge channel; count; per job: see read_job in admit.lua; where a unique job asks for a new key, at the end
 --       the run id of the server, space, and that of the one that this process knew before, or nothing
 -- Answers, per job: {ok, state, generation, created, existed} | {taken} | {ended} | {topics, topic} |
---   {history, id} | {key, id} | {wait, ms} | {limit, name} | {damaged, detail}
+--   {history, id} | {key, id} | {wait, ms} | {limit, name} |
+--   {length, queue, most} | {damaged, detail}
 local answers = {}
 for i = 1, number() do
   answers[i] = admit(read_job())

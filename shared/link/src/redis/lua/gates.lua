@@ -10,6 +10,9 @@
 --   K.turns .. gate       zset  turns that have waiters; the one that was let through longest ago has the least score
 --   K.waiters .. gate and turn, a line each   zset   who waits; its place
 --   K.tat .. gate         string  when the bucket of a rate is full again, us
+--   K.length .. gate      zset  of the own limit of a queue with a longest length: its jobs that wait; their place, by
+--                         when they were accepted
+-- The line of an order has one turn, ''; a turn `skip:<place>:<job>` before it drops those up to that place first.
 make_gates = function()
   local G = {}
   local waking, woken, policies, place, released = {}, {}, {}, nil, false
@@ -42,6 +45,16 @@ make_gates = function()
       end
     end
     return found
+  end
+
+  -- The own limit of the queue that a job is in, where the queue was configured.
+  local function own_gate(gates_of, queue)
+    for gate in string.gmatch(gates_of or '', '[^\n]+') do
+      local of, key = string.match(gate, '^l:queue%.([^:]*):(.*)$')
+      if of and key == queue or key == '' and of == queue then
+        return gate
+      end
+    end
   end
 
   -- Lets a gate be looked at before the script ends.
@@ -129,7 +142,7 @@ make_gates = function()
   local function take(r, running)
     for _, gate in ipairs(limits_of(r)) do
       local policy = policy_of(gate)
-      if policy then
+      if policy and (policy.max or policy.rate) then
         if policy.max then
           call('ZADD', P .. K.holders .. gate, digits(now), r.id)
         end
@@ -229,6 +242,65 @@ make_gates = function()
     end
   end
 
+  -- A new job counts in the length of its queue, where that has a bound.
+  function G.count_in(r)
+    local gate = own_gate(r.ga, r.qu)
+    local policy = gate and policy_of(gate)
+    if policy and policy.length then
+      r.ln = next_place()
+      call('ZADD', P .. K.length .. gate, digits(r.ln), r.id)
+    end
+  end
+
+  -- How many jobs the queue of a new job may hold, where it holds as many and none of the oldest makes room.
+  function G.crowded(job)
+    local gate = own_gate(job.gates, job.queue)
+    local policy = gate and policy_of(gate)
+    local length = policy and policy.length
+    if not length then
+      return nil
+    end
+    local key = P .. K.length .. gate
+    -- More are over where the bound was lowered; some go with each new one.
+    local over = math.min(call('ZCARD', key) - length.max + 1, L.releases)
+    if over <= 0 then
+      return nil
+    end
+    for _, id in ipairs(call('ZRANGE', key, 0, over - 1)) do
+      local r, damage = read(id)
+      if r and length.full == 'drop_oldest' then
+        finish_with(r, 'dropped', 'displaced')
+        save(r)
+      elseif not r and not damage then
+        call('ZREM', key, id)
+      else
+        return length.max
+      end
+    end
+  end
+
+  -- A job failed for good: what its queue says of its order.
+  local function after_failure(r, order)
+    local gate = own_gate(r.ga, r.qu)
+    local policy = gate and policy_of(gate)
+    local todo = policy and policy.on_failure
+    if todo == 'skip' then
+      call('ZADD', P .. K.turns .. order, 0, 'skip:' .. digits(next_place()) .. ':' .. r.id)
+    elseif todo == 'halt' then
+      local queue, key = string.match(order, '^o:([^:]*):(.*)$')
+      local what = key == '' and 'queue:' .. queue or 'key:' .. queue .. ':' .. key
+      if call('HLEN', P .. K.pauses) >= L.pauses then
+        what = 'queue:' .. queue
+      end
+      local before = call('HGET', P .. K.pauses, what)
+      if not before or cjson.decode(before)['until'] then
+        local why = 'job ' .. r.id .. ' ended as ' .. r.st .. '; see why, then resume'
+        call('HSET', P .. K.pauses, what, cjson.encode({by = 'longshore', why = why, since = now}))
+      end
+      pauses_exist = true
+    end
+  end
+
   -- A job changes its state: what it leaves may let others pass.
   function G.leave(r, was, state)
     if r.wg and state ~= 'blocked' then
@@ -239,7 +311,21 @@ make_gates = function()
     end
     local order = order_of(r)
     if order and TERMINAL[state] and call('ZREM', P .. K.holders .. order, r.id) == 1 then
+      if state == 'error' or state == 'given_up' then
+        after_failure(r, order)
+      end
       G.wake(order)
+    end
+    if r.ln then
+      local key, waits = P .. K.length .. own_gate(r.ga, r.qu), state ~= 'active' and not TERMINAL[state]
+      if not waits then
+        call('ZREM', key, r.id)
+      elseif was == 'active' then
+        call('ZADD', key, digits(r.ln), r.id)
+      end
+      if TERMINAL[state] then
+        r.ln = nil
+      end
     end
     for _, gate in ipairs(limits_of(r)) do
       local left = was == 'queued' and call('ZREM', P .. K.unclaimed .. gate, r.id) or 0
@@ -293,16 +379,27 @@ make_gates = function()
         wake_at(gate, now)
         return 0
       end
-      local line = gate .. '\n' .. turn
-      local id = call('ZRANGE', P .. K.waiters .. line, 0, 0)[1]
+      local upto, failed = string.match(turn, '^skip:(%d+):(.*)$')
+      if string.sub(gate, 1, 1) ~= 'o' then
+        upto = nil
+      end
+      local line = gate .. '\n' .. (upto and '' or turn)
+      local first = call('ZRANGE', P .. K.waiters .. line, 0, 0, 'WITHSCORES')
+      local id = first[1]
       local r = id and read(id)
-      if not r or r.st ~= 'blocked' or r.wg ~= line then
+      if upto and (not id or tonumber(first[2]) > tonumber(upto)) then
+        call('ZREM', P .. K.turns .. gate, turn)
+      elseif not r or r.st ~= 'blocked' or r.wg ~= line then
         if id then
           call('ZREM', P .. K.waiters .. line, id)
         end
         if call('EXISTS', P .. K.waiters .. line) == 0 then
           call('ZREM', P .. K.turns .. gate, turn)
         end
+      elseif upto then
+        put(r, 'me', '+job ' .. failed .. ' before it in its order failed for good')
+        finish_with(r, 'dropped', 'skipped')
+        save(r)
       elseif expired(r) then
         finish_with(r, 'dropped', 'expired')
         save(r)

@@ -17,6 +17,7 @@
 --   ga gates that it has to pass, a line each, its order first      tu turn       sq its place in lines
 --   uq unique: mode, time in ms, and key, a line each
 --   wg the gate that it waits at, and the turn, a line each (while blocked)
+--   ln its place among those that count in the length of its queue while they wait
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
 -- (`save`); indexes and counters are collected over the whole call and written by `flush`, which every script calls
@@ -32,7 +33,7 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, uq, ...)
+  cn, me, dx, ga, tu, sq, wg, uq, ln, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
@@ -50,6 +51,7 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
   if sq then r.sq = sq end
   if wg then r.wg = wg end
   if uq then r.uq = uq end
+  if ln then r.ln = ln end
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
   end
@@ -59,14 +61,14 @@ end
 local function packed(r)
   local more = r.more
   -- Each field costs, empty ones too: most records need none of the last.
-  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or more) then
+  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or more) then
     return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
       r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
   end
   more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, r.uq, unpack(more, 1, more.n))
+    r.wg, r.uq, r.ln, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -74,7 +76,7 @@ end
 local function sound(text)
   local r = named(unpack_fields(text))
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
-    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + #r.tp
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + (r.ln or 0) + #r.tp
     + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
@@ -101,7 +103,7 @@ local function damage_of(text)
   end
   for kind, names in pairs({
     string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq',
-    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq',
+    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln',
     boolean = 'dx',
   }) do
     for name in string.gmatch(names, '%S+') do

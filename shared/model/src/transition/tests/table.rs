@@ -101,6 +101,7 @@ fn s01_every_event_in_every_state() {
         verdict: failed(500),
     };
     let block = Event::Block { reason: Reason::Order, at: line() };
+    let skip = Event::Skip { why: "another one failed".into() };
     let newer = Event::Supersede { delay_ms: Some(500) };
     let republish = Event::Republish { patience_ms: 45_000 };
     let sent = |record: &mut Record| (record.outbox, record.published) = (None, Some(NOW));
@@ -137,6 +138,8 @@ fn s01_every_event_in_every_state() {
     check("block",            0, as_it_is, &block,             ".        moved    >blocked      .        .        .");
     check("release",          0, as_it_is, &Event::Release,    ".        >queued  .             .        .        .");
     check("replace",          0, as_it_is, &Event::Replace,    ".        >dropped .             .        .        .");
+    check("displace",         0, as_it_is, &Event::Displace,   ">dropped >dropped >dropped      .        >dropped .");
+    check("skip",             0, as_it_is, &skip,              ".        >dropped .             .        .        .");
     check("supersede",        0, as_it_is, &newer,             "moved    moved    moved         .        .        .");
     check("lost copy",       45_000, sent, &republish,         ".        .        moved         .        .        .");
     check("copy under way",  44_999, sent, &republish,         ".        .        .             .        .        .");
