@@ -92,6 +92,31 @@ async fn a_bad_file_is_refused_whole_with_every_problem_and_its_line() {
 }
 
 #[tokio::test]
+async fn l02_a_history_is_purged_by_hand_after_its_plan() {
+    let program = Program::new("history").await;
+    let (first, second) = (program.add(&["media/x"]).await, program.add(&["other"]).await);
+    let waits = program.add(&["media/x"]).await;
+    for id in [&first, &second] {
+        program.json(Exit::Done, &["job", "stop", id]).await;
+    }
+    let plan = program.json(Exit::Usage, &["history", "purge", "--topic", "**"]).await;
+    assert_eq!((&plan["count"], &plan["states"]), (&json!(2), &json!({"stopped": 2})));
+    let old = program.json(Exit::Done, &["history", "purge", "--older-than", "1h", "--yes"]).await;
+    assert_eq!(old["count"], 0, "nothing is so old");
+    let done = program.run(&["history", "purge", "--topic", "media/*", "--state", "stopped", "--yes"]).await;
+    assert_eq!(done.exit, Exit::Done, "{done:?}");
+    assert_eq!(program.run(&["job", "show", &first]).await.exit, Exit::NotFound);
+    for id in [&second, &waits] {
+        assert_eq!(program.run(&["job", "show", id]).await.exit, Exit::Done);
+    }
+    let done = program.json(Exit::Done, &["history", "purge", "--older-than", "0s", "--yes"]).await;
+    assert_eq!(done["results"], json!({"purged": 1}));
+    for bad in [&["history", "purge", "--yes"][..], &["history", "purge", "--state", "queued", "--yes"]] {
+        assert_eq!(program.run(bad).await.exit, Exit::Usage, "{bad:?}");
+    }
+}
+
+#[tokio::test]
 async fn q15_a_purge_shows_its_plan_and_leaves_other_queues_alone() {
     let program = Program::new("purge").await;
     let dir = tempfile::tempdir().unwrap();

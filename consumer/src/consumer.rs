@@ -18,7 +18,7 @@ use crate::registry::{DuplicateHandler, Registration, Registry};
 use futures_util::FutureExt;
 use longshore_link::recent::Recent;
 use longshore_link::signal;
-use longshore_link::store::Retention;
+use longshore_link::store::{Bound, Retention};
 use longshore_link::{Fault, Link, World};
 use longshore_model::Job;
 use longshore_model::id::{Incarnation, InstanceId, Owner};
@@ -167,9 +167,9 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         self
     }
 
-    /// How long history is kept.
+    /// How much of the history is kept, where the queues of the fleet do not say it for theirs.
     #[must_use]
-    pub const fn retention(mut self, retention: Retention) -> Self {
+    pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
     }
@@ -435,7 +435,11 @@ fn clear(work: &Path) {
 }
 
 fn retention(settings: &RetentionSettings) -> Retention {
-    Retention { succeeded_ms: ms(settings.succeeded), failed_ms: ms(settings.failed) }
+    Retention {
+        succeeded: Bound { age_ms: ms(settings.succeeded), count: Some(settings.succeeded_count) },
+        failed: Bound { age_ms: ms(settings.failed), count: Some(settings.failed_count) },
+        queues: Vec::new(),
+    }
 }
 
 /// Where an instance without a named home keeps its id.

@@ -83,6 +83,7 @@ mod find;
 mod follow;
 mod gates;
 mod health;
+mod history;
 mod letters;
 mod namespace;
 mod outcome;

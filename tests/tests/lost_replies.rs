@@ -263,7 +263,7 @@ impl Case {
             Step::Republish => {
                 store.republish(&lost_copies(), SHORT, 0, 1_000).await?;
             }
-            Step::Purge => drop(store.purge(Retention { succeeded_ms: 0, failed_ms: 0 }, 10_000).await?),
+            Step::Purge => drop(store.purge(&Retention::of(0, 0), 10_000).await?),
             Step::StopWaiting | Step::StopRunning => drop(store.stop("somebody", vec![id]).await?),
             Step::RemoveWaiting | Step::RemoveEnded => drop(store.remove(vec![id]).await?),
             Step::Watch => drop(store.watch(vec![id]).await?),

@@ -153,9 +153,9 @@ async fn a_purge_leaves_a_tombstone_and_nothing_else() {
     let fence = run(&*store, id, LONG).await;
     let done = Finish { result: Some("{}".into()), report, ..finish(id, fence, succeeded()) };
     store.finish(vec![done]).await.unwrap();
-    let keep = Retention { succeeded_ms: LONG, failed_ms: 0 };
-    assert_eq!(store.purge(keep, 10).await.unwrap(), 0);
-    assert_eq!(store.purge(Retention { succeeded_ms: 0, ..keep }, 10).await.unwrap(), 1);
+    let keep = Retention::of(LONG, 0);
+    assert_eq!(store.purge(&keep, 10).await.unwrap().gone, 0);
+    assert_eq!(store.purge(&Retention::of(0, 0), 10).await.unwrap().gone, 1);
 
     let keys: BTreeSet<String> = server.command::<Vec<String>>(&["KEYS", "*"]).await.into_iter().collect();
     let (tombstones, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.contains("tomb:"));
@@ -165,6 +165,107 @@ async fn a_purge_leaves_a_tombstone_and_nothing_else() {
     assert!((7_200..=10_800).contains(&ttl), "{ttl}");
     assert!(store.counts().await.unwrap().is_empty());
     assert_eq!(store.claim(&owner("me", 1), LONG, vec![claim(id, "late")]).await.unwrap(), [Claimed::Tombstone]);
+}
+
+/// What a job costs in the memory of the server, all of its keys and its share of the indexes together.
+async fn bytes(server: &Server) -> u64 {
+    let mut sum = 0;
+    for key in server.command::<Vec<String>>(&["KEYS", "*"]).await {
+        let used: u64 = server.command(&["MEMORY", "USAGE", &key, "SAMPLES", "0"]).await;
+        // Two pointers and a hash for the key itself in the server's own table.
+        sum += used + 24;
+    }
+    sum
+}
+
+/// `docs/operating.md` names these numbers.
+#[tokio::test]
+async fn l01_what_a_finished_job_costs_is_as_it_is_written_down() {
+    const JOBS: usize = 1_000;
+    let server = Server::start().await;
+    let store = server.store().await;
+    let empty = bytes(&server).await;
+    let mut each = Vec::new();
+    for (labels, result) in [(0, None), (2, Some(vec![b'1'; 200]))] {
+        let mut ids = Vec::new();
+        for n in 0..JOBS {
+            let mut new = job("media/thumbnail");
+            let payload = format!("{{\"v\":1,\"id\":\"{}\",\"payload\":{{\"asset\":\"{n:0100}\"}}}}", new.admission.id);
+            new.envelope = payload.into();
+            let label = |label: usize| (format!("label{label}"), format!("value {}", n % 10));
+            new.labels = (0..labels).map(label).collect();
+            ids.push(enqueue(&*store, new).await);
+        }
+        for id in &ids {
+            let fence = run(&*store, *id, LONG).await;
+            let result = result.clone().map(|digits| String::from_utf8(digits).unwrap());
+            let done = Finish { result, ..finish(*id, fence, Verdict::Succeeded { message: None }) };
+            store.finish(vec![done]).await.unwrap();
+        }
+        let used = bytes(&server).await - empty;
+        each.push(used / JOBS as u64);
+        store.erase().await.unwrap();
+    }
+    println!(
+        "a finished job of 180 bytes: {} bytes; with two labels and a result of 200 bytes: {} bytes",
+        each[0], each[1]
+    );
+    assert!((600..1_300).contains(&each[0]) && each[1] > each[0] && each[1] < 2_000, "{each:?}");
+}
+
+/// HI-05 to HI-07: a hundred instances come, work and go. What they leave goes with the history, and what has not ended
+/// stays, whoever ran it.
+#[tokio::test]
+async fn l03_hi_05_hi_06_hi_07_what_dead_instances_leave_goes_and_their_jobs_stay() {
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut heart = store.heart().await.unwrap();
+    let mut open = Vec::new();
+    for n in 0..100 {
+        let name = format!("i{n}");
+        heart.beat(&Beat { card: card(&name, n), lease_ms: 1 }).await.unwrap();
+        for ends in [true, false] {
+            let id = enqueue(&*store, job("a/b")).await;
+            let claims = vec![claim(id, "n")];
+            let answer = store.claim(&owner(&name, n), 1, claims).await.unwrap().remove(0);
+            let Claimed::Known(Answer::Run { fence, .. }) = answer else { panic!("{answer:?}") };
+            if ends {
+                store.finish(vec![finish(id, fence, succeeded())]).await.unwrap();
+            } else {
+                open.push(id);
+            }
+        }
+    }
+    eventually("the leases of all others have ended", async || {
+        heart.beat(&Beat { card: card("last", 1), lease_ms: LONG }).await.unwrap();
+        store.view().await.unwrap().instances.len() == 1
+    })
+    .await;
+    let view = store.view().await.unwrap();
+    assert_eq!(view.instances.iter().map(|card| card.name.as_str()).collect::<Vec<_>>(), ["last"]);
+    let mut gone = 0;
+    loop {
+        let purged = store.purge(&Retention::of(0, LONG), 10).await.unwrap();
+        gone += purged.gone;
+        if !purged.more {
+            break;
+        }
+    }
+    assert_eq!(gone, 100);
+    let records = store.records(open.clone()).await.unwrap();
+    assert!(records.iter().all(|record| record.as_ref().is_some_and(|record| record.state == State::Active)));
+    store.remove(open.clone()).await.unwrap();
+    store.remove(open).await.unwrap();
+    // Nothing is left of any of them but tombstones, which have a time, and counters.
+    let keys: Vec<String> = server.command(&["KEYS", "*"]).await;
+    let names: BTreeSet<&str> = keys.iter().filter_map(|key| key.split("}:").nth(1)).collect();
+    let left: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("tomb:")).collect();
+    let expected = ["cards", "hb", "inc", "joined", "n", "shard", "started", "topics", "view"];
+    assert_eq!(left, expected);
+    for key in ["cards", "inc", "started"] {
+        let key = keys.iter().find(|found| found.ends_with(&format!("}}:{key}"))).unwrap();
+        assert_eq!(server.command::<u64>(&["HLEN", key]).await, 1, "{key}");
+    }
 }
 
 #[tokio::test]

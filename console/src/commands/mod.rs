@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod doctor;
 mod events;
+mod history;
 mod job;
 mod letters;
 mod limit;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Queue(queue::Command),
     #[command(subcommand)]
     Limit(limit::Command),
+    #[command(subcommand)]
+    History(history::Command),
     Letters(letters::Args),
     /// Send jobs again and again, or once, at times known before.
     #[command(subcommand)]
@@ -52,6 +55,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Job(command) => job::run(command, session).await,
         Command::Queue(command) => queue::run(command, session).await,
         Command::Limit(command) => limit::run(command, session).await,
+        Command::History(command) => history::run(command, session).await,
         Command::Schedule(command) => schedule::run(command, session).await,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,

@@ -13,16 +13,17 @@ const PACE: Duration = Duration::from_secs(5);
 const LIMIT: usize = longshore_model::limits::BATCH;
 
 /// Cleans up until the instance has stopped.
-pub(crate) async fn run(engine: Arc<Engine>, retention: Retention) {
+pub(crate) async fn run(engine: Arc<Engine>, mut retention: Retention) {
     loop {
         tokio::select! {
             biased;
             () = engine.until(Phase::Stopped) => return,
             () = engine.link.world.clock.sleep(pace(&engine, PACE)) => {}
         }
+        retention.queues = engine.policies.get().keeping();
         loop {
-            match engine.link.store.purge(retention, LIMIT).await {
-                Ok(gone) if gone >= LIMIT as u64 => {}
+            match engine.link.store.purge(&retention, LIMIT).await {
+                Ok(purged) if purged.more => {}
                 Ok(_) => break,
                 Err(fault) => {
                     tracing::debug!(%fault, "history could not be purged; trying again");

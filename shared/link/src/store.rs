@@ -20,6 +20,7 @@ use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, JobId, Owner};
 use longshore_model::indexed::{FieldRange, Fields};
 use longshore_model::ledger::Ledger;
+use longshore_model::queue::Keep;
 use longshore_model::record::{Admission, Record, State};
 use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::statistics::{Selection, Statistics};
@@ -501,13 +502,56 @@ pub struct Fact {
     pub advice: Option<String>,
 }
 
-/// How long history is kept, ms.
+/// How much of the jobs that ended in one state is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// How long, from their end on, ms.
+    pub age_ms: u64,
+    /// The newest so many; `None`: any number.
+    pub count: Option<u64>,
+}
+
+/// How much of the history is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// Jobs that succeeded.
-    pub succeeded_ms: u64,
-    /// Jobs that ended otherwise.
-    pub failed_ms: u64,
+    /// Of jobs that succeeded.
+    pub succeeded: Bound,
+    /// Of jobs that ended otherwise, for each state by itself.
+    pub failed: Bound,
+    /// Queues that say it for theirs, by name as it is legal (`{0}` not filled in); each once.
+    pub queues: Vec<(String, Keep)>,
+}
+
+impl Retention {
+    /// Kept for so long, whatever their number and queue, ms.
+    #[must_use]
+    pub const fn of(succeeded_ms: u64, failed_ms: u64) -> Self {
+        let bound = |age_ms| Bound { age_ms, count: None };
+        Self { succeeded: bound(succeeded_ms), failed: bound(failed_ms), queues: Vec::new() }
+    }
+
+    /// What is kept of jobs in this state that no queue says anything of.
+    #[must_use]
+    pub const fn general(&self, state: State) -> Bound {
+        if matches!(state, State::Succeeded) { self.succeeded } else { self.failed }
+    }
+
+    /// What is kept of jobs in this state of a queue that says this.
+    #[must_use]
+    pub fn bound(&self, keep: &Keep, state: State) -> Bound {
+        let (general, kept) = (self.general(state), keep.of(state));
+        let age_ms = kept.age.map_or(general.age_ms, longshore_model::span::ms);
+        Bound { age_ms, count: kept.count.or(general.count) }
+    }
+}
+
+/// What a purge did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Jobs that were dropped or purged.
+    pub gone: u64,
+    /// Whether there was more to do than one call does.
+    pub more: bool,
 }
 
 /// The store. See the module's head for what all methods promise.
@@ -623,8 +667,8 @@ pub trait Store: Send + Sync + Debug {
     ) -> Result<Republished, Fault>;
 
     /// Drops queued and scheduled jobs that were not started in time (T20), and purges history older than its
-    /// retention (T19), at most `limit` each. Answers how many went.
-    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault>;
+    /// retention, or more than enough of it (T19), at most `limit` each.
+    async fn purge(&self, retention: &Retention, limit: usize) -> Result<Purged, Fault>;
 
     /// Looks at about `limit` keys and entries, from where anybody's last call stopped, and mends what does not agree
     /// with a record (T21). A sound store is left as it is.

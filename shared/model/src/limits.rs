@@ -159,6 +159,8 @@ pub const ROLLBACK_MS: u64 = 60_000;
 pub const KEYS_WAIT_MS: u64 = RECENT_MS;
 /// Spans of loss that are remembered.
 pub const LOSSES: usize = 32;
+/// Ended jobs of one state that are filed by their queues in one call.
+pub const FILED: usize = 1_000;
 /// Most schedules in a namespace.
 pub const SCHEDULES: usize = 10_000;
 /// Longest name of a schedule, bytes.

@@ -300,10 +300,15 @@ pub mod shard_keys {
     pub const STATISTICS: &str = "st:";
     /// set: topics and queues (`<topic> <queue>`) that have statistics.
     pub const COUNTED: &str = "sts";
+    /// string: the queues that say how long their history is kept, a line each.
+    pub const KEEPING: &str = "keeping";
+    /// zset: ended jobs of one of these, or of all others, as far as they are filed; the score is their end, ms.
+    /// `k:<state> <queue>`, the queue empty for all others
+    pub const KEPT: &str = "k:";
     /// hash: known topics; field topic, value when it was first seen, ms.
     pub const TOPICS: &str = "topics";
     /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `gap_from` and `gap_to` the last
-    /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged,
+    /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged, `filed_<state>` up to which end the history is filed by queues (ms),
     /// `lease` the last renewal's length (ms), `keys_run` the run id under which unique keys were last asked for, `keys_from`
     /// from when on new ones are given (ms).
     pub const SHARD: &str = "shard";

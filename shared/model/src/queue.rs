@@ -4,11 +4,13 @@
 //! topic has ([`Queues::resolve`]). Reading them from a file is [`crate::settings`]' work.
 
 mod gates;
+mod keep;
 mod parallelism;
 mod written;
 
 pub use crate::gate::{OnFailure, WhenFull};
 pub use gates::{KeySource, QueueKind, QueueLimit, own_limits};
+pub use keep::{Keep, Kept};
 pub use parallelism::{BadParallelism, Parallelism};
 pub use written::write;
 
@@ -59,7 +61,7 @@ pub struct QueueConfig {
     pub backoff: Backoff,
     /// Longest run of one attempt; default no limit.
     pub timeout: Option<Duration>,
-    /// How long its jobs are kept after they ended.
+    /// How long its jobs are kept after they ended, and how many.
     pub keep: Keep,
     /// Fields of its jobs' payloads that the store keeps an index of, beside those that a job names itself; default none.
     pub index: Vec<String>,
@@ -80,15 +82,6 @@ impl fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.why)
     }
-}
-
-/// How long ended jobs are kept; what is `None` is left to the settings `retention.succeeded` and `retention.failed`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Keep {
-    /// Succeeded jobs.
-    pub succeeded: Option<Duration>,
-    /// Every other end.
-    pub failed: Option<Duration>,
 }
 
 impl QueueConfig {
@@ -271,6 +264,15 @@ impl Queues {
     pub fn applied(text: &str, cores: usize) -> Result<Self, String> {
         let configs = read_queues("the store", text).map_err(|problems| problems.to_string())?;
         Self::new(configs, cores).map_err(|bad| bad.to_string())
+    }
+
+    /// What queues say of their history, by name as it is legal; those that say nothing are not there.
+    #[must_use]
+    pub fn keeping(&self) -> Vec<(String, Keep)> {
+        let says = self.ranked.iter().filter(|config| config.keep != Keep::default());
+        let mut keeping: Vec<_> = says.map(|config| (legal_name(&config.name), config.keep)).collect();
+        keeping.sort_by(|a, b| a.0.cmp(&b.0));
+        keeping
     }
 
     /// Whether nobody configured any: all topics have the main queue, which asks nothing.

@@ -15,6 +15,7 @@ pub mod finding;
 pub mod fixture;
 pub mod flow;
 pub mod gates;
+pub mod history;
 pub mod jobs;
 pub mod leaving;
 pub mod letters;
@@ -136,6 +137,9 @@ macro_rules! for_each_case {
             statistics::m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances;
             statistics::m01_st_05_a_reset_keeps_what_waits_and_runs;
             statistics::m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers;
+            history::q11_l01_hi_02_a_queue_need_not_keep_its_successes;
+            history::q11_l02_hi_03_hi_04_history_goes_by_its_age_for_each_state;
+            history::q11_l02_history_goes_by_its_count;
             rules::a_full_queue_refuses_its_sender_with_advice;
             rules::a_full_queue_can_drop_the_oldest_instead;
             rules::q02_an_ordered_queue_halts_after_a_final_failure_until_it_is_resumed;

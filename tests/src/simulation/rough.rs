@@ -11,8 +11,9 @@ use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
-    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
-    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
+    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
+    QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing,
+    Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
@@ -257,7 +258,7 @@ rough_store! {
     head(order: &GateName) -> Option<JobId>;
     set_queues(after: u64, by: &str, text: &str, limits: &[(String, LimitPolicy)]) -> QueueSet;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;
-    purge(retention: Retention, limit: usize) -> u64;
+    purge(retention: &Retention, limit: usize) -> Purged;
     stop(by: &str, jobs: Vec<JobId>) -> Vec<Controlled>;
     remove(jobs: Vec<JobId>) -> Vec<Controlled>;
     load(jobs: Vec<JobId>) -> Vec<Option<Snapshot>>;

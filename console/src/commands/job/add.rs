@@ -1,5 +1,6 @@
 //! `longshore job add`: one job.
 
+use super::flow::Flow;
 use super::spec::Spec;
 use super::wait;
 use crate::args::{self, Label, Payload};
@@ -7,9 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Detail;
 use crate::session::Session;
-use longshore_model::envelope::LimitUse;
-use longshore_model::span;
-use longshore_producer::{JobId, Time, Topic, Unique, UniqueMode};
+use longshore_producer::{JobId, Time, Topic};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,22 +38,8 @@ pub(crate) struct Args {
     /// Drop it when it was not started after so much time.
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     expires: Option<Duration>,
-    /// Run it after the jobs of its queue that have the same key, one at a time.
-    #[arg(long, value_name = "KEY")]
-    order_key: Option<String>,
-    /// The only job of its topic with this key: while another has it, that one is the answer.
-    #[arg(long, value_name = "KEY")]
-    unique_key: Option<String>,
-    /// How long the key is taken: until_started, until_finished, period=DUR, debounce=DUR (the newest payload wins, DUR
-    /// after it), latest (one runs, one waits with the newest payload).
-    #[arg(long, value_name = "MODE", default_value = "until_finished", requires = "unique_key", value_parser = unique_mode)]
-    unique: (UniqueMode, Duration),
-    /// A named limit that it counts against, and the key of its share; may be given several times.
-    #[arg(long = "limit", value_name = "NAME[=KEY]")]
-    limits: Vec<String>,
-    /// On whose behalf it waits for a limit: turns take turns.
-    #[arg(long, value_name = "NAME")]
-    turn: Option<String>,
+    #[command(flatten)]
+    flow: Flow,
     /// A title for people.
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
@@ -103,19 +88,6 @@ pub(crate) async fn run(mut args: Args, session: &mut Session) -> Result<Exit, F
     }
 }
 
-/// `until_finished`, `debounce=5s`.
-fn unique_mode(text: &str) -> Result<(UniqueMode, Duration), String> {
-    let (mode, span) = text.split_once('=').map_or((text, None), |(mode, span)| (mode, Some(span)));
-    let span = span.map(args::duration).transpose().map_err(|error| error.to_string())?;
-    Ok((mode.parse()?, span.unwrap_or_default()))
-}
-
-/// `NAME` or `NAME=KEY`.
-fn limit_use(text: &str) -> LimitUse {
-    let (name, key) = text.split_once('=').unwrap_or((text, ""));
-    LimitUse { name: name.to_owned(), key: key.to_owned() }
-}
-
 impl Args {
     fn into_spec(self, payload: String) -> Result<Spec, Failure> {
         let payload = RawValue::from_string(payload)
@@ -132,10 +104,10 @@ impl Args {
             expires: self.expires,
             title: self.title,
             labels: self.labels.into_iter().map(|label| (label.name, label.value)).collect(),
-            order_key: self.order_key,
-            unique: self.unique_key.map(|key| Unique { key, mode: self.unique.0, ms: span::ms(self.unique.1) }),
-            limits: self.limits.iter().map(|text| limit_use(text)).collect(),
-            turn: self.turn,
+            unique: self.flow.unique(),
+            limits: self.flow.limits(),
+            order_key: self.flow.order_key,
+            turn: self.flow.turn,
             index: self.index,
             inputs: self.inputs,
         })

@@ -66,6 +66,28 @@ pub(crate) async fn remove_found(filter: Filter, yes: bool, session: &mut Sessio
     by_filter(Action::Remove, &args, None, session).await
 }
 
+/// Purges of the history what a filter finds, or of that only what ended longer ago: as [`remove_found`].
+pub(crate) async fn purge_history(
+    filter: Filter,
+    older_than: Option<Duration>,
+    yes: bool,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    let producer = session.reader().await?;
+    let (mut ids, mut states) = (Vec::new(), BTreeMap::new());
+    for state in State::ALL.into_iter().filter(|state| state.is_terminal() && filter.names(*state, true)) {
+        let mut found = filter.apply(producer.jobs().state(state)).limit(0).ids().await?;
+        if let Some(age) = older_than {
+            found = producer.ended_before(found, age).await?;
+        }
+        if !found.is_empty() {
+            states.insert(state, found.len());
+        }
+        ids.extend(found);
+    }
+    carry_out(Action::Remove, &producer, &ids, states, None, yes, session).await
+}
+
 /// A retry publishes; the others need the store alone.
 async fn connect(action: Action, session: &mut Session) -> Result<Producer, Failure> {
     match action {
@@ -108,19 +130,32 @@ async fn by_filter(action: Action, args: &Args, rate: Option<Rate>, session: &mu
         }
         ids.extend(found);
     }
+    carry_out(action, &producer, &ids, states, rate, args.yes, session).await
+}
+
+/// Shows the plan, and with `yes` does it.
+async fn carry_out(
+    action: Action,
+    producer: &Producer,
+    ids: &[JobId],
+    states: BTreeMap<State, usize>,
+    rate: Option<Rate>,
+    yes: bool,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
     let takes_ms = rate.map(|rate| ids.len().saturating_sub(1) as u64 * rate.per_ms / u64::from(rate.count));
     let plan = Plan { action, count: ids.len(), states, takes_ms, done: false };
     if ids.is_empty() {
         session.out.answer(&Plan { done: true, ..plan })?;
         return Ok(Exit::Done);
     }
-    if !args.yes {
+    if !yes {
         session.out.answer(&plan)?;
         return Err(Failure::Usage("nothing was done; the same command with --yes does it".into()));
     }
     session.out.note(&plan.text(session.out.screen()));
     let mut outcome = Outcome::new(action, Listing::Failures);
-    let ended = outcome.act(&producer, &ids, rate, &session.out.progress()).await;
+    let ended = outcome.act(producer, ids, rate, &session.out.progress()).await;
     session.out.answer(&outcome)?;
     ended?;
     Ok(if outcome.failed() { Exit::Failed } else { Exit::Done })

@@ -5,6 +5,7 @@ mod complete;
 pub(crate) mod control;
 mod explain;
 pub(crate) mod filter;
+pub(crate) mod flow;
 mod import;
 mod lines;
 mod list;

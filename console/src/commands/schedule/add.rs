@@ -2,6 +2,7 @@
 
 use super::show;
 use crate::args::{self, Label, Payload};
+use crate::commands::job::flow::Flow;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -52,6 +53,8 @@ pub(crate) struct Args {
     /// Drop a job when it was not started after so much time.
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     expires: Option<Duration>,
+    #[command(flatten)]
+    flow: Flow,
     /// A title for people.
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
@@ -68,6 +71,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<Exit, Failu
     job = set(job, args.timeout, JobBuilder::timeout);
     job = set(job, args.expires, JobBuilder::expires_in);
     job = set(job, args.title, JobBuilder::title);
+    job = args.flow.apply(job);
     for label in args.labels {
         job = job.label(label.name, label.value);
     }

@@ -43,7 +43,7 @@ pub async fn what_is_forgotten_stays_accounted_for(bench: &Bench) {
     let (id, fence) = bench.running().await;
     bench.finish(id, fence, permanent()).await;
     bench.sleep(5).await;
-    assert_eq!(bench.a.store.purge(Retention { succeeded_ms: LONG, failed_ms: 1 }, 10).await.unwrap(), 1);
+    assert_eq!(bench.a.store.purge(&Retention::of(LONG, 1), 10).await.unwrap().gone, 1);
     let account = account(bench).await;
     assert_eq!(account.forgotten, [(State::Succeeded, 1), (State::Error, 1)].into());
     assert_eq!((account.indexed, account.now.values().sum::<i64>()), (0, 0));

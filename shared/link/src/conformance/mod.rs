@@ -250,6 +250,8 @@ macro_rules! conformance_store {
                 l02_t19_success_and_failure_are_kept_for_their_own_times
                 t20_what_was_not_started_in_time_is_dropped
                 a_purge_is_bounded
+                l02_more_than_enough_of_a_state_goes_oldest_first
+                q11_l02_each_queue_keeps_what_it_says
             }
             find {
                 j08_a_snapshot_has_everything

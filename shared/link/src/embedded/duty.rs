@@ -2,7 +2,8 @@
 //! (T19, T20); and what people do: stop and remove (T15, T16, J12).
 
 use super::core::Core;
-use crate::store::{Controlled, Depleted, Moved, Nudge, Outgoing, Republished, Retention};
+use crate::store::{Bound, Controlled, Depleted, Moved, Nudge, Outgoing, Purged, Republished, Retention};
+use longshore_model::gate::QUEUE_LIMIT;
 use longshore_model::id::{Generation, JobId, Owner};
 use longshore_model::record::State;
 use longshore_model::topic::Topic;
@@ -131,7 +132,7 @@ impl Core {
         Republished { jobs, next }
     }
 
-    pub(super) fn purge(&mut self, retention: Retention, limit: usize) -> u64 {
+    pub(super) fn purge(&mut self, retention: &Retention, limit: usize) -> Purged {
         let now = self.now();
         let expired: Vec<JobId> =
             self.table.expiring().iter().take_while(|(at, _)| *at <= now).take(limit).map(|(_, id)| *id).collect();
@@ -140,17 +141,38 @@ impl Core {
         }
         let mut old = Vec::new();
         for state in State::ALL.into_iter().filter(|state| state.is_terminal()) {
-            let kept = if state == State::Succeeded { retention.succeeded_ms } else { retention.failed_ms };
-            if let Some(until) = now.checked_sub(kept) {
-                old.extend(self.table.ready(state, until, limit - old.len()));
+            if retention.queues.is_empty() {
+                let ended: Vec<_> = self.table.state(state).collect();
+                old.extend(surplus(&ended, retention.general(state), now));
+                continue;
+            }
+            // What ended in this very millisecond is not filed yet.
+            let mut files: BTreeMap<Option<usize>, Vec<(u64, JobId)>> = BTreeMap::new();
+            for (ended, id) in self.table.state(state).take_while(|(ended, _)| *ended < now) {
+                files.entry(self.rule_of(&id, retention)).or_default().push((ended, id));
+            }
+            for (rule, ended) in files {
+                let keep = rule.and_then(|rule| retention.queues.get(rule));
+                let bound = keep.map_or(retention.general(state), |(_, keep)| retention.bound(keep, state));
+                old.extend(surplus(&ended, bound, now));
             }
         }
         // What expired a moment ago is history that begins now; it goes when its own retention has passed.
         old.retain(|id| !expired.contains(id));
+        let more = old.len() >= limit;
+        old.truncate(limit);
         for id in &old {
             self.table.bury(id, now);
         }
-        u64::try_from(expired.len() + old.len()).unwrap_or(u64::MAX)
+        Purged { gone: (expired.len() + old.len()) as u64, more }
+    }
+
+    /// Which queue says how long this job is kept.
+    fn rule_of(&self, id: &JobId, retention: &Retention) -> Option<usize> {
+        let record = &self.table.get(id)?.record;
+        let own = record.gates.of_queue(&record.queue).and_then(|gate| gate.of().strip_prefix(QUEUE_LIMIT));
+        let named = |name: &str| retention.queues.iter().position(|(queue, _)| queue == name);
+        own.and_then(named).or_else(|| named(&record.queue))
     }
 
     pub(super) fn stop(&mut self, by: &str, id: &JobId) -> Controlled {
@@ -203,4 +225,12 @@ impl Core {
         let (due, id) = first(State::Scheduled).into_iter().chain(first(State::Retrying)).min()?;
         (due <= now).then_some(id)
     }
+}
+
+/// What is too old of jobs in the order of their ends, or more than enough.
+fn surplus(ended: &[(u64, JobId)], bound: Bound, now: u64) -> Vec<JobId> {
+    let kept = bound.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let over = ended.len().saturating_sub(kept);
+    let old = ended.iter().take_while(|(at, _)| at.saturating_add(bound.age_ms) <= now).count();
+    ended.iter().take(over.max(old)).map(|(_, id)| *id).collect()
 }

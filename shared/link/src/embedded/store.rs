@@ -10,8 +10,9 @@ use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
-    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet,
-    Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
+    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
+    QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing,
+    Store,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
@@ -203,7 +204,7 @@ impl Store for EmbeddedStore {
         self.call(|core| core.republish(lanes, patience_ms, from, limit)).await
     }
 
-    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {
+    async fn purge(&self, retention: &Retention, limit: usize) -> Result<Purged, Fault> {
         self.call(|core| core.purge(retention, limit)).await
     }
 

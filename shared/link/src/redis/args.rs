@@ -2,11 +2,11 @@
 
 use super::batches::ClaimItem;
 use crate::error::{Fault, Service};
-use crate::store::{Claim, Complete, Finish, NewJob, Report, Restore};
+use crate::store::{Bound, Claim, Complete, Finish, NewJob, Report, Restore, Retention};
 use longshore_model::id::Owner;
 use longshore_model::indexed;
 use longshore_model::limits;
-use longshore_model::record::{Expiry, Start};
+use longshore_model::record::{Expiry, Start, State};
 use longshore_model::transition::Verdict;
 use redis::Cmd;
 use serde_json::{Value, json};
@@ -138,6 +138,25 @@ pub(super) fn claim_terms(cmd: &mut Cmd, claim: &Claim, lease_ms: u64) {
 /// Who claims.
 pub(super) fn owner(cmd: &mut Cmd, owner: &Owner) {
     cmd.arg(&owner.instance.0).arg(&owner.incarnation.0);
+}
+
+/// The bounds of purge.lua: general ones, then those of queues.
+pub(super) fn retention(cmd: &mut Cmd, retention: &Retention) {
+    let mut bounds = |cmd: &mut Cmd, of: &dyn Fn(State) -> Bound| {
+        for bound in [State::Succeeded, State::Error, State::GivenUp, State::Stopped, State::Dropped].map(of) {
+            cmd.arg(bound.age_ms);
+            match bound.count {
+                Some(count) => cmd.arg(count),
+                None => cmd.arg(-1),
+            };
+        }
+    };
+    bounds(cmd, &|state| retention.general(state));
+    cmd.arg(retention.queues.len());
+    for (queue, keep) in &retention.queues {
+        cmd.arg(queue);
+        bounds(cmd, &|state| retention.bound(keep, state));
+    }
 }
 
 /// A verdict: its name, delay, reason and message.

@@ -36,8 +36,8 @@ use crate::error::{Fault, NotAccepted, Service};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Query, QueueSet, Rebuild, Rebuilt,
-    Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
+    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query, QueueSet, Rebuild,
+    Rebuilt, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -404,13 +404,15 @@ impl Store for RedisStore {
         Ok(Republished { jobs: answer.number()?, next: answer.number()? })
     }
 
-    async fn purge(&self, retention: Retention, limit: usize) -> Result<u64, Fault> {
+    async fn purge(&self, retention: &Retention, limit: usize) -> Result<Purged, Fault> {
         let value = self
             .script(&self.server.scripts.purge, Repeat::Safe, |cmd| {
-                cmd.arg(retention.succeeded_ms).arg(retention.failed_ms).arg(limit.min(limits::BATCH));
+                cmd.arg(limit.min(limits::BATCH));
+                args::retention(cmd, retention);
             })
             .await?;
-        redis::from_redis_value(value).map_err(|_| reply::unexpected("purge"))
+        let mut answer = Items::of(value)?;
+        Ok(Purged { gone: answer.number()?, more: answer.flag()? })
     }
 
     async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {

@@ -122,6 +122,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("waiters", shard_keys::WAITERS),
         ("tat", shard_keys::TAT),
         ("length", shard_keys::LENGTH),
+        ("keeping", shard_keys::KEEPING),
+        ("kept", shard_keys::KEPT),
         ("unique", shard_keys::UNIQUE),
         ("outcomes", shard_keys::OUTCOMES),
         ("schedule", shard_keys::SCHEDULE),
@@ -178,6 +180,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("slot_processed", slots::PROCESSED),
         ("slot_waiting", slots::WAITING),
         ("slot_running", slots::RUNNING),
+        ("filed", limits::FILED as u64),
         ("schedules", limits::SCHEDULES as u64),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));

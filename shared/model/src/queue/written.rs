@@ -52,10 +52,17 @@ fn one(text: &mut String, queue: &QueueConfig) {
     }
     fields.extend(queue.timeout.map(|timeout| ("timeout", quoted(&show(timeout)))));
     if queue.keep != Keep::default() {
-        let Keep { succeeded, failed } = queue.keep;
-        let spans = [("succeeded", succeeded), ("failed", failed)];
-        let spans = spans.iter().filter_map(|(name, span)| Some(format!("{name} = {}", quoted(&show((*span)?)))));
-        fields.push(("keep", format!("{{ {} }}", spans.collect::<Vec<_>>().join(", "))));
+        let said = queue.keep.named().into_iter().filter_map(|(name, kept)| {
+            let age = kept.age.map(|age| quoted(&show(age)));
+            let value = match (age, kept.count) {
+                (None, None) => return None,
+                (Some(age), None) => age,
+                (None, Some(count)) => format!("{{ count = {count} }}"),
+                (Some(age), Some(count)) => format!("{{ age = {age}, count = {count} }}"),
+            };
+            Some(format!("{name} = {value}"))
+        });
+        fields.push(("keep", format!("{{ {} }}", said.collect::<Vec<_>>().join(", "))));
     }
     if !queue.index.is_empty() {
         fields.push(("index", format!("[{}]", list(queue.index.clone()))));
@@ -81,7 +88,7 @@ mod tests {
         let text = "[[queues]]\nname = \"q-{0}\"\ntopics = [\"a/*\", \"b\"]\nkind = \"round_robin\"\nmax_parallel = 0.5\n\
                     max_in_fleet = 7\nmax_length = 1000\nwhen_full = \"drop_oldest\"\non_failure = \"halt\"\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
                     turn = \"label:tenant\"\nretries = -1\nretry_delay = \"1m30s\"\n\
-                    backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nkeep = { succeeded = \"1h\" }\n\
+                    backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nkeep = { succeeded = \"1h\", failed = { age = \"7d\", count = 100 }, dropped = { count = 0 } }\n\
                     index = [\"asset\", \"size.width\"]\nranking = 7\n\n[[queues]]\nname = \"main\"\n\n";
         let queues = read_queues("a file", text).unwrap();
         assert_eq!(write(&queues), text, "nothing is lost, and defaults are left out");

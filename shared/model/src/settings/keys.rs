@@ -323,6 +323,16 @@ pub const KEYS: &[Key] = &[
         Slot::Span { at: |s| &mut s.retention.failed, from: Duration::ZERO, to: YEAR },
     ),
     key(
+        "retention.succeeded_count",
+        "how many succeeded jobs are kept, the newest, where their queue does not say it",
+        Slot::Bytes { at: |s| &mut s.retention.succeeded_count, from: 0, to: u64::MAX >> 12 },
+    ),
+    key(
+        "retention.failed_count",
+        "how many jobs of each other end are kept, the newest, where their queue does not say it",
+        Slot::Bytes { at: |s| &mut s.retention.failed_count, from: 0, to: u64::MAX >> 12 },
+    ),
+    key(
         "health.listen",
         "address of the consumer program's health and metrics endpoints, or `off`",
         Slot::Text {

@@ -173,13 +173,17 @@ pub struct SendSettings {
     pub spool_bytes: u64,
 }
 
-/// How long ended jobs are kept, where their queue does not say it.
+/// How long ended jobs are kept, and how many, where their queue does not say it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionSettings {
     /// Jobs that succeeded.
     pub succeeded: Duration,
     /// Jobs that ended otherwise.
     pub failed: Duration,
+    /// The newest so many that succeeded.
+    pub succeeded_count: u64,
+    /// The newest so many that ended otherwise, of each state.
+    pub failed_count: u64,
 }
 
 /// Health and metrics endpoints.
@@ -285,6 +289,8 @@ impl Default for Settings {
             retention: RetentionSettings {
                 succeeded: Duration::from_secs(86_400),
                 failed: Duration::from_secs(7 * 86_400),
+                succeeded_count: 1_000_000,
+                failed_count: 1_000_000,
             },
             health: HealthSettings { listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))) },
             log: LogSettings { format: LogFormat::Text, level: "info".into() },

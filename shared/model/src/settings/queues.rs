@@ -1,7 +1,7 @@
 //! `[[queues]]`: the queues in the settings file.
 
 use super::table::{Field, Reader};
-use crate::queue::{ANY_MACHINE, Keep, Parallelism, QueueConfig};
+use crate::queue::{ANY_MACHINE, Keep, Kept, Parallelism, QueueConfig};
 use crate::retry::Backoff;
 
 /// The fields of `[[queues]]` and what they mean.
@@ -35,7 +35,10 @@ pub const QUEUE_FIELDS: &[Field] = &[
         "\"fixed\" (default), or { factor = 2, max = \"10m\" }: the delay grows with every failure, with jitter",
     ),
     ("timeout", "longest run of one attempt; default no limit"),
-    ("keep", "{ succeeded = \"1d\", failed = \"7d\" }: how long ended jobs are kept; default the retention settings"),
+    (
+        "keep",
+        "{ succeeded = \"1d\", failed = { age = \"7d\", count = 1000 } }: how long ended jobs are kept, and how many; default the retention settings",
+    ),
     (
         "index",
         "fields of its jobs' payloads that are found by an index, such as [\"asset\", \"size.width\"]; default none",
@@ -45,7 +48,15 @@ pub const QUEUE_FIELDS: &[Field] = &[
 
 const BACKOFF_FIELDS: &[Field] =
     &[("factor", "growth from one failure to the next, 2 to 100"), ("max", "the longest delay")];
-const KEEP_FIELDS: &[Field] = &[("succeeded", "jobs that succeeded"), ("failed", "jobs that ended otherwise")];
+const KEEP_FIELDS: &[Field] = &[
+    ("succeeded", "jobs that succeeded"),
+    ("failed", "jobs that ended otherwise"),
+    ("error", "jobs that failed for good at once"),
+    ("given_up", "jobs whose retries were used up"),
+    ("stopped", "jobs that somebody stopped"),
+    ("dropped", "jobs that were removed, replaced, or not started in time"),
+];
+const KEPT_FIELDS: &[Field] = &[("age", "how long, from the end on"), ("count", "the newest so many")];
 
 /// Reads one queue; every problem is noted. What could not be read has its default.
 pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
@@ -132,10 +143,27 @@ fn backoff(reader: &mut Reader<'_, '_>) -> Option<Backoff> {
     None
 }
 
+/// A length of time, or that and a number.
+fn kept(reader: &mut Reader<'_, '_>, field: &str) -> Kept {
+    let table = reader.nested(field, |reader| {
+        reader.only(KEPT_FIELDS);
+        let count = reader.whole("count", 0..=i64::from(u32::MAX)).and_then(|count| u64::try_from(count).ok());
+        Kept { age: reader.span("age"), count }
+    });
+    table.unwrap_or_else(|| Kept { age: reader.span(field), count: None })
+}
+
 fn keep(reader: &mut Reader<'_, '_>) -> Option<Keep> {
     let keep = reader.nested("keep", |reader| {
         reader.only(KEEP_FIELDS);
-        Keep { succeeded: reader.span("succeeded"), failed: reader.span("failed") }
+        Keep {
+            succeeded: kept(reader, "succeeded"),
+            failed: kept(reader, "failed"),
+            error: kept(reader, "error"),
+            given_up: kept(reader, "given_up"),
+            stopped: kept(reader, "stopped"),
+            dropped: kept(reader, "dropped"),
+        }
     });
     if keep.is_none() && reader.has("keep") {
         reader.wrong("keep", "write { succeeded = \"1d\", failed = \"7d\" }");

@@ -229,6 +229,8 @@ fn every_value_can_be_set() {
         ("send.spool_bytes", "70000"),
         ("retention.succeeded", "6s"),
         ("retention.failed", "6s"),
+        ("retention.succeeded_count", "6"),
+        ("retention.failed_count", "6"),
         ("health.listen", "off"),
         ("log.format", "json"),
         ("log.level", "warn"),
@@ -318,8 +320,8 @@ max_parallel = 4
     assert_eq!(media.topics.iter().map(ToString::to_string).collect::<Vec<_>>(), ["media/*", "video"]);
     assert_eq!((media.max_parallel, media.retries, media.ranking), (Parallelism::new(0.5).unwrap(), -1, 7));
     assert_eq!(media.backoff, Backoff::Exponential { factor: 3, max: Duration::from_secs(3_600) });
-    assert_eq!(media.keep.succeeded, Some(Duration::from_secs(3_600)));
-    assert_eq!((media.keep.failed, media.timeout), (None, Some(Duration::from_secs(600))));
+    assert_eq!(media.keep.succeeded.age, Some(Duration::from_secs(3_600)));
+    assert_eq!((media.keep.failed.age, media.timeout), (None, Some(Duration::from_secs(600))));
     assert_eq!((queues[1].max_parallel, queues[1].retries), (Parallelism::exactly(4), 10));
 }
 

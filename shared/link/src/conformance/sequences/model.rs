@@ -383,7 +383,7 @@ impl Model {
             }
             Step::Purge => {
                 // What expires in this very operation is not to go in it as well: not even a millisecond old.
-                let purged = store.purge(Retention { succeeded_ms: 1, failed_ms: 1 }, 100).await.map_err(said)?;
+                let purged = store.purge(&Retention::of(1, 1), 100).await.map_err(said)?.gone;
                 let at = late!();
                 let mut count = 0;
                 for (id, record) in self.records.clone() {

@@ -47,16 +47,6 @@ make_gates = function()
     return found
   end
 
-  -- The own limit of the queue that a job is in, where the queue was configured.
-  local function own_gate(gates_of, queue)
-    for gate in string.gmatch(gates_of or '', '[^\n]+') do
-      local of, key = string.match(gate, '^l:queue%.([^:]*):(.*)$')
-      if of and key == queue or key == '' and of == queue then
-        return gate
-      end
-    end
-  end
-
   -- Lets a gate be looked at before the script ends.
   function G.wake(gate)
     if not woken[gate] then

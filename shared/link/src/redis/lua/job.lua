@@ -217,6 +217,16 @@ local function found_by(term, topic, id, score)
   end
 end
 
+-- The own limit of the queue that a job is in, where the queue was configured.
+local function own_gate(gates_of, queue)
+  for gate in string.gmatch(gates_of or '', '[^\n]+') do
+    local of, key = string.match(gate, '^l:queue%.([^:]*):(.*)$')
+    if of and key == queue or key == '' and of == queue then
+      return gate
+    end
+  end
+end
+
 -- Gates (gates.lua), made when they are first needed: most jobs ask for none.
 local make_gates, made
 local function gates()
@@ -566,9 +576,19 @@ local function entombed(id)
   return false
 end
 
--- Deletes every trace of an ended job but its tombstone.
-local function purge(r)
+-- Deletes every trace of an ended job but its tombstone. `filed`: the index of K.kept that the caller cares for.
+local keeping
+local function purge(r, filed)
   flush()
+  keeping = keeping or call('GET', P .. K.keeping) or ''
+  if filed then
+    call('ZREM', filed, r.id)
+  elseif keeping ~= '' then
+    for name in string.gmatch(keeping .. '\n', '([^\n]*)\n') do
+      call('ZREM', P .. K.kept .. r.st .. ' ' .. name, r.id)
+    end
+    call('ZREM', P .. K.kept .. r.st .. ' ', r.id)
+  end
   local labels = try('HGET', P .. K.detail .. r.id, 'lb')
   if type(labels) == 'string' then
     for _, term in ipairs(cjson.decode(labels)) do
