@@ -48,6 +48,16 @@ pub enum StartError {
         max = longshore_model::limits::PATTERNS
     )]
     TooManyHandlers(String),
+    /// The rules by kind of error of a handler cannot be used.
+    #[error("retry_on of the handler of `{pattern}`, registered at {place}: {why}")]
+    BadRules {
+        /// What it takes.
+        pattern: String,
+        /// Where it was registered.
+        place: String,
+        /// What is wrong, and the remedy.
+        why: String,
+    },
     /// A topic or pattern breaks the grammar.
     #[error(transparent)]
     Topic(#[from] BadTopic),
@@ -186,12 +196,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         let place = Location::caller();
         match J::topic() {
             Ok(topic) => {
-                let (kind, own) = (J::options(), handler.options());
-                let options = HandlerOptions {
-                    timeout: own.timeout.or(kind.timeout),
-                    retry_delay: own.retry_delay.or(kind.retry_delay),
-                    ..own
-                };
+                let options = handler.options().or(&J::options());
                 let run = erase(handler, self.state.clone());
                 self.add(TopicPattern::from(topic), J::VERSION, options, place, run);
             }
@@ -239,6 +244,9 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     ) {
         if self.registry.capabilities().len() >= longshore_model::limits::PATTERNS {
             return self.note(StartError::TooManyHandlers(pattern.to_string()));
+        }
+        if let Err(why) = options.retry_on.check() {
+            return self.note(StartError::BadRules { pattern: pattern.to_string(), place: place.to_string(), why });
         }
         let slots = options.concurrency.map(|limit| Arc::new(Semaphore::new(limit.max(1))));
         let added = self.registry.add(Registration { pattern, version, options, place, slots, run });

@@ -10,6 +10,7 @@ use longshore_link::store::Report;
 use longshore_link::world::Clock;
 use longshore_model::envelope::{Envelope, Trace};
 use longshore_model::id::{Fence, JobId};
+use longshore_model::kind::{self, RetryRules};
 use longshore_model::limits;
 use longshore_model::snapshot::Progress;
 use longshore_model::token::Token;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -38,6 +40,20 @@ pub enum Cancelled {
     /// It ran longer than it may; a failed attempt.
     #[error("it ran longer than {}", longshore_model::span::show(*.0))]
     TimedOut(Duration),
+    /// It gave no sign of life for so long; a failed attempt.
+    #[error("it gave no sign of life for {}", longshore_model::span::show(*.0))]
+    Stalled(Duration),
+}
+
+impl Cancelled {
+    /// The kind of error of an attempt that failed for this reason.
+    pub(crate) const fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::TimedOut(_) => Some(kind::TIMEOUT),
+            Self::Stalled(_) => Some(kind::STALLED),
+            Self::Stopped(_) | Self::Shutdown | Self::LeaseLost(_) => None,
+        }
+    }
 }
 
 /// What does not change during an attempt.
@@ -49,11 +65,17 @@ pub struct JobInfo {
     pub topic: Topic,
     /// Number of the attempt, from 1; counts every start.
     pub attempt: u32,
-    /// Failures before it; counted against the retries.
+    /// Failures before it, of whatever kind.
     pub retry: u32,
     /// The attempt's fence: strictly greater than that of every earlier attempt of the job. Hand it, with the id, to
     /// whatever the handler writes to, so that a late writer can be refused there as well.
     pub fence: Fence,
+    /// How long the attempt may run, where somebody said so.
+    pub timeout: Option<Duration>,
+    /// When it is told that it had better come to an end, where somebody said so.
+    pub soft_timeout: Option<Duration>,
+    /// The rules by kind of error that hold for it: the job's, its handler's, its queue's.
+    pub retry_rules: RetryRules,
     /// The envelope.
     pub envelope: Arc<Envelope>,
     /// The right to end the attempt from anywhere.
@@ -81,6 +103,12 @@ struct Inner {
     /// Names of the properties that this attempt has set.
     named: Mutex<BTreeSet<String>>,
     deferred: Mutex<Option<oneshot::Receiver<Outcome>>>,
+    /// Whether the soft timeout has passed.
+    finish: AtomicBool,
+    /// Woken when it passes.
+    told: Notify,
+    /// The last sign of life, microseconds of the boot clock.
+    sign: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -209,6 +237,9 @@ impl Ctx {
             follow_ups: Mutex::default(),
             named: Mutex::default(),
             deferred: Mutex::default(),
+            finish: AtomicBool::new(false),
+            told: Notify::new(),
+            sign: AtomicU64::new(0),
         };
         (Self { inner: Arc::new(inner) }, Controls { cancel, sink })
     }
@@ -324,6 +355,47 @@ impl Ctx {
         }
     }
 
+    /// Whether the handler had better come to an end: its soft timeout has passed, or it was cancelled. What it answers
+    /// after its soft timeout counts as ever: a result, a snooze to go on later, a failure.
+    #[must_use]
+    pub fn should_finish(&self) -> bool {
+        self.inner.finish.load(Ordering::Acquire) || self.is_stopped()
+    }
+
+    /// Waits until [`Self::should_finish`]; for ever, where there is no soft timeout and nobody cancels.
+    pub async fn until_should_finish(&self) {
+        let told = self.inner.told.notified();
+        if !self.should_finish() {
+            tokio::select! {
+                biased;
+                () = told => {}
+                _ = self.until_cancelled() => {}
+            }
+        }
+    }
+
+    pub(crate) fn tell_to_finish(&self) {
+        self.inner.finish.store(true, Ordering::Release);
+        self.inner.told.notify_waiters();
+    }
+
+    /// A sign of life, and nothing else: the stall timeout begins anew. Progress, log lines and properties are signs of
+    /// life as well.
+    pub fn beat(&self) {
+        let now = u64::try_from(self.inner.clock.boot().as_micros()).unwrap_or(u64::MAX);
+        self.inner.sign.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// No sign of life is expected any more.
+    pub(crate) fn rest(&self) {
+        self.inner.sign.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// When the last sign of life was, by the boot clock.
+    pub(crate) fn last_sign(&self) -> Duration {
+        Duration::from_micros(self.inner.sign.load(Ordering::Relaxed))
+    }
+
     /// A good moment to stop: fails when the attempt was cancelled. Use it with `?` between pieces of work.
     ///
     /// # Errors
@@ -398,6 +470,7 @@ impl Ctx {
     }
 
     fn change_progress(&self, change: impl FnOnce(&mut ProgressState, Duration)) {
+        self.beat();
         let boot = self.inner.clock.boot();
         let mut state = self.inner.progress.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state, boot);
@@ -424,6 +497,7 @@ impl Ctx {
 
     /// Adds a line with a level of its own: `debug`, `info`, `warn`, `error`.
     pub fn log_at(&self, level: &str, text: impl Into<String>) -> &Self {
+        self.beat();
         let line = limits::cut(&text.into(), limits::LOG_LINE_BYTES);
         let level = limits::cut(level, 16);
         self.inner.sink.with(|report| report.log.push((level, line)));
@@ -436,6 +510,7 @@ impl Ctx {
     /// [`BadProperty`] when the name is empty, too long or begins with `longshore.` or `slingevent:`, and when the
     /// value is null, not JSON or too large (PR-03), or when it is one more than [`limits::PROPERTIES`].
     pub fn set(&self, name: &str, value: impl Serialize) -> Result<(), BadProperty> {
+        self.beat();
         let bad = |why: &str| BadProperty { name: limits::cut(name, 80), why: why.to_owned() };
         if name.is_empty() || name.len() > limits::LABEL_BYTES {
             return Err(bad("give it a name of 1 to 256 bytes"));

@@ -8,6 +8,7 @@ use longshore_link::store::NewJob;
 use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
+use longshore_model::kind::RetryRules;
 use longshore_model::limits;
 use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
@@ -33,6 +34,10 @@ pub struct FollowUp {
     retries: Option<i32>,
     retry_delay: Option<Duration>,
     timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
+    stall_timeout: Option<Duration>,
+    retry_for: Option<Duration>,
+    retry_on: RetryRules,
     expires_in: Option<Duration>,
     title: Option<String>,
     labels: BTreeMap<String, String>,
@@ -57,6 +62,10 @@ impl FollowUp {
         described.retries = options.retries;
         described.retry_delay = options.retry_delay;
         described.timeout = options.timeout;
+        described.soft_timeout = options.soft_timeout;
+        described.stall_timeout = options.stall_timeout;
+        described.retry_for = options.retry_for;
+        described.retry_on = options.retry_on;
         described.expires_in = options.expires_in;
         described.indexed = options.index;
         Ok(described)
@@ -80,6 +89,10 @@ impl FollowUp {
             retries: None,
             retry_delay: None,
             timeout: None,
+            soft_timeout: None,
+            stall_timeout: None,
+            retry_for: None,
+            retry_on: RetryRules::new(),
             expires_in: None,
             title: None,
             labels: BTreeMap::new(),
@@ -190,6 +203,10 @@ impl FollowUp {
             retries: self.retries,
             retry_delay_ms: self.retry_delay.map(ms),
             timeout_ms: self.timeout.map(ms),
+            soft_timeout_ms: self.soft_timeout.map(ms),
+            stall_timeout_ms: self.stall_timeout.map(ms),
+            retry_for_ms: self.retry_for.map(ms),
+            retry_on: self.retry_on,
             expires_ms: self.expires_in.map(|span| now_ms + ms(span)),
             created_by: Some(format!("job {parent}")),
             parent: Some(parent),

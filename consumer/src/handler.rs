@@ -5,9 +5,10 @@
 
 use crate::ctx::Ctx;
 use crate::outcome::{IntoOutcome, Outcome};
-use longshore_model::Job;
 use longshore_model::id::JobId;
+use longshore_model::kind::{RetryRule, RetryRules};
 use longshore_model::token::Token;
+use longshore_model::{Job, JobOptions};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -114,16 +115,40 @@ handler!(A1, A2, A3, A4, A5, A6, A7);
 handler!(A1, A2, A3, A4, A5, A6, A7, A8);
 
 /// What is set for one handler. `None`: the job's, the kind's or the queue's value counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HandlerOptions {
     /// Jobs of this handler that one instance runs at once.
     pub concurrency: Option<usize>,
     /// Longest run of one attempt.
     pub timeout: Option<Duration>,
+    /// After so long an attempt is told that it had better come to an end.
+    pub soft_timeout: Option<Duration>,
+    /// An attempt that gives no sign of life for so long is cancelled.
+    pub stall_timeout: Option<Duration>,
     /// How long a cancelled attempt may go on before it is dropped; 10 s when not set.
     pub grace: Option<Duration>,
     /// Back-off between attempts.
     pub retry_delay: Option<Duration>,
+    /// No attempt begins later than this after the start of the first that failed.
+    pub retry_for: Option<Duration>,
+    /// Rules by kind of error.
+    pub retry_on: RetryRules,
+}
+
+impl HandlerOptions {
+    /// These options, and those of its kind of job where they say nothing.
+    #[must_use]
+    pub(crate) fn or(self, kind: &JobOptions) -> Self {
+        Self {
+            timeout: self.timeout.or(kind.timeout),
+            soft_timeout: self.soft_timeout.or(kind.soft_timeout),
+            stall_timeout: self.stall_timeout.or(kind.stall_timeout),
+            retry_delay: self.retry_delay.or(kind.retry_delay),
+            retry_for: self.retry_for.or(kind.retry_for),
+            retry_on: self.retry_on.or(&kind.retry_on),
+            ..self
+        }
+    }
 }
 
 /// A handler with options.
@@ -143,6 +168,26 @@ pub trait HandlerExt: Sized {
     /// Limits how long one attempt may run.
     fn timeout(self, limit: Duration) -> WithOptions<Self> {
         WithOptions { handler: self, options: HandlerOptions::default() }.timeout(limit)
+    }
+
+    /// After so long an attempt is told that it had better come to an end: `ctx.should_finish()`.
+    fn soft_timeout(self, limit: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.soft_timeout(limit)
+    }
+
+    /// Cancels an attempt that gives no sign of life for so long: no progress, log line, property or `ctx.beat()`.
+    fn stall_timeout(self, limit: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.stall_timeout(limit)
+    }
+
+    /// Lets no attempt begin later than this after the start of the first that failed.
+    fn retry_for(self, span: Duration) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.retry_for(span)
+    }
+
+    /// Sets how often, and after how long, a failure of this kind is tried again.
+    fn retry_on(self, kind: &str, rule: RetryRule) -> WithOptions<Self> {
+        WithOptions { handler: self, options: HandlerOptions::default() }.retry_on(kind, rule)
     }
 
     /// Sets how long a cancelled attempt may go on.
@@ -173,6 +218,34 @@ impl<H> WithOptions<H> {
         self
     }
 
+    /// See [`HandlerExt::soft_timeout`].
+    #[must_use]
+    pub const fn soft_timeout(mut self, limit: Duration) -> Self {
+        self.options.soft_timeout = Some(limit);
+        self
+    }
+
+    /// See [`HandlerExt::stall_timeout`].
+    #[must_use]
+    pub const fn stall_timeout(mut self, limit: Duration) -> Self {
+        self.options.stall_timeout = Some(limit);
+        self
+    }
+
+    /// See [`HandlerExt::retry_for`].
+    #[must_use]
+    pub const fn retry_for(mut self, span: Duration) -> Self {
+        self.options.retry_for = Some(span);
+        self
+    }
+
+    /// See [`HandlerExt::retry_on`].
+    #[must_use]
+    pub fn retry_on(mut self, kind: &str, rule: RetryRule) -> Self {
+        self.options.retry_on.set(kind, rule);
+        self
+    }
+
     /// See [`HandlerExt::grace`].
     #[must_use]
     pub const fn grace(mut self, span: Duration) -> Self {
@@ -199,7 +272,7 @@ where
     }
 
     fn options(&self) -> HandlerOptions {
-        self.options
+        self.options.clone()
     }
 }
 

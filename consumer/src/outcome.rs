@@ -25,6 +25,8 @@ pub enum Outcome {
         after: Option<Duration>,
         /// What went wrong.
         error: String,
+        /// What kind of error it was, for rules by kind.
+        kind: Option<String>,
     },
     /// Not now: run it again after a while. Costs no retry.
     Snooze {
@@ -87,13 +89,23 @@ impl Outcome {
     /// Failed: try again with the usual back-off.
     #[must_use]
     pub fn retry(error: impl fmt::Display) -> Self {
-        Self::Retry { after: None, error: error.to_string() }
+        Self::Retry { after: None, error: error.to_string(), kind: None }
     }
 
     /// Failed: try again after this long.
     #[must_use]
     pub fn retry_in(after: Duration, error: impl fmt::Display) -> Self {
-        Self::Retry { after: Some(after), error: error.to_string() }
+        Self::Retry { after: Some(after), error: error.to_string(), kind: None }
+    }
+
+    /// Names the kind of error of a failure that is tried again, for the rules by kind of its job, handler and queue, and
+    /// for the history: 1 to 64 letters, digits, `-`, `_` and `.`; other characters become `-`.
+    #[must_use]
+    pub fn kind(self, kind: impl Into<String>) -> Self {
+        match self {
+            Self::Retry { after, error, .. } => Self::Retry { after, error, kind: Some(kind.into()) },
+            other => other,
+        }
     }
 
     /// Not now: again after this long, without spending a retry.
@@ -126,6 +138,18 @@ impl JobError {
         Self(Outcome::fail(error))
     }
 
+    /// Failed: try again with the usual back-off.
+    #[must_use]
+    pub fn retry(error: impl fmt::Display) -> Self {
+        Self(Outcome::retry(error))
+    }
+
+    /// Names the kind of error of a failure that is tried again: see [`Outcome::kind`].
+    #[must_use]
+    pub fn kind(self, kind: impl Into<String>) -> Self {
+        Self(self.0.kind(kind))
+    }
+
     /// Failed: try again after this long.
     #[must_use]
     pub fn retry_in(after: Duration, error: impl fmt::Display) -> Self {
@@ -150,6 +174,21 @@ impl fmt::Display for JobError {
 }
 
 impl Error for JobError {}
+
+/// Names the kind of an error on its way: `client.get(url).await.kind("unreachable")?`.
+pub trait WithKind<T> {
+    /// Gives the error this kind, unless it carries another intent than to be tried again.
+    ///
+    /// # Errors
+    /// The error, with its kind and the texts of all its causes.
+    fn kind(self, kind: &str) -> Result<T, JobError>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> WithKind<T> for Result<T, E> {
+    fn kind(self, kind: &str) -> Result<T, JobError> {
+        self.map_err(|error| JobError(outcome_of_error(error.into().as_ref()).kind(kind)))
+    }
+}
 
 /// What a handler may return: `()`, an [`Outcome`], a [`Json`] result, or a `Result` of those with any error.
 pub trait IntoOutcome {
@@ -221,7 +260,11 @@ mod tests {
     #[test]
     fn s_06_errors_mean_what_they_carry() {
         let plain: Result<(), String> = Err("boom".into());
-        assert_eq!(plain.into_outcome(), Outcome::Retry { after: None, error: "boom".into() });
+        assert_eq!(plain.into_outcome(), Outcome::retry("boom"));
+        let named: Result<(), JobError> = Err::<(), _>("boom").kind("busy");
+        assert_eq!(named.into_outcome(), Outcome::retry("boom").kind("busy"));
+        let permanent: Result<(), JobError> = Err::<(), _>(JobError::permanent("no")).kind("busy");
+        assert_eq!(permanent.into_outcome(), Outcome::fail("no"), "another intent is left alone");
         let wrapped: Result<(), Outer> = Err(Outer(JobError::permanent("no such mailbox")));
         assert_eq!(wrapped.into_outcome(), Outcome::Fail { error: "no such mailbox".into() });
         let snoozed: Result<Outcome, JobError> = Err(JobError::snooze(Duration::from_secs(3), "busy"));

@@ -46,6 +46,7 @@ use longshore_link::store::Report;
 use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope};
 use longshore_model::id::Fence;
+use longshore_model::kind::RetryRules;
 use longshore_model::snapshot::Progress;
 use longshore_model::token::Token;
 use serde::Serialize;
@@ -63,13 +64,14 @@ pub struct TestRun<S> {
     retry: u32,
     cancel: Option<(Duration, Cancelled)>,
     timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
     files: Vec<(String, Vec<u8>)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> TestRun<S> {
     /// A run with the application's state.
     pub const fn new(state: S) -> Self {
-        Self { state, retry: 0, cancel: None, timeout: None, files: Vec::new() }
+        Self { state, retry: 0, cancel: None, timeout: None, soft_timeout: None, files: Vec::new() }
     }
 
     /// As if this many attempts had failed before.
@@ -96,6 +98,13 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
     #[must_use]
     pub const fn timeout(mut self, span: Duration) -> Self {
         self.timeout = Some(span);
+        self
+    }
+
+    /// Tells the handler after so long that it had better come to an end.
+    #[must_use]
+    pub const fn soft_timeout(mut self, span: Duration) -> Self {
+        self.soft_timeout = Some(span);
         self
     }
 
@@ -141,6 +150,10 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             retries: None,
             retry_delay_ms: None,
             timeout_ms: None,
+            soft_timeout_ms: None,
+            stall_timeout_ms: None,
+            retry_for_ms: None,
+            retry_on: RetryRules::new(),
             expires_ms: None,
             created_by: Some("a test".into()),
             parent: None,
@@ -155,7 +168,18 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             indexed: Vec::new(),
         };
         let fence = Fence(world.clock.unix_us());
-        let token = Token { id, attempt: self.retry + 1, fence, delay_ms: 0, nonce: "a-test".into() };
+        let token =
+            Token { id, attempt: self.retry + 1, fence, delay_ms: 0, retry_for_ms: None, nonce: "a-test".into() };
+        let options = handler.options().or(&J::options());
+        let grace = options.grace.unwrap_or(run::DEFAULT_GRACE);
+        let limits = Limits {
+            timeout: self.timeout.or(options.timeout),
+            soft: self.soft_timeout.or(options.soft_timeout),
+            stall: options.stall_timeout,
+            grace,
+            lost_grace: grace,
+            awaits_token: false,
+        };
         let info = JobInfo {
             token,
             id,
@@ -163,14 +187,14 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             attempt: self.retry + 1,
             retry: self.retry,
             fence,
+            timeout: limits.timeout,
+            soft_timeout: limits.soft,
+            retry_rules: options.retry_on.clone(),
             envelope: Arc::new(envelope),
             input_dir,
         };
         let sink = ReportSink::journalled();
         let (ctx, controls) = Ctx::new(info, world.clock.clone(), dir.path().to_owned(), sink);
-        let grace = handler.options().grace.unwrap_or(run::DEFAULT_GRACE);
-        let timeout = self.timeout.or_else(|| handler.options().timeout).or_else(|| J::options().timeout);
-        let limits = Limits { timeout, grace, lost_grace: grace, awaits_token: false };
         let erased = erase(handler, self.state);
         let work = run::handler(&erased, &ctx, &controls, &world.clock, limits);
         let cancelling = async {

@@ -29,8 +29,8 @@ async fn check(text: &str, expect: ExecOutcome) {
     assert_eq!(run_script(text, "{}").await.outcome, expect, "{text}");
 }
 
-fn retry(message: &str) -> ExecOutcome {
-    ExecOutcome::Retry(message.to_owned())
+fn retry(message: &str, kind: &str) -> ExecOutcome {
+    ExecOutcome::Retry(message.to_owned(), Some(kind.to_owned()))
 }
 
 #[tokio::test]
@@ -46,18 +46,19 @@ async fn the_payload_comes_in_and_the_result_goes_out() {
 
 #[tokio::test]
 async fn exit_statuses_are_told_apart() {
-    check("echo 'not a picture' >&2; exit 65", ExecOutcome::Permanent("exit status 65: not a picture".into())).await;
-    check("exit 75", retry("exit status 75")).await;
-    check("exit 1", retry("exit status 1")).await;
-    check("echo why >&2; echo >&2; exit 137", retry("exit status 137: why")).await;
+    let permanent = ExecOutcome::Permanent("exit status 65: not a picture".into(), Some("exit-65".into()));
+    check("echo 'not a picture' >&2; exit 65", permanent).await;
+    check("exit 75", retry("exit status 75", "exit-75")).await;
+    check("exit 1", retry("exit status 1", "exit-1")).await;
+    check("echo why >&2; echo >&2; exit 137", retry("exit status 137: why", "exit-137")).await;
 }
 
 #[tokio::test]
 async fn a_signal_is_named_and_not_taken_for_an_exit_status() {
-    check("kill -KILL $$", retry("ended by signal 9 (SIGKILL)")).await;
-    check("kill -SEGV $$", retry("ended by signal 11 (SIGSEGV)")).await;
-    check("kill -PIPE $$", retry("ended by signal 13 (SIGPIPE)")).await;
-    check("kill -TERM $$", retry("ended by signal 15 (SIGTERM)")).await;
+    check("kill -KILL $$", retry("ended by signal 9 (SIGKILL)", "signal-9")).await;
+    check("kill -SEGV $$", retry("ended by signal 11 (SIGSEGV)", "signal-11")).await;
+    check("kill -PIPE $$", retry("ended by signal 13 (SIGPIPE)", "signal-13")).await;
+    check("kill -TERM $$", retry("ended by signal 15 (SIGTERM)", "signal-15")).await;
 }
 
 #[tokio::test]
@@ -67,20 +68,20 @@ async fn a_program_that_cannot_run_is_a_failed_attempt_that_says_so() {
     spec.program = "/nowhere/prog".into();
     let ran = run_spec(&spec, "{}", &CancellationToken::new()).await;
     assert!(
-        matches!(&ran.outcome, ExecOutcome::Retry(m) if m.contains("cannot start /nowhere/prog")),
+        matches!(&ran.outcome, ExecOutcome::Retry(m, _) if m.contains("cannot start /nowhere/prog")),
         "{:?}",
         ran.outcome
     );
     let mut spec = script(dir.path(), "");
     spec.cwd = Some(dir.path().join("missing"));
     let ran = run_spec(&spec, "{}", &CancellationToken::new()).await;
-    assert!(matches!(&ran.outcome, ExecOutcome::Retry(m) if m.contains("its directory")), "{:?}", ran.outcome);
+    assert!(matches!(&ran.outcome, ExecOutcome::Retry(m, _) if m.contains("its directory")), "{:?}", ran.outcome);
 }
 
 #[tokio::test]
 async fn too_much_stdout_is_refused_but_read_to_the_end() {
     let ran = run_script("head -c 5000000 /dev/zero; echo finished >&2", "{}").await;
-    assert!(matches!(&ran.outcome, ExecOutcome::Permanent(m) if m.contains("65536")), "{:?}", ran.outcome);
+    assert!(matches!(&ran.outcome, ExecOutcome::Permanent(m, _) if m.contains("65536")), "{:?}", ran.outcome);
     assert_eq!(ran.lines, [ExecLine::Log("finished".into())]);
 }
 
@@ -159,6 +160,29 @@ async fn a_stop_request_is_obeyed_and_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_program_that_listens_is_told_to_come_to_an_end_and_its_end_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let listens = "trap 'echo half; exit 0' USR1; echo up >&2; while :; do sleep 0.01; done";
+    let deaf = "echo up >&2; while [ ! -e go ]; do sleep 0.01; done; echo whole";
+    for (text, result) in [(listens, "half"), (deaf, "whole")] {
+        let mut spec = script(dir.path(), text);
+        (spec.timeout, spec.soft_timeout) = (Some(Duration::from_secs(9)), Some(Duration::from_millis(8_500)));
+        let (hint, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let go = dir.path().join("go");
+        let launcher = launcher();
+        let outcome = run(&launcher, &spec, Bytes::new(), &hint, &cancel, |_| {
+            hint.cancel();
+            std::fs::write(&go, "").unwrap();
+        });
+        assert_eq!(tokio::time::timeout(DEADLINE, outcome).await, Ok(ExecOutcome::Succeeded(json!(result))));
+    }
+    let mut spec = script(dir.path(), "echo $LONGSHORE_TIMEOUT_MS-$LONGSHORE_SOFT_TIMEOUT_MS");
+    (spec.timeout, spec.soft_timeout) = (Some(Duration::from_secs(9)), Some(Duration::from_millis(8_500)));
+    let ran = run_spec(&spec, "", &CancellationToken::new()).await;
+    assert_eq!(ran.outcome, ExecOutcome::Succeeded(json!("9000-8500")));
+}
+
+#[tokio::test]
 async fn a_program_that_ignores_sigterm_is_killed_after_the_grace() {
     let dir = tempfile::tempdir().unwrap();
     let mut spec = script(dir.path(), "trap '' TERM; echo up >&2; while :; do sleep 0.01; done");
@@ -212,7 +236,7 @@ async fn nothing_survives_a_killed_guard() {
         kill(members.pid("guard"));
         members
     });
-    assert!(matches!(&ran.outcome, ExecOutcome::Retry(m) if m.contains("guard")), "{:?}", ran.outcome);
+    assert!(matches!(&ran.outcome, ExecOutcome::Retry(m, _) if m.contains("guard")), "{:?}", ran.outcome);
     members.assert_dies(Duration::from_secs(1)).await;
 }
 
@@ -233,7 +257,7 @@ async fn a_job_outlives_the_thread_that_started_it() {
     let dir = tempfile::tempdir().unwrap();
     let spec = script(dir.path(), "while [ ! -e go ]; do sleep 0.01; done; echo 1");
     let (launcher, cancel) = (launcher(), CancellationToken::new());
-    let mut running = Box::pin(run(&launcher, &spec, Bytes::new(), &cancel, |_| {}));
+    let mut running = Box::pin(run(&launcher, &spec, Bytes::new(), &cancel, &cancel, |_| {}));
     let runtime = tokio::runtime::Handle::current();
     std::thread::scope(|threads| {
         threads.spawn(|| {

@@ -28,6 +28,8 @@ fn job() -> HttpJob {
         topic: Topic::new("media/thumbnail").unwrap(),
         attempt: 3,
         retry: 2,
+        timeout: Some(Duration::from_secs(9)),
+        soft_timeout: None,
         trace_parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }
 }
@@ -49,7 +51,7 @@ async fn with_server<T>(routes: Router, client: impl AsyncFnOnce(SocketAddr) -> 
 async fn call(address: SocketAddr, path: &str, timeout: Duration) -> HttpOutcome {
     let endpoint = Endpoint::new(&format!("http://me:secret@{address}{path}?token=secret")).unwrap();
     let cancel = CancellationToken::new();
-    Caller::new().unwrap().call(&endpoint, &job(), r#"{"asset":"a"}"#.into(), timeout, &cancel, now).await
+    Caller::new().unwrap().call(&endpoint, &job(), r#"{"asset":"a"}"#.into(), timeout, &cancel, || (), now).await
 }
 
 /// What the answer of a handler means.
@@ -68,7 +70,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Respo
 
 fn message(outcome: HttpOutcome) -> String {
     match outcome {
-        HttpOutcome::Permanent(text) | HttpOutcome::Retry(text) => text,
+        HttpOutcome::Permanent(text, _) | HttpOutcome::Retry(text, _) => text,
         other => panic!("not a failure: {other:?}"),
     }
 }
@@ -109,7 +111,7 @@ async fn an_endless_body_is_refused_and_not_read_to_its_end() {
         answer(200, &[], Body::from_stream(chunks))
     };
     let outcome = tokio::time::timeout(LONG, outcome_of(endless)).await.unwrap();
-    assert!(matches!(&outcome, HttpOutcome::Permanent(text) if text.contains("65536")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Permanent(text, _) if text.contains("65536")), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -122,14 +124,14 @@ async fn retry_after_snoozes() {
     let outcome = outcome_of(move || answer(503, &date, "")).await;
     assert_eq!(outcome, HttpOutcome::Snooze(Duration::from_secs(90)));
     let outcome = outcome_of(|| answer(400, &[("retry-after", "7")], "")).await;
-    assert!(matches!(outcome, HttpOutcome::Permanent(_)), "only 429 and 503 may ask for time: {outcome:?}");
+    assert!(matches!(outcome, HttpOutcome::Permanent(..)), "only 429 and 503 may ask for time: {outcome:?}");
 }
 
 #[tokio::test]
 async fn failures_are_permanent_or_not() {
     for status in [400, 401, 404, 410, 422] {
         let outcome = outcome_of(move || answer(status, &[], "no such asset")).await;
-        assert!(matches!(outcome, HttpOutcome::Permanent(_)), "{status}: {outcome:?}");
+        assert!(matches!(outcome, HttpOutcome::Permanent(..)), "{status}: {outcome:?}");
         let text = message(outcome);
         let reason = StatusCode::from_u16(status).unwrap();
         assert!(text.contains(&format!("/run answered {reason}: no such asset")), "{text}");
@@ -137,10 +139,10 @@ async fn failures_are_permanent_or_not() {
     }
     for status in [408, 425, 429, 500, 502, 503, 504] {
         let outcome = outcome_of(move || answer(status, &[], "")).await;
-        assert!(matches!(outcome, HttpOutcome::Retry(_)), "{status}: {outcome:?}");
+        assert!(matches!(outcome, HttpOutcome::Retry(..)), "{status}: {outcome:?}");
     }
     let outcome = outcome_of(|| answer(400, &[], "\x1b[2J".repeat(90_000))).await;
-    assert!(matches!(outcome, HttpOutcome::Permanent(_)));
+    assert!(matches!(outcome, HttpOutcome::Permanent(..)));
     let text = message(outcome);
     assert!(text.len() < 1_000 && text.contains("\\u{1b}"), "{text}");
 }
@@ -148,14 +150,14 @@ async fn failures_are_permanent_or_not() {
 #[tokio::test]
 async fn redirects_are_not_followed() {
     let outcome = outcome_of(|| answer(307, &[("location", "/elsewhere")], "")).await;
-    assert!(matches!(&outcome, HttpOutcome::Permanent(text) if text.contains("redirects")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Permanent(text, _) if text.contains("redirects")), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn silence_is_a_timeout() {
     let routes = Router::new().route("/run", post(async || pending::<()>().await));
     let outcome = with_server(routes, async |address| call(address, "/run", Duration::from_millis(100)).await).await;
-    assert!(matches!(&outcome, HttpOutcome::Retry(text) if text.contains("in time")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Retry(text, _) if text.contains("in time")), "{outcome:?}");
     assert!(!message(outcome).contains("secret"));
 }
 
@@ -169,7 +171,7 @@ async fn a_body_that_stalls_is_a_timeout() {
     };
     let routes = Router::new().route("/run", post(stalls));
     let outcome = with_server(routes, async |address| call(address, "/run", Duration::from_millis(200)).await).await;
-    assert!(matches!(&outcome, HttpOutcome::Retry(text) if text.contains("in time")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Retry(text, _) if text.contains("in time")), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -178,7 +180,7 @@ async fn an_absent_endpoint_is_retried() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let outcome = call(address, "/run", LONG).await;
-    assert!(matches!(&outcome, HttpOutcome::Retry(text) if text.contains("cannot be reached")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Retry(text, _) if text.contains("cannot be reached")), "{outcome:?}");
     assert!(!message(outcome).contains("secret"));
 }
 
@@ -193,7 +195,7 @@ async fn an_answer_that_is_not_http_is_retried() {
         pending::<()>().await;
     };
     let outcome = tokio::select! { () = garbage => unreachable!(), outcome = call(address, "/run", LONG) => outcome };
-    assert!(matches!(&outcome, HttpOutcome::Retry(text) if text.contains("broke off")), "{outcome:?}");
+    assert!(matches!(&outcome, HttpOutcome::Retry(text, _) if text.contains("broke off")), "{outcome:?}");
     assert!(!message(outcome).contains("secret"));
 }
 
@@ -210,7 +212,7 @@ async fn a_cancelled_call_ends_at_once() {
     );
     let outcome = with_server(routes, async |address| {
         let endpoint = Endpoint::new(&format!("http://{address}/run")).unwrap();
-        Caller::new().unwrap().call(&endpoint, &job(), "{}".into(), LONG, &cancel, now).await
+        Caller::new().unwrap().call(&endpoint, &job(), "{}".into(), LONG, &cancel, || (), now).await
     });
     assert_eq!(outcome.await, HttpOutcome::Interrupted);
 }

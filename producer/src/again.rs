@@ -23,6 +23,7 @@ pub struct Edit {
     retries: Option<i32>,
     retry_delay: Option<Duration>,
     timeout: Option<Duration>,
+    retry_for: Option<Duration>,
 }
 
 impl Edit {
@@ -60,6 +61,13 @@ impl Edit {
         self
     }
 
+    /// Another time in which it may be tried again.
+    #[must_use]
+    pub const fn retry_for(mut self, span: Duration) -> Self {
+        self.retry_for = Some(span);
+        self
+    }
+
     /// Whether nothing is different.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -78,6 +86,7 @@ impl Edit {
         }
         envelope.retry_delay_ms = self.retry_delay.map(ms).or(envelope.retry_delay_ms);
         envelope.timeout_ms = self.timeout.map(ms).or(envelope.timeout_ms);
+        envelope.retry_for_ms = self.retry_for.map(ms).or(envelope.retry_for_ms);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ use crate::time::Time;
 use bytes::Bytes;
 use longshore_link::store::NewJob;
 use longshore_model::envelope::{Envelope, FileRef, LimitUse, Trace, VERSION, check_label};
+use longshore_model::kind::{RetryRule, RetryRules};
 use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::schedule::{Problem, Template};
@@ -39,6 +40,10 @@ pub struct JobBuilder {
     retries: Option<i32>,
     retry_delay: Option<Duration>,
     timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
+    stall_timeout: Option<Duration>,
+    retry_for: Option<Duration>,
+    retry_on: RetryRules,
     expires: Option<Expiry>,
     title: Option<String>,
     labels: BTreeMap<String, String>,
@@ -104,6 +109,10 @@ impl JobBuilder {
             retries: None,
             retry_delay: None,
             timeout: None,
+            soft_timeout: None,
+            stall_timeout: None,
+            retry_for: None,
+            retry_on: RetryRules::new(),
             expires: None,
             title: None,
             labels: BTreeMap::new(),
@@ -161,6 +170,44 @@ impl JobBuilder {
     /// Longest run of one attempt. Default: the kind's, else the queue's.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// After so long an attempt is told that it had better come to an end; what it answers then counts as ever. Default:
+    /// the kind's, else the queue's. Shorter than the timeout.
+    pub const fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// An attempt that gives no sign of life (progress, a log line, a property, a beat) for so long is cancelled, and
+    /// has failed. Default: the kind's, else the queue's.
+    pub const fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = Some(timeout);
+        self
+    }
+
+    /// No attempt begins later than this after the start of the first that failed: the job is given up instead, whatever
+    /// retries are left. Default: the kind's, else the queue's.
+    pub const fn retry_for(mut self, span: Duration) -> Self {
+        self.retry_for = Some(span);
+        self
+    }
+
+    /// How often, and after how long, a failure of this kind is tried again. For other kinds the rules of the kind of job,
+    /// its handler and its queue hold.
+    pub fn retry_on(mut self, kind: impl Into<String>, rule: RetryRule) -> Self {
+        self.retry_on.set(kind, rule);
+        self
+    }
+
+    /// As [`Self::retry_on`], several at once, as they are written down: `["timeout=2", "busy=100,30s,x2,10m"]`. What is
+    /// wrong with them is the answer when the job is sent.
+    pub fn retry_rules(mut self, texts: &[impl AsRef<str>]) -> Self {
+        match RetryRules::parse(texts.iter().map(AsRef::as_ref)) {
+            Ok(rules) => self.retry_on = rules.or(&self.retry_on),
+            Err(why) => drop(self.wrong.get_or_insert(Refusal::OutOfBounds(format!("retry_on: {why}")))),
+        }
         self
     }
 
@@ -376,6 +423,10 @@ impl JobBuilder {
             retries: self.retries.or(self.kind.retries),
             retry_delay_ms: self.retry_delay.or(self.kind.retry_delay).map(span::ms),
             timeout_ms: self.timeout.or(self.kind.timeout).map(span::ms),
+            soft_timeout_ms: self.soft_timeout.or(self.kind.soft_timeout).map(span::ms),
+            stall_timeout_ms: self.stall_timeout.or(self.kind.stall_timeout).map(span::ms),
+            retry_for_ms: self.retry_for.or(self.kind.retry_for).map(span::ms),
+            retry_on: self.retry_on.or(&self.kind.retry_on),
             expires_ms: None,
             created_by: self.created_by,
             parent: None,
@@ -425,6 +476,10 @@ impl JobBuilder {
             retries,
             retry_delay_ms: self.retry_delay.or(self.kind.retry_delay).map(span::ms),
             timeout_ms: self.timeout.or(self.kind.timeout).map(span::ms),
+            soft_timeout_ms: self.soft_timeout.or(self.kind.soft_timeout).map(span::ms),
+            stall_timeout_ms: self.stall_timeout.or(self.kind.stall_timeout).map(span::ms),
+            retry_for_ms: self.retry_for.or(self.kind.retry_for).map(span::ms),
+            retry_on: self.retry_on.or(&self.kind.retry_on),
             expires_ms,
             created_by: self.created_by.or_else(|| inner.options.created_by.clone()),
             parent: self.parent,

@@ -9,7 +9,7 @@ use longshore_link::store::{Complete, Completed};
 use longshore_model::record::Reason;
 use longshore_model::span::ms;
 use longshore_model::token::Token;
-use longshore_model::transition::{Answer, Verdict};
+use longshore_model::transition::{Answer, FailureTerms, Verdict};
 use longshore_model::{State, limits};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -96,7 +96,8 @@ impl Completion {
             How::Done { result, message } => (Verdict::Succeeded { message: message.map(cut) }, result),
             How::Retry { after, error } => {
                 let delay_ms = after.map_or(token.delay_ms, ms).min(limits::DELAY_MS);
-                (Verdict::Failed { delay_ms, error: cut(error) }, None)
+                let terms = FailureTerms { retry_for_ms: token.retry_for_ms, ..FailureTerms::default() };
+                (Verdict::Failed { delay_ms, error: cut(error), terms }, None)
             }
             How::Fail { error } => (Verdict::Fatal { reason: Reason::Permanent, error: cut(error) }, None),
         }

@@ -133,6 +133,7 @@ pub use longshore_macros::Job;
 pub use longshore_model::envelope::FileRef;
 pub use longshore_model::event::{Event, Kind as EventKind};
 pub use longshore_model::gate::{GateKind, GateName, Length, LimitPolicy, OnFailure, Over, Pausable, Rate, WhenFull};
+pub use longshore_model::kind::{RetryRule, RetryRules};
 pub use longshore_model::ledger::{self, Ledger};
 pub use longshore_model::queue::{QueueConfig, QueueKind, Queues};
 pub use longshore_model::schedule::{self, Missed, Overlap, ScheduleView, Timing};

@@ -111,6 +111,8 @@ pub fn exec(bytes: &[u8]) {
             ExecLine::Progress { step, steps, text } => {
                 assert!(step <= steps && *steps > 0 && text.len() <= limits::MESSAGE_BYTES);
             }
+            ExecLine::Kind(kind) => assert!(longshore_model::kind::check(kind).is_ok()),
+            ExecLine::Beat => {}
             ExecLine::Set { name, value } => {
                 assert!(!name.is_empty() && name.len() <= limits::LABEL_BYTES);
                 assert!(value.to_string().len() <= limits::PROPERTY_BYTES);
@@ -145,7 +147,7 @@ pub fn http(bytes: &[u8]) {
     match judged.expect("a body that is at hand needs no waiting") {
         HttpOutcome::Succeeded(value) => assert!(value.to_string().len() <= limits::RESULT_BYTES),
         HttpOutcome::Snooze(delay) => assert!(delay <= Duration::from_millis(limits::DELAY_MS)),
-        HttpOutcome::Retry(why) | HttpOutcome::Permanent(why) => {
+        HttpOutcome::Retry(why, _) | HttpOutcome::Permanent(why, _) => {
             assert!(why.len() <= limits::MESSAGE_BYTES && !why.contains("user:canary"));
             said(&why);
         }

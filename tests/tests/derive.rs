@@ -1,13 +1,15 @@
 //! `#[derive(Job)]` as an application sees it, through the producer. (What the compiler says to mistakes is tested
 //! beside the macro.)
 
-use longshore_producer::{Job, JobOptions};
+use longshore_producer::{Job, JobOptions, RetryRules};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 #[derive(Serialize, Deserialize, Job)]
 #[job(topic = "media/thumbnail", version = 2, retries = -1, retry_delay = "1m30s")]
-#[job(timeout = "2m", expires_in = "1h", index = ["asset"])]
+#[job(index = ["asset"])]
+#[job(timeout = "2m", soft_timeout = "90s", stall_timeout = "30s", expires_in = "1h")]
+#[job(retry_for = "1d", retry_on = "timeout=2; busy=100,30s")]
 struct Thumbnail {
     asset: String,
 }
@@ -26,6 +28,10 @@ fn the_attribute_becomes_the_implementation() {
         retries: Some(-1),
         retry_delay: Some(Duration::from_secs(90)),
         timeout: Some(Duration::from_secs(120)),
+        soft_timeout: Some(Duration::from_secs(90)),
+        stall_timeout: Some(Duration::from_secs(30)),
+        retry_for: Some(Duration::from_secs(86_400)),
+        retry_on: RetryRules::parse(["timeout=2", "busy=100,30s"]).unwrap(),
         expires_in: Some(Duration::from_secs(3_600)),
         index: vec!["asset".into()],
     };

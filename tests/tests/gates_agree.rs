@@ -183,8 +183,8 @@ impl Side {
                 let Some(fence) = self.fences.get(&ids[*job]) else { return "never ran".to_owned() };
                 let (verdict, error) = match end {
                     End::Success => (Verdict::Succeeded { message: None }, ""),
-                    End::Retry => (Verdict::Failed { delay_ms: 0, error: "e".into() }, ""),
-                    End::Later => (Verdict::Failed { delay_ms: LEASE_MS, error: "e".into() }, ""),
+                    End::Retry => (Verdict::failed(0, "e"), ""),
+                    End::Later => (Verdict::failed(LEASE_MS, "e"), ""),
                     End::Error => (Verdict::Fatal { reason: Reason::Permanent, error: "e".into() }, ""),
                 };
                 let finish = Finish {

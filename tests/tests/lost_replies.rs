@@ -111,7 +111,7 @@ struct Case {
 
 fn verdict(step: Step) -> Verdict {
     match step {
-        Step::Retry => Verdict::Failed { delay_ms: LONG, error: "once more".into() },
+        Step::Retry => Verdict::failed(LONG, "once more"),
         Step::GiveUp => Verdict::Fatal { reason: Reason::Permanent, error: "never".into() },
         Step::Release => {
             Verdict::Released { delay_ms: 0, reason: Reason::Interrupted, message: "somebody else".into() }

@@ -124,7 +124,7 @@ async fn a_detail_of_another_type_is_replaced() {
         log: vec![("info".into(), "a \"line\"\n".into())],
         ..Report::default()
     };
-    let verdict = Verdict::Failed { delay_ms: 0, error: "no \\ luck \u{1}".into() };
+    let verdict = Verdict::failed(0, "no \\ luck \u{1}");
     let answers = store.finish(vec![Finish { report, ..finish(id, fence, verdict) }]).await.unwrap();
     assert!(matches!(&answers[0], Finished::Known { answer: Answer::Moved { state: State::Queued }, .. }));
     let snapshot = store.load(vec![id]).await.unwrap().remove(0).unwrap();
@@ -149,7 +149,7 @@ async fn a_purge_leaves_a_tombstone_and_nothing_else() {
         log: vec![("info".into(), "line".into())],
     };
     store.report(vec![(id, fence, report.clone())]).await.unwrap();
-    store.finish(vec![finish(id, fence, Verdict::Failed { delay_ms: 0, error: "x".into() })]).await.unwrap();
+    store.finish(vec![finish(id, fence, Verdict::failed(0, "x"))]).await.unwrap();
     let fence = run(&*store, id, LONG).await;
     let done = Finish { result: Some("{}".into()), report, ..finish(id, fence, succeeded()) };
     store.finish(vec![done]).await.unwrap();

@@ -102,6 +102,7 @@ impl Page {
         for (name, value) in [
             ("due", shown(&job.due)),
             ("expires", shown(&job.expires)),
+            ("retries end", shown(&job.retry_until)),
             ("started", started),
             ("finished", shown(&job.finished)),
         ] {
@@ -134,10 +135,15 @@ fn state_line(job: &JobView) -> String {
     let allowed = if job.max_retries < 0 { "any number".into() } else { job.max_retries.to_string() };
     let attempts = match job.attempt {
         0 => String::new(),
-        started => format!(", attempt {started}, {} of {allowed} retries used", job.retries.min(job.attempt)),
+        started => {
+            let used = job.retries.saturating_sub(job.kinds.total()).min(job.attempt);
+            format!(", attempt {started}, {used} of {allowed} retries used")
+        }
     };
+    let kinds: Vec<String> = job.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" and {}", kinds.join(", ")) };
     let crashes = if job.crashes > 0 { format!(", {} crashes", job.crashes) } else { String::new() };
-    format!("{}{reason}{attempts}{crashes}", job.state)
+    format!("{}{reason}{attempts}{kinds}{crashes}", job.state)
 }
 
 /// What is known of the end of an attempt's process, in one line.

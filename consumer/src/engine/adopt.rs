@@ -12,6 +12,7 @@ use longshore_link::broker::Delivery;
 use longshore_link::store::{Adopt, Claimed};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, JobId};
+use longshore_model::kind::KindCounts;
 use longshore_model::transition::Answer;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub(crate) struct Origin {
     pub(crate) delivery: Delivery,
     pub(crate) attempt: u32,
     pub(crate) failures: u32,
+    pub(crate) kinds: KindCounts,
     pub(crate) crashes: u32,
 }
 

@@ -9,6 +9,7 @@ use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
 use super::taken_back::{self, NoMessage};
+use super::terms::Terms;
 use super::{Engine, files, isolation, reporter, telling};
 use crate::ctx::{Ctx, JobInfo, ReportSink};
 use crate::registry::Registration;
@@ -18,6 +19,7 @@ use longshore_link::error::Fault;
 use longshore_link::store::{Claim, Claimed, NewJob, Rebuild, Rebuilt};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId};
+use longshore_model::kind::RetryRules;
 use longshore_model::names::Park;
 use longshore_model::token::Token;
 use longshore_model::transition::Answer;
@@ -116,8 +118,8 @@ async fn run(
         None => return,
     };
     match answer {
-        Answer::Run { fence, attempt, failures, crashes, last } => {
-            let origin = Origin { envelope, delivery, attempt, failures, crashes };
+        Answer::Run { fence, attempt, failures, kinds, crashes, last } => {
+            let origin = Origin { envelope, delivery, attempt, failures, kinds, crashes };
             Attempt::start(engine, settler, registration, origin, fence, last).run(slot).await;
         }
         Answer::Elsewhere { crashes } => {
@@ -157,8 +159,8 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
         return;
     }
     let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None, false).await;
-    let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, crashes, last })) = claimed else { return };
-    let origin = Origin { envelope, delivery, attempt, failures, crashes };
+    let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, kinds, crashes, last })) = claimed else { return };
+    let origin = Origin { envelope, delivery, attempt, failures, kinds, crashes };
     Attempt::start(engine, Arc::new(NoMessage), registration, origin, fence, last).run(slot).await;
 }
 
@@ -384,35 +386,51 @@ impl Attempt {
         self.settler.ack(self.delivery().tag);
     }
 
+    /// How long it may run, how long its job waits should it fail, in what time it may be tried again, and what holds for
+    /// which kind of error.
+    fn terms(&self) -> (run::Limits, Duration, Option<u64>, RetryRules) {
+        let engine = &self.engine;
+        let options = &self.registration.options;
+        let queues = engine.policies.get();
+        let queue = queues.resolve(&self.origin.envelope.topic);
+        let terms = Terms { job: &self.origin.envelope, handler: options, queue: queue.config };
+        let limits = run::Limits {
+            timeout: terms.timeout(),
+            soft: terms.soft_timeout(),
+            stall: terms.stall_timeout(),
+            grace: options.grace.unwrap_or(run::DEFAULT_GRACE),
+            lost_grace: engine.lost_grace(),
+            awaits_token: true,
+        };
+        let (delay, failure) = terms.failure(None, None, &self.origin, engine.link.world.random.next());
+        (limits, delay, failure.retry_for_ms, terms.rules())
+    }
+
     async fn run(&mut self, slot: Slot) {
         let engine = Arc::clone(&self.engine);
         let envelope = Arc::clone(&self.origin.envelope);
-        let timeout = envelope
-            .timeout_ms
-            .map(Duration::from_millis)
-            .or(self.registration.options.timeout)
-            .or_else(|| engine.policies.get().resolve(&envelope.topic).config.timeout);
-        let job_delay = envelope.retry_delay_ms.map(Duration::from_millis);
-        let trace = envelope.trace.clone();
-        let files = envelope.files.clone();
-        let topic = envelope.topic.clone();
-        let input_dir = (!files.is_empty()).then(|| files::input_dir(&engine, self.id, self.fence));
-        let delay = settle::delay(self, None, job_delay);
+        let (limits, delay, retry_for_ms, retry_rules) = self.terms();
         let token = Token {
             id: self.id,
             attempt: self.origin.attempt,
             fence: self.fence,
             delay_ms: longshore_model::span::ms(delay),
+            retry_for_ms,
             nonce: self.delivery().nonce.clone(),
         };
+        let files = envelope.files.clone();
+        let input_dir = (!files.is_empty()).then(|| files::input_dir(&engine, self.id, self.fence));
         let info = JobInfo {
             token,
             id: self.id,
-            topic,
+            topic: envelope.topic.clone(),
             attempt: self.origin.attempt,
-            retry: self.origin.failures,
+            retry: self.origin.failures.saturating_add(self.origin.kinds.total()),
             fence: self.fence,
-            envelope,
+            timeout: limits.timeout,
+            soft_timeout: limits.soft,
+            retry_rules,
+            envelope: Arc::clone(&envelope),
             input_dir: input_dir.clone(),
         };
         let (ctx, controls) =
@@ -426,16 +444,8 @@ impl Attempt {
             };
             let ended = match delivered {
                 Ok(()) => {
-                    let grace = self.registration.options.grace.unwrap_or(run::DEFAULT_GRACE);
                     let clock = &engine.link.world.clock;
-                    run::handler(
-                        &self.registration.run,
-                        &ctx,
-                        &controls,
-                        clock,
-                        run::Limits { timeout, grace, lost_grace: engine.lost_grace(), awaits_token: true },
-                    )
-                    .await
+                    run::handler(&self.registration.run, &ctx, &controls, clock, limits).await
                 }
                 Err(outcome) => Ended::Outcome(outcome),
             };
@@ -462,8 +472,7 @@ impl Attempt {
                 report,
                 follow_ups,
                 output_dir: output_dir.clone(),
-                job_delay,
-                trace,
+                trace: envelope.trace.clone(),
             },
         )
         .await;

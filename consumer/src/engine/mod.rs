@@ -27,6 +27,7 @@ pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod taken_back;
 pub(crate) mod telling;
+mod terms;
 mod weight;
 
 use self::recommit::Committed;

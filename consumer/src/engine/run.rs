@@ -31,6 +31,10 @@ pub(crate) enum Ended {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) timeout: Option<Duration>,
+    /// When it is told that it had better come to an end.
+    pub(crate) soft: Option<Duration>,
+    /// How long it may give no sign of life.
+    pub(crate) stall: Option<Duration>,
     pub(crate) grace: Duration,
     /// How long it may go on when its lease is in doubt: others may start the job soon after.
     pub(crate) lost_grace: Duration,
@@ -40,6 +44,7 @@ pub(crate) struct Limits {
 
 /// Runs the handler of an attempt.
 pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock: &Clock, limits: Limits) -> Ended {
+    ctx.beat();
     let whole = async {
         match AssertUnwindSafe(run(ctx.clone())).catch_unwind().await {
             Ok(Handled::Ran(Outcome::Deferred)) => Ended::Outcome(match ctx.take_deferred() {
@@ -55,6 +60,9 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
         }
     };
     let mut whole = pin!(whole);
+    // Boxed: few jobs have such times, and a task is as large as the largest thing it may wait for.
+    let watched = limits.soft.is_some() || limits.stall.is_some();
+    let watch = async { if watched { watch(ctx, clock, limits).boxed().await } else { std::future::pending().await } };
     let time_limit = async {
         match limits.timeout {
             Some(limit) => {
@@ -69,6 +77,7 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
         ended = &mut whole => return ended,
         reason = ctx.until_cancelled() => reason,
         reason = time_limit => reason,
+        reason = watch => reason,
     };
     controls.cancel.send_if_modified(|now| {
         let first = now.is_none();
@@ -80,6 +89,32 @@ pub(crate) async fn handler(run: &Erased, ctx: &Ctx, controls: &Controls, clock:
         _ => limits.grace,
     };
     clock.timeout(grace, &mut whole).await.unwrap_or(Ended::Outcome(Outcome::Cancelled(reason)))
+}
+
+/// Tells the handler when its soft timeout has passed, and ends with the reason when it has stalled.
+async fn watch(ctx: &Ctx, clock: &Clock, limits: Limits) -> Cancelled {
+    let soft = async {
+        if let Some(span) = limits.soft {
+            clock.sleep(span).await;
+            ctx.tell_to_finish();
+        }
+        std::future::pending::<Cancelled>().await
+    };
+    let stalled = async {
+        let Some(span) = limits.stall else { return std::future::pending().await };
+        loop {
+            let silent = clock.boot().saturating_sub(ctx.last_sign());
+            if silent >= span {
+                return Cancelled::Stalled(span);
+            }
+            clock.sleep(span - silent).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        reason = soft => reason,
+        reason = stalled => reason,
+    }
 }
 
 /// The handler is over, and the attempt goes on under its lease: whoever has its token ends it in the store, which
@@ -94,6 +129,7 @@ async fn given_away(ctx: &Ctx, awaits_token: bool) -> Ended {
     if !awaits_token {
         return Ended::Outcome(Outcome::GivenAway);
     }
+    ctx.rest();
     ctx.log("given away: whoever has the token of this attempt ends it");
     Ended::Outcome(Outcome::Cancelled(ctx.until_cancelled().await))
 }

@@ -9,6 +9,7 @@
 use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
 use super::run::Ended;
+use super::terms::Terms;
 use super::{Engine, files, recommit, telling};
 use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
@@ -22,9 +23,8 @@ use longshore_model::id::{Generation, JobId};
 use longshore_model::limits;
 use longshore_model::names::Park;
 use longshore_model::record::{Reason, State};
-use longshore_model::retry::Delay;
 use longshore_model::span::ms;
-use longshore_model::transition::{Answer, Verdict};
+use longshore_model::transition::{Answer, FailureTerms, Verdict};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +36,6 @@ pub(crate) struct Settlement {
     pub(crate) report: Report,
     pub(crate) follow_ups: Vec<(JobId, FollowUp)>,
     pub(crate) output_dir: Option<PathBuf>,
-    pub(crate) job_delay: Option<Duration>,
     pub(crate) trace: Option<Trace>,
 }
 
@@ -56,9 +55,10 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
     let report = std::mem::take(&mut settlement.report);
     let commit = decide(attempt, settlement).await;
     let engine = &attempt.engine;
-    if let Verdict::Failed { delay_ms, .. } = commit.verdict
+    if let Verdict::Failed { delay_ms, terms: FailureTerms { retries, .. }, .. } = commit.verdict
         && delay_ms > 0
-        && !attempt.last
+        // Of a kind with retries of its own nobody here knows whether they are used up: then the copy is refused.
+        && (!attempt.last || retries.is_some())
         && !park_copy(attempt, delay_ms).boxed().await
         && attempt.settler.is_live()
     {
@@ -140,7 +140,7 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
 
 /// What the ended attempt means for the job.
 async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
-    let Settlement { ended, cancelled, report: _, follow_ups, output_dir, job_delay, trace } = settlement;
+    let Settlement { ended, cancelled, report: _, follow_ups, output_dir, trace } = settlement;
     let plain = |verdict| Commit { verdict, result: None, outputs: Vec::new(), follow_ups: Vec::new() };
     let cut = |text: String| limits::cut(&text, limits::MESSAGE_BYTES);
     let outcome = match ended {
@@ -158,7 +158,7 @@ async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
                     let verdict = Verdict::Succeeded { message: message.map(cut) };
                     Commit { verdict, result, outputs, follow_ups }
                 }
-                Err(outcome) => plain(failure(attempt, outcome, job_delay)),
+                Err(outcome) => plain(failure(attempt, outcome, cancelled.as_ref())),
             }
         }
         // What a handler says after it was interrupted is no verdict on the job.
@@ -168,7 +168,7 @@ async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
             plain(released(Duration::ZERO, Reason::Interrupted, cut(why)))
         }
         Outcome::Snooze { after, message } => plain(released(after, Reason::Snoozed, cut(message))),
-        other => plain(failure(attempt, other, job_delay)),
+        other => plain(failure(attempt, other, cancelled.as_ref())),
     }
 }
 
@@ -176,34 +176,25 @@ fn released(after: Duration, reason: Reason, message: String) -> Verdict {
     Verdict::Released { delay_ms: ms(after).min(limits::DELAY_MS), reason, message }
 }
 
-fn failure(attempt: &Attempt, outcome: Outcome, job_delay: Option<Duration>) -> Verdict {
+fn failure(attempt: &Attempt, outcome: Outcome, cancelled: Option<&Cancelled>) -> Verdict {
     let cut = |text: String| limits::cut(&text, limits::MESSAGE_BYTES);
-    let (asked, error) = match outcome {
+    let (asked, error, kind) = match outcome {
         Outcome::Fail { error } => return Verdict::Fatal { reason: Reason::Permanent, error: cut(error) },
         Outcome::BadResult { error } => return Verdict::Fatal { reason: Reason::BadResult, error: cut(error) },
-        Outcome::Retry { after, error } => (after, error),
-        Outcome::Cancelled(reason) => (None, reason.to_string()),
+        Outcome::Retry { after, error, kind } => (after, error, kind),
+        Outcome::Cancelled(reason) => (None, reason.to_string(), None),
         Outcome::Done { .. } | Outcome::Snooze { .. } | Outcome::Deferred | Outcome::GivenAway => {
-            (None, "the handler deferred an attempt that was already deferred".to_owned())
+            (None, "the handler deferred an attempt that was already deferred".to_owned(), None)
         }
     };
-    let span = delay(attempt, asked, job_delay);
-    Verdict::Failed { delay_ms: ms(span), error: cut(error) }
-}
-
-/// How long a job that fails now waits for its next attempt.
-pub(super) fn delay(attempt: &Attempt, asked: Option<Duration>, job_delay: Option<Duration>) -> Duration {
+    // Whatever a handler says that was cancelled for its time: that is the kind of its failure, unless it names one.
+    let kind = kind.or_else(|| cancelled.and_then(Cancelled::kind).map(ToOwned::to_owned));
     let engine = &attempt.engine;
     let queues = engine.policies.get();
     let queue = queues.resolve(&attempt.delivery().lane);
-    let delay = Delay {
-        result: asked,
-        job: job_delay,
-        kind: attempt.registration.options.retry_delay,
-        queue: queue.config.retry_delay,
-        backoff: queue.config.backoff,
-    };
-    delay.after(attempt.origin.failures + 1, engine.link.world.random.next())
+    let terms = Terms { job: &attempt.origin.envelope, handler: &attempt.registration.options, queue: queue.config };
+    let (delay, terms) = terms.failure(kind, asked, &attempt.origin, engine.link.world.random.next());
+    Verdict::Failed { delay_ms: ms(delay), error: cut(error), terms }
 }
 
 /// Uploads outputs and prepares follow-up jobs; what cannot be done turns the success into a failure that says why.

@@ -7,6 +7,9 @@
 //! | any other exit status or signal; 5xx, no answer | retry |
 //! | 429, 503 with `Retry-After` | snooze |
 //! | asked to stop | cancelled: why it was asked decides |
+//!
+//! Each failure has a kind (`exit-75`, `signal-9`, `http-503`, or what the program says), and a rule for that kind goes
+//! before this table: a permanent failure of a kind that has retries is tried again.
 
 use super::exec::child::{self, ExecSpec, Launcher};
 use super::exec::protocol::{ExecLine, ExecOutcome};
@@ -116,8 +119,12 @@ impl Prepared {
         let options = HandlerOptions {
             concurrency: config.concurrency,
             timeout: config.timeout,
+            soft_timeout: config.soft_timeout,
+            stall_timeout: config.stall_timeout,
             grace: Some(grace + MARGIN),
             retry_delay: None,
+            retry_for: config.retry_for,
+            retry_on: config.retry_on,
         };
         let pattern = config.topic.to_string();
         match work {
@@ -132,7 +139,7 @@ impl Prepared {
                 })
             }
             Work::Http(endpoint) => {
-                let http = Arc::new(Http { endpoint, timeout: config.timeout });
+                let http = Arc::new(Http { endpoint });
                 let tools = tools.clone();
                 consumer.on_with(&pattern, options, move |ctx| {
                     let (http, tools) = (Arc::clone(&http), tools.clone());
@@ -153,6 +160,36 @@ async fn with_cancel<F: Future>(ctx: &Ctx, cancel: &CancellationToken, work: F) 
             cancel.cancel();
             work.await
         }
+    }
+}
+
+/// Lets work see that it had better come to an end, while it runs.
+async fn with_hint<F: Future>(ctx: &Ctx, hint: &CancellationToken, work: F) -> F::Output {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        ended = &mut work => ended,
+        () = ctx.until_should_finish() => {
+            hint.cancel();
+            work.await
+        }
+    }
+}
+
+/// A failure that says itself that trying again is pointless, unless a rule for its kind knows better.
+fn permanent(ctx: &Ctx, error: String, kind: Option<String>) -> Outcome {
+    let rule = kind.as_deref().and_then(|kind| ctx.job().retry_rules.get(kind));
+    match rule.and_then(|rule| rule.retries) {
+        Some(retries) if retries != 0 => retry(error, kind),
+        _ => Outcome::fail(error),
+    }
+}
+
+fn retry(error: String, kind: Option<String>) -> Outcome {
+    let outcome = Outcome::retry(error);
+    match kind {
+        Some(kind) => outcome.kind(kind),
+        None => outcome,
     }
 }
 
@@ -196,16 +233,23 @@ impl Exec {
             job: ctx.id(),
             topic: ctx.topic().clone(),
             attempt: ctx.attempt().into(),
+            timeout: ctx.job().timeout,
+            soft_timeout: ctx.job().soft_timeout,
             retry: ctx.retry().into(),
             input_dir: directories.input.clone(),
             output_dir: directories.output.clone(),
         };
-        let cancel = CancellationToken::new();
-        let run = child::run(&tools.launcher, &spec, payload(ctx), &cancel, |line| report(ctx, line));
-        match with_cancel(ctx, &cancel, run).await {
+        let (hint, cancel) = (CancellationToken::new(), CancellationToken::new());
+        let mut said = None;
+        let run = child::run(&tools.launcher, &spec, payload(ctx), &hint, &cancel, |line| match line {
+            ExecLine::Kind(kind) => said = Some(kind),
+            line => report(ctx, line),
+        });
+        let ended = with_cancel(ctx, &cancel, with_hint(ctx, &hint, run)).await;
+        match ended {
             ExecOutcome::Succeeded(result) => done(result),
-            ExecOutcome::Permanent(error) => Outcome::fail(error),
-            ExecOutcome::Retry(error) => Outcome::retry(error),
+            ExecOutcome::Permanent(error, kind) => permanent(ctx, error, said.or(kind)),
+            ExecOutcome::Retry(error, kind) => retry(error, said.or(kind)),
             ExecOutcome::Interrupted(how) => {
                 ctx.log_at("warn", how);
                 interrupted(ctx)
@@ -244,6 +288,7 @@ fn report(ctx: &Ctx, line: ExecLine) {
                 ctx.log_at("warn", bad.to_string());
             }
         }
+        ExecLine::Beat | ExecLine::Kind(_) => ctx.beat(),
         ExecLine::Log(text) => {
             ctx.log(text);
         }
@@ -252,7 +297,6 @@ fn report(ctx: &Ctx, line: ExecLine) {
 
 struct Http {
     endpoint: Endpoint,
-    timeout: Option<Duration>,
 }
 
 impl Http {
@@ -262,19 +306,20 @@ impl Http {
             topic: ctx.topic().clone(),
             attempt: ctx.attempt().into(),
             retry: ctx.retry().into(),
+            timeout: ctx.job().timeout,
+            soft_timeout: ctx.job().soft_timeout,
             trace_parent: ctx.trace().map(|trace| trace.traceparent.clone()),
         };
-        let asked = ctx.job().envelope.timeout_ms.map(Duration::from_millis).or(self.timeout);
-        // Where somebody asked, the engine ends the attempt at that time, and says that it was the timeout.
-        let timeout = asked.map_or(EXCHANGE, |asked| asked + MARGIN);
+        // Where somebody asked for a timeout, the engine ends the attempt at that time, and says that it was the timeout.
+        let timeout = ctx.job().timeout.map_or(EXCHANGE, |asked| asked + MARGIN);
         let cancel = CancellationToken::new();
         let now = || UNIX_EPOCH + Duration::from_millis(tools.clock.unix_ms());
-        let call = tools.caller.call(&self.endpoint, &job, payload(ctx), timeout, &cancel, now);
+        let call = tools.caller.call(&self.endpoint, &job, payload(ctx), timeout, &cancel, || ctx.beat(), now);
         match with_cancel(ctx, &cancel, call).await {
             HttpOutcome::Succeeded(result) => done(result),
             HttpOutcome::Snooze(after) => Outcome::snooze(after, format!("{} asked to be called later", self.endpoint)),
-            HttpOutcome::Permanent(error) => Outcome::fail(error),
-            HttpOutcome::Retry(error) => Outcome::retry(error),
+            HttpOutcome::Permanent(error, kind) => permanent(ctx, error, kind),
+            HttpOutcome::Retry(error, kind) => retry(error, kind),
             HttpOutcome::Interrupted => interrupted(ctx),
         }
     }

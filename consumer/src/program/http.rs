@@ -94,6 +94,10 @@ pub struct HttpJob {
     pub attempt: u64,
     /// How often it has failed so far; sent as `Longshore-Retry`.
     pub retry: u64,
+    /// How long it may run; sent as `Longshore-Timeout-Ms` when there is such a time.
+    pub timeout: Option<Duration>,
+    /// When it had better come to an end; sent as `Longshore-Soft-Timeout-Ms` when there is such a time.
+    pub soft_timeout: Option<Duration>,
     /// The W3C trace context of the job, sent as `traceparent` when there is one.
     pub trace_parent: Option<String>,
 }
@@ -105,10 +109,10 @@ pub enum HttpOutcome {
     Succeeded(Value),
     /// The endpoint asked to be called again after this time, at most [`limits::DELAY_MS`].
     Snooze(Duration),
-    /// Failed, and trying again is pointless.
-    Permanent(String),
-    /// Failed; the next attempt may do better.
-    Retry(String),
+    /// Failed, and trying again is pointless; with the kind of error, where it has one.
+    Permanent(String, Option<String>),
+    /// Failed; the next attempt may do better. With the kind of error.
+    Retry(String, Option<String>),
     /// The call was given up because it was cancelled; the endpoint may or may not have done its work.
     Interrupted,
 }
@@ -144,7 +148,8 @@ impl Caller {
             .map_err(|error| NoClient(causes(&error)))
     }
 
-    /// Posts `payload` (JSON) and judges the answer. `timeout` bounds the whole exchange. `now` is this machine's
+    /// Posts `payload` (JSON) and judges the answer. `timeout` bounds the whole exchange. `on_answer` is
+    /// called when the answer begins. `now` is this machine's
     /// clock, asked only for a `Retry-After` date from an endpoint that does not tell its own time.
     pub async fn call(
         &self,
@@ -153,12 +158,16 @@ impl Caller {
         payload: Bytes,
         timeout: Duration,
         cancel: &CancellationToken,
+        on_answer: impl FnOnce(),
         now: impl Fn() -> SystemTime,
     ) -> HttpOutcome {
         let request = self.0.post(endpoint.0.clone()).headers(headers(job)).timeout(timeout).body(payload);
         let exchange = async {
             match request.send().await {
-                Ok(response) => judge(endpoint, response, now).await,
+                Ok(response) => {
+                    on_answer();
+                    judge(endpoint, response, now).await
+                }
                 Err(error) => failed(endpoint, &error),
             }
         };
@@ -185,6 +194,8 @@ fn headers(job: &HttpJob) -> HeaderMap {
         ("longshore-topic", Some(job.topic.to_string())),
         ("longshore-attempt", Some(job.attempt.to_string())),
         ("longshore-retry", Some(job.retry.to_string())),
+        ("longshore-timeout-ms", job.timeout.map(|span| span.as_millis().to_string())),
+        ("longshore-soft-timeout-ms", job.soft_timeout.map(|span| span.as_millis().to_string())),
         ("traceparent", job.trace_parent.clone()),
     ];
     let given = values
@@ -206,7 +217,7 @@ pub async fn judge(endpoint: &Endpoint, mut response: Response, now: impl Fn() -
         return match (read, body.value()) {
             (Err(error), _) => failed(endpoint, &error),
             (Ok(()), Ok(result)) => HttpOutcome::Succeeded(result),
-            (Ok(()), Err(too_large)) => HttpOutcome::Permanent(format!("{endpoint}: {too_large}")),
+            (Ok(()), Err(too_large)) => HttpOutcome::Permanent(format!("{endpoint}: {too_large}"), None),
         };
     }
     // A failure is a failure, also when its explanation breaks off.
@@ -218,7 +229,8 @@ pub async fn judge(endpoint: &Endpoint, mut response: Response, now: impl Fn() -
         message = format!("{message}: {excerpt}");
     }
     let message = limits::cut(&message, limits::MESSAGE_BYTES);
-    if is_temporary(status) { HttpOutcome::Retry(message) } else { HttpOutcome::Permanent(message) }
+    let kind = Some(format!("http-{}", status.as_u16()));
+    if is_temporary(status) { HttpOutcome::Retry(message, kind) } else { HttpOutcome::Permanent(message, kind) }
 }
 
 /// The statuses that say themselves that a later attempt may succeed.
@@ -250,14 +262,15 @@ fn retry_after(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Option<Dura
 }
 
 fn failed(endpoint: &Endpoint, error: &reqwest::Error) -> HttpOutcome {
-    let what = if error.is_timeout() {
-        "did not answer in time"
+    let (what, kind) = if error.is_timeout() {
+        ("did not answer in time", "http-timeout")
     } else if error.is_connect() {
-        "cannot be reached"
+        ("cannot be reached", "http-unreachable")
     } else {
-        "broke off the exchange"
+        ("broke off the exchange", "http-broken-off")
     };
-    HttpOutcome::Retry(limits::cut(&format!("{endpoint} {what}: {}", causes(error)), limits::MESSAGE_BYTES))
+    let message = limits::cut(&format!("{endpoint} {what}: {}", causes(error)), limits::MESSAGE_BYTES);
+    HttpOutcome::Retry(message, Some(kind.to_owned()))
 }
 
 /// The causes alone: the error's own text names the address as it was configured.

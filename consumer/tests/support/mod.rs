@@ -48,6 +48,8 @@ pub(crate) fn script(dir: &Path, script: &str) -> ExecSpec {
         topic: Topic::new("media/thumbnail").unwrap(),
         attempt: 3,
         retry: 2,
+        timeout: None,
+        soft_timeout: None,
         input_dir: "/input".into(),
         output_dir: dir.to_owned(),
     }
@@ -80,7 +82,8 @@ pub(crate) async fn run_watched(
     on_line: impl FnMut(ExecLine),
 ) -> ExecOutcome {
     let launcher = launcher();
-    let running = run(&launcher, spec, payload.into(), cancel, on_line);
+    let hint = CancellationToken::new();
+    let running = run(&launcher, spec, payload.into(), &hint, cancel, on_line);
     tokio::time::timeout(DEADLINE, running).await.expect("the run did not end in time")
 }
 

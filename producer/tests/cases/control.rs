@@ -51,7 +51,7 @@ pub(crate) async fn j13_stopping_what_waits_what_runs_and_what_ended(producer: P
     assert_eq!((view.state, view.message.as_deref()), (State::Stopped, Some("a test")));
     // The handler decides: one that ends well has succeeded all the same.
     assert_eq!(producer.show(runs.id).await.unwrap().unwrap().state, State::Active);
-    let failed = Verdict::Failed { delay_ms: 1, error: "asked to stop".into() };
+    let failed = Verdict::failed(1, "asked to stop");
     assert_eq!(hand.finish(Finish { verdict: failed, ..succeeded(runs.id, fence) }).await, State::Stopped);
 }
 

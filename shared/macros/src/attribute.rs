@@ -1,6 +1,6 @@
 //! Reads `#[job(…)]` and checks every value; reports all that is wrong at once, each at its place.
 
-use longshore_model::{Topic, indexed, limits, span, suggest};
+use longshore_model::{RetryRules, Topic, indexed, limits, span, suggest};
 use std::time::Duration;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -8,7 +8,20 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Result, Token, UnOp};
 
-const KEYS: [&str; 8] = ["topic", "version", "retries", "retry_delay", "timeout", "expires_in", "index", "crate"];
+const KEYS: [&str; 12] = [
+    "topic",
+    "version",
+    "retries",
+    "retry_delay",
+    "retry_for",
+    "retry_on",
+    "timeout",
+    "soft_timeout",
+    "stall_timeout",
+    "expires_in",
+    "index",
+    "crate",
+];
 
 /// What the attribute says.
 #[derive(Default)]
@@ -17,7 +30,11 @@ pub(crate) struct JobAttribute {
     pub(crate) version: Option<u32>,
     pub(crate) retries: Option<i32>,
     pub(crate) retry_delay: Option<Duration>,
+    pub(crate) retry_for: Option<Duration>,
+    pub(crate) retry_on: Vec<String>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) stall_timeout: Option<Duration>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) index: Vec<String>,
     pub(crate) krate: Option<Path>,
@@ -88,7 +105,11 @@ impl JobAttribute {
             "version" => self.version = Some(number(key, value, 1, i64::from(u32::MAX))?),
             "retries" => self.retries = Some(number(key, value, -1, i64::from(limits::RETRIES))?),
             "retry_delay" => self.retry_delay = Some(length(key, value)?),
+            "retry_for" => self.retry_for = Some(length(key, value)?),
+            "retry_on" => self.retry_on = rules(key, value)?,
             "timeout" => self.timeout = Some(more_than_zero(key, value)?),
+            "soft_timeout" => self.soft_timeout = Some(more_than_zero(key, value)?),
+            "stall_timeout" => self.stall_timeout = Some(more_than_zero(key, value)?),
             "expires_in" => self.expires_in = Some(more_than_zero(key, value)?),
             "index" => self.index = paths(key, value)?,
             _ => self.krate = Some(text(key, value)?.parse()?),
@@ -104,6 +125,10 @@ fn example(key: &str) -> &'static str {
         "version" => "write version = 2",
         "retries" => "write retries = 5, or -1 to retry without end",
         "retry_delay" => "write retry_delay = \"30s\"; units are ms, s, m, h and d",
+        "retry_for" => "write retry_for = \"1h\"; units are ms, s, m, h and d",
+        "retry_on" => "write retry_on = \"timeout=2; busy=100,30s\"",
+        "soft_timeout" => "write soft_timeout = \"90s\"; units are ms, s, m, h and d",
+        "stall_timeout" => "write stall_timeout = \"30s\"; units are ms, s, m, h and d",
         "timeout" => "write timeout = \"2m\"; units are ms, s, m, h and d",
         "expires_in" => "write expires_in = \"1h\"; units are ms, s, m, h and d",
         "index" => "write index = [\"asset\", \"size.width\"]",
@@ -154,6 +179,15 @@ fn length(key: &str, value: &Expr) -> Result<Duration> {
         return Err(wrong(&"it is more than a year; shorten it"));
     }
     Ok(span)
+}
+
+/// Rules by kind of error, parted by `;`, as texts that can be read.
+fn rules(key: &str, value: &Expr) -> Result<Vec<String>> {
+    let text = text(key, value)?;
+    let rules = text.value();
+    let rules = rules.split(';').map(str::trim).filter(|rule| !rule.is_empty());
+    let rules = RetryRules::parse(rules).map_err(|why| Error::new(text.span(), format!("`{key}`: {why}")))?;
+    Ok(rules.texts())
 }
 
 fn more_than_zero(key: &str, value: &Expr) -> Result<Duration> {

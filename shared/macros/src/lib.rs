@@ -38,7 +38,11 @@ use syn::{Data, DeriveInput, Error, Result};
 /// | `version` | version of the payload's shape, from 1 | 1 |
 /// | `retries` | failures allowed before the last one; -1 without end | the queue's |
 /// | `retry_delay` | fixed back-off between attempts | the queue's |
+/// | `retry_for` | no attempt begins later than this after the start of the first that failed | the queue's |
+/// | `retry_on` | rules by kind of error, parted by `;`: `"timeout=2; busy=100,30s,x2,10m"` | the handler's, then the queue's |
 /// | `timeout` | longest run of one attempt | the queue's |
+/// | `soft_timeout` | after so long an attempt is told that it had better come to an end | the queue's |
+/// | `stall_timeout` | an attempt that gives no sign of life for so long is cancelled | the queue's |
 /// | `expires_in` | not to be started later than this after it was accepted | no limit |
 /// | `index` | fields of the payload that jobs are found by without a look at each, as paths with dots | none |
 /// | `crate` | path of the crate that has `Job` and `JobOptions`, where it is re-exported | found in Cargo.toml |
@@ -62,16 +66,27 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
     }
     let attribute = JobAttribute::read(&input.ident, &input.attrs)?;
     let krate = krate::path(attribute.krate)?;
-    let JobAttribute { topic, version, retries, retry_delay, timeout, expires_in, index, .. } = attribute;
+    let JobAttribute { topic, version, retries, retry_delay, retry_for, retry_on, .. } = attribute;
+    let JobAttribute { timeout, soft_timeout, stall_timeout, expires_in, index, .. } = attribute;
     let version = version.map(|version| quote! { const VERSION: u32 = #version; });
     let options = [
         set("retries", retries),
         set("retry_delay", retry_delay.map(duration)),
+        set("retry_for", retry_for.map(duration)),
         set("timeout", timeout.map(duration)),
+        set("soft_timeout", soft_timeout.map(duration)),
+        set("stall_timeout", stall_timeout.map(duration)),
         set("expires_in", expires_in.map(duration)),
     ];
     let index = (!index.is_empty()).then(|| {
         quote! { options.index = [#(#index),*].into_iter().map(::std::string::String::from).collect(); }
+    });
+    let rules = (!retry_on.is_empty()).then(|| {
+        quote! {
+            if let ::core::result::Result::Ok(rules) = #krate::RetryRules::parse([#(#retry_on),*]) {
+                options.retry_on = rules;
+            }
+        }
     });
     let name = &input.ident;
     Ok(quote! {
@@ -84,6 +99,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 let mut options = <#krate::JobOptions as ::core::default::Default>::default();
                 #(#options)*
                 #index
+                #rules
                 options
             }
         }

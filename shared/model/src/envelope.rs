@@ -8,6 +8,7 @@
 use crate::gate::{GateName, Gates, check_key, check_limit_name};
 use crate::id::JobId;
 use crate::indexed::{self, Fields};
+use crate::kind::RetryRules;
 use crate::limits;
 use crate::queue::Queues;
 use crate::record::{Admission, Expiry, Start};
@@ -52,6 +53,19 @@ pub struct Envelope {
     /// Longest run of one attempt, ms. Absent: the handler's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// After so long an attempt is told that it had better come to an end, ms. Absent: the handler's, else the queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_timeout_ms: Option<u64>,
+    /// An attempt that gives no sign of life for so long is cancelled, ms. Absent: the handler's, else the queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_timeout_ms: Option<u64>,
+    /// No attempt begins later than this after the start of the first that failed, ms. Absent: the handler's, else the
+    /// queue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_for_ms: Option<u64>,
+    /// Rules by kind of error; for other kinds the handler's, then the queue's.
+    #[serde(default, skip_serializing_if = "RetryRules::is_empty")]
+    pub retry_on: RetryRules,
     /// Not to be started at or after this time, ms since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
@@ -324,14 +338,8 @@ impl Envelope {
         {
             return Err(format!("retries: {retries} is not -1 (without end) to {}", limits::RETRIES));
         }
-        for (what, ms) in [("retry_delay_ms", self.retry_delay_ms), ("timeout_ms", self.timeout_ms)] {
-            if ms.is_some_and(|ms| ms > limits::DELAY_MS) {
-                return Err(format!("{what}: more than a year ({} ms); choose a shorter time", limits::DELAY_MS));
-            }
-        }
-        if self.timeout_ms == Some(0) {
-            return Err("timeout_ms: 0 would never let it run; leave it out for no limit".into());
-        }
+        self.check_times()?;
+        self.retry_on.check().map_err(|why| format!("retry_on: {why}"))?;
         if self.files.len() > limits::FILES {
             let why = "put several into one archive";
             return Err(format!("files: {} is more than {}; {why}", self.files.len(), limits::FILES));
@@ -347,6 +355,35 @@ impl Envelope {
 }
 
 impl Envelope {
+    fn check_times(&self) -> Result<(), String> {
+        for (what, ms) in [
+            ("retry_delay_ms", self.retry_delay_ms),
+            ("timeout_ms", self.timeout_ms),
+            ("soft_timeout_ms", self.soft_timeout_ms),
+            ("stall_timeout_ms", self.stall_timeout_ms),
+            ("retry_for_ms", self.retry_for_ms),
+        ] {
+            if ms.is_some_and(|ms| ms > limits::DELAY_MS) {
+                return Err(format!("{what}: more than a year ({} ms); choose a shorter time", limits::DELAY_MS));
+            }
+        }
+        for (what, ms) in [
+            ("timeout_ms", self.timeout_ms),
+            ("soft_timeout_ms", self.soft_timeout_ms),
+            ("stall_timeout_ms", self.stall_timeout_ms),
+        ] {
+            if ms == Some(0) {
+                return Err(format!("{what}: 0 would never let it run; leave it out for no limit"));
+            }
+        }
+        if let (Some(soft), Some(hard)) = (self.soft_timeout_ms, self.timeout_ms)
+            && soft >= hard
+        {
+            return Err("soft_timeout_ms: it is not shorter than timeout_ms, and would never come".into());
+        }
+        Ok(())
+    }
+
     fn check_gates(&self) -> Result<(), String> {
         if let Some(key) = &self.order_key {
             check_key("order_key", key)?;

@@ -1,5 +1,6 @@
 //! The job type: a payload with a stable topic and its defaults, shared by producer and consumer.
 
+use crate::kind::RetryRules;
 use crate::topic::Topic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,14 @@ pub struct JobOptions {
     pub retry_delay: Option<Duration>,
     /// Longest run of one attempt.
     pub timeout: Option<Duration>,
+    /// After so long an attempt is told that it had better come to an end.
+    pub soft_timeout: Option<Duration>,
+    /// An attempt that gives no sign of life for so long is cancelled.
+    pub stall_timeout: Option<Duration>,
+    /// No attempt begins later than this after the start of the first that failed.
+    pub retry_for: Option<Duration>,
+    /// Rules by kind of error.
+    pub retry_on: RetryRules,
     /// Not to be started later than this after it was accepted.
     pub expires_in: Option<Duration>,
     /// Fields of the payload that the store keeps an index of, as paths with dots; at most 8, with the queue's.

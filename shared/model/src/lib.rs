@@ -17,6 +17,7 @@ pub mod gate;
 pub mod id;
 pub mod indexed;
 pub mod job;
+pub mod kind;
 pub mod ledger;
 pub mod limits;
 pub mod names;
@@ -39,6 +40,7 @@ pub mod unique;
 
 pub use id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 pub use job::{Job, JobOptions};
+pub use kind::{RetryRule, RetryRules};
 pub use record::{Reason, Record, State};
 pub use secret::Secret;
 pub use snapshot::JobView;

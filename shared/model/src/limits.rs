@@ -71,6 +71,10 @@ pub const TRACESTATE_BYTES: usize = 512;
 pub const COUNTER: u64 = 1 << 52;
 /// Most retries that may be asked for.
 pub const RETRIES: i32 = 1_000_000;
+/// Longest word for a kind of error, bytes.
+pub const KIND_BYTES: usize = 64;
+/// Most kinds of error with rules, in one place that has them; and most that are counted for one job.
+pub const KINDS: usize = 32;
 /// The crash that gives a job up, if it was alone in the process that went away: so many processes at most.
 pub const CRASHES: u32 = 3;
 /// From so many crashes on a job is a suspect: it runs alone in its process, or not at all.

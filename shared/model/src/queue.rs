@@ -15,6 +15,7 @@ pub use parallelism::{BadParallelism, Parallelism};
 pub use written::write;
 
 use crate::indexed::check_paths;
+use crate::kind::RetryRules;
 use crate::limits;
 use crate::retry::Backoff;
 use crate::settings::read_queues;
@@ -61,6 +62,14 @@ pub struct QueueConfig {
     pub backoff: Backoff,
     /// Longest run of one attempt; default no limit.
     pub timeout: Option<Duration>,
+    /// After so long an attempt is told that it had better come to an end; default never.
+    pub soft_timeout: Option<Duration>,
+    /// An attempt that gives no sign of life for so long is cancelled; default no limit.
+    pub stall_timeout: Option<Duration>,
+    /// No attempt begins later than this after the start of the first that failed; default no limit.
+    pub retry_for: Option<Duration>,
+    /// Rules by kind of error.
+    pub retry_on: RetryRules,
     /// How long its jobs are kept after they ended, and how many.
     pub keep: Keep,
     /// Fields of its jobs' payloads that the store keeps an index of, beside those that a job names itself; default none.
@@ -103,6 +112,10 @@ impl QueueConfig {
             retry_delay: Duration::from_secs(2),
             backoff: Backoff::default(),
             timeout: None,
+            soft_timeout: None,
+            stall_timeout: None,
+            retry_for: None,
+            retry_on: RetryRules::new(),
             keep: Keep::default(),
             index: Vec::new(),
             ranking: 0,
@@ -160,8 +173,20 @@ impl QueueConfig {
         if self.retry_delay > year {
             wrong("retry_delay", "more than a year".into());
         }
-        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            wrong("timeout", "0 would never let a job run; leave it out for no limit".into());
+        for (field, span) in
+            [("timeout", self.timeout), ("soft_timeout", self.soft_timeout), ("stall_timeout", self.stall_timeout)]
+        {
+            if span.is_some_and(|span| span.is_zero()) {
+                wrong(field, "0 would never let a job run; leave it out for no limit".into());
+            }
+        }
+        if let (Some(soft), Some(hard)) = (self.soft_timeout, self.timeout)
+            && soft >= hard
+        {
+            wrong("soft_timeout", "it is not shorter than timeout, and would never come".into());
+        }
+        if let Err(why) = self.retry_on.check() {
+            wrong("retry_on", why);
         }
         if let Backoff::Exponential { factor, max } = self.backoff {
             if !(2..=100).contains(&factor) {

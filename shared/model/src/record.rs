@@ -5,6 +5,7 @@
 
 use crate::gate::{GateName, Gates};
 use crate::id::{Fence, Generation, JobId, Owner};
+use crate::kind::KindCounts;
 use crate::limits;
 use crate::snapshot::Progress;
 use crate::topic::Topic;
@@ -136,6 +137,10 @@ pub enum Reason {
     BadResult,
     /// `given_up`: failed more often than its retries allow.
     RetriesExhausted,
+    /// `given_up`: failed more often in one way than the rule for that kind of error allows.
+    KindRetriesExhausted,
+    /// `given_up`: its next attempt would begin later than its time for retries allows.
+    RetryTimeOver,
     /// `given_up`: its process went away too often, always with others beside it.
     CrashesExhausted,
     /// `given_up`: it takes down every process that runs it; the last one ran nothing else.
@@ -164,7 +169,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Delayed,
         Self::Snoozed,
         Self::Failed,
@@ -175,6 +180,8 @@ impl Reason {
         Self::UnreadablePayload,
         Self::BadResult,
         Self::RetriesExhausted,
+        Self::KindRetriesExhausted,
+        Self::RetryTimeOver,
         Self::CrashesExhausted,
         Self::Poison,
         Self::StopRequested,
@@ -203,6 +210,8 @@ impl Reason {
             Self::UnreadablePayload => "unreadable_payload",
             Self::BadResult => "bad_result",
             Self::RetriesExhausted => "retries_exhausted",
+            Self::KindRetriesExhausted => "kind_retries_exhausted",
+            Self::RetryTimeOver => "retry_time_over",
             Self::CrashesExhausted => "crashes_exhausted",
             Self::Poison => "poison",
             Self::StopRequested => "stop_requested",
@@ -297,6 +306,10 @@ pub struct Record {
     pub place: Option<u64>,
     /// The gate that it waits at (`blocked`), and the turn under which it waits there.
     pub waits_at: Option<WaitsAt>,
+    /// Attempts that failed in a way that has retries of its own; they are not among `failures`.
+    pub kinds: KindCounts,
+    /// No attempt begins after this time. Set by the first failure that has a time for retries.
+    pub retry_until: Option<u64>,
 }
 
 /// Where a blocked job waits.
@@ -423,6 +436,8 @@ impl Record {
             unique: admission.unique.clone(),
             place: None,
             waits_at: None,
+            kinds: KindCounts::default(),
+            retry_until: None,
         }
     }
 }
@@ -444,6 +459,9 @@ pub struct PastAttempt {
     /// What the handler, or Longshore, said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The kind of that error, where somebody named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What is known of its process, where that went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<Crash>,
@@ -471,6 +489,18 @@ impl Record {
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= now_ms)
+    }
+
+    /// Whether it is too late for another attempt of a job that has failed.
+    #[must_use]
+    pub fn is_over_time(&self, now_ms: u64) -> bool {
+        self.retry_until.is_some_and(|until| until < now_ms)
+    }
+
+    /// Attempts that failed, in whatever way.
+    #[must_use]
+    pub fn all_failures(&self) -> u32 {
+        self.failures.saturating_add(self.kinds.total())
     }
 
     /// Whether a copy of this generation is older than the record. A copy of generation 0 carries none.

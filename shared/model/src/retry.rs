@@ -3,6 +3,7 @@
 //! Pure: randomness comes in as a number. It decides neither *whether* a verdict is a failure (the
 //! handler does) nor what state follows ([`crate::transition`] does).
 
+use crate::kind::RetryRule;
 use crate::limits;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub enum Backoff {
 pub struct Delay {
     /// What the handler's outcome asks for, this once.
     pub result: Option<Duration>,
+    /// What the rule for the failure's kind says, and how many failures count for it, this one included.
+    pub rule: Option<(RetryRule, u32)>,
     /// What the sender set on the job.
     pub job: Option<Duration>,
     /// The default of the job's kind, or of its handler.
@@ -42,7 +45,8 @@ impl Delay {
     /// evenly distributed over all of `u64`; only exponential back-off uses it.
     #[must_use]
     pub fn after(&self, failures: u32, random: u64) -> Duration {
-        let asked = self.result.or(self.job).or(self.kind);
+        let ruled = |(rule, failures): (RetryRule, u32)| Some(rule.backoff.after(rule.delay?, failures, random));
+        let asked = self.result.or_else(|| self.rule.and_then(ruled)).or(self.job).or(self.kind);
         let delay = asked.unwrap_or_else(|| self.backoff.after(self.queue, failures, random));
         delay.min(Duration::from_millis(limits::DELAY_MS))
     }
@@ -83,8 +87,14 @@ pub fn exhausted(failures: u32, retries: i32) -> bool {
 mod tests {
     use super::*;
 
-    const NOTHING: Delay =
-        Delay { result: None, job: None, kind: None, queue: Duration::from_secs(2), backoff: Backoff::Fixed };
+    const NOTHING: Delay = Delay {
+        result: None,
+        rule: None,
+        job: None,
+        kind: None,
+        queue: Duration::from_secs(2),
+        backoff: Backoff::Fixed,
+    };
     const QUARTER: u64 = u64::MAX / 4;
 
     fn ms(ms: u64) -> Duration {
@@ -111,6 +121,18 @@ mod tests {
         assert_eq!(Delay { result: None, job: None, ..all }.after(1, 0), ms(3));
         assert_eq!(NOTHING.after(9, u64::MAX), ms(2_000));
         assert_eq!(Delay { result: Some(Duration::ZERO), ..all }.after(1, 0), Duration::ZERO, "zero is at once");
+    }
+
+    #[test]
+    fn s04_a_rule_for_the_kind_stands_between_the_result_and_the_rest() {
+        let rule = RetryRule::new().delay(ms(30));
+        let all = Delay { result: Some(ms(1)), rule: Some((rule, 1)), job: Some(ms(2)), kind: Some(ms(3)), ..NOTHING };
+        assert_eq!(all.after(1, 0), ms(1));
+        assert_eq!(Delay { result: None, ..all }.after(1, 0), ms(30));
+        let silent = Some((RetryRule::new().retries(5), 1));
+        assert_eq!(Delay { result: None, rule: silent, ..all }.after(1, 0), ms(2), "a rule without a delay says none");
+        let growing = Delay { rule: Some((rule.exponential(2, ms(100)), 2)), ..NOTHING };
+        assert_eq!(growing.after(9, u64::MAX), ms(60), "it grows with the failures of its kind");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use crate::envelope::{Envelope, FileRef, LimitUse, Trace};
 use crate::id::JobId;
+use crate::kind::KindCounts;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
 use crate::topic::Topic;
@@ -89,6 +90,9 @@ pub struct AttemptView {
     pub outcome: String,
     /// What went wrong.
     pub error: Option<String>,
+    /// The kind of that error, where somebody named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What is known of its process, where that went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<CrashView>,
@@ -177,6 +181,9 @@ pub struct JobView {
     pub attempt: u32,
     /// Failures so far.
     pub retries: u32,
+    /// Those of them that have retries of their own, by kind.
+    #[serde(default, skip_serializing_if = "KindCounts::is_empty")]
+    pub kinds: KindCounts,
     /// Failures allowed before the last one; -1 without end.
     pub max_retries: i32,
     /// Crashes so far.
@@ -189,6 +196,9 @@ pub struct JobView {
     pub due: Option<String>,
     /// Not to be started at or after.
     pub expires: Option<String>,
+    /// No attempt begins after this time: the job's time for retries is over then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_until: Option<String>,
     /// Start of the current or last attempt.
     pub started: Option<String>,
     /// Runs after the jobs of its queue that have the same one.
@@ -245,6 +255,7 @@ impl JobView {
     pub fn build(snapshot: Snapshot) -> Result<Self, String> {
         let Snapshot { record, envelope, result, progress, properties, log, outputs, mut attempts, now: _ } = snapshot;
         let envelope = Envelope::decode(&envelope).map_err(|error| format!("job {}: {error}", record.id))?;
+        let retries = record.all_failures();
         let instance = record.owner.as_ref().map(|owner| owner.instance.0.clone());
         let mut shown: Vec<AttemptView> = attempts
             .drain(..)
@@ -255,6 +266,7 @@ impl JobView {
                 ended: Some(rfc3339(past.ended)),
                 outcome: past.outcome,
                 error: past.error,
+                kind: past.kind,
                 crash: past.crash.map(Into::into),
             })
             .collect();
@@ -266,6 +278,7 @@ impl JobView {
                 ended: record.finished.map(rfc3339),
                 outcome: if record.state == State::Active { "running" } else { "succeeded" }.into(),
                 error: None,
+                kind: None,
                 crash: None,
             });
         }
@@ -284,13 +297,15 @@ impl JobView {
             inputs: envelope.files,
             outputs,
             attempt: record.attempts,
-            retries: record.failures,
+            retries,
+            kinds: record.kinds,
             max_retries: record.max_retries,
             crashes: record.crashes,
             created: rfc3339(record.created),
             created_by: envelope.created_by,
             due: record.due.map(rfc3339),
             expires: record.expires.map(rfc3339),
+            retry_until: record.retry_until.map(rfc3339),
             started: record.started.map(rfc3339),
             order_key: envelope.order_key,
             limits: envelope.limits,

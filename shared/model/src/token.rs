@@ -12,7 +12,8 @@ use std::str::FromStr;
 /// What the text of every token begins with, and the version of its form.
 const HEAD: &str = "lst1";
 
-/// The right to end one attempt. As a text: `lst1.<job>.<attempt>.<fence>.<delay>.<nonce>`.
+/// The right to end one attempt. As a text: `lst1.<job>.<attempt>.<fence>.<delay>.<nonce>`,
+/// where the delay is followed by `+` and the time for retries, if there is one.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Token {
@@ -24,6 +25,8 @@ pub struct Token {
     pub fence: Fence,
     /// The back-off before the next attempt, should this one end as failed and nobody say another, ms.
     pub delay_ms: u64,
+    /// How long after the first failure another attempt may begin, where somebody said so, ms.
+    pub retry_for_ms: Option<u64>,
     /// The delivery under which it was claimed: what nobody knows but the instance that runs it, and the store.
     pub nonce: String,
 }
@@ -46,19 +49,23 @@ impl FromStr for Token {
         let id = part()?.parse().map_err(|_| BadToken("the id of its job cannot be read"))?;
         let attempt = part()?.parse().map_err(|_| bad.clone())?;
         let fence = Fence(part()?.parse().map_err(|_| bad.clone())?);
-        let delay_ms = part()?.parse().map_err(|_| bad)?;
+        let times = part()?;
+        let (delay, retry_for) = times.split_once('+').map_or((times, None), |(delay, time)| (delay, Some(time)));
+        let delay_ms = delay.parse().map_err(|_| bad.clone())?;
+        let retry_for_ms = retry_for.map(str::parse).transpose().map_err(|_| bad)?;
         let nonce = part()?.to_owned();
         if nonce.len() > crate::limits::LABEL_BYTES || nonce.chars().any(char::is_control) {
             return Err(BadToken("its end is too long, or is no text"));
         }
-        Ok(Self { id, attempt, fence, delay_ms, nonce })
+        Ok(Self { id, attempt, fence, delay_ms, retry_for_ms, nonce })
     }
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, attempt, fence, delay_ms, nonce } = self;
-        write!(f, "{HEAD}.{id}.{attempt}.{}.{delay_ms}.{nonce}", fence.0)
+        let Self { id, attempt, fence, delay_ms, retry_for_ms, nonce } = self;
+        let retry_for = retry_for_ms.map(|ms| format!("+{ms}")).unwrap_or_default();
+        write!(f, "{HEAD}.{id}.{attempt}.{}.{delay_ms}{retry_for}.{nonce}", fence.0)
     }
 }
 
@@ -89,7 +96,8 @@ mod tests {
 
     fn token() -> Token {
         let id = "0193b0a0-0000-7000-8000-000000000001".parse().unwrap();
-        Token { id, attempt: 2, fence: Fence(1_700_000_000_000_001), delay_ms: 500, nonce: "00ab-1-7".into() }
+        let fence = Fence(1_700_000_000_000_001);
+        Token { id, attempt: 2, fence, delay_ms: 500, retry_for_ms: None, nonce: "00ab-1-7".into() }
     }
 
     #[test]
@@ -97,6 +105,8 @@ mod tests {
         let text = token().to_string();
         assert_eq!(text, "lst1.0193b0a0-0000-7000-8000-000000000001.2.1700000000000001.500.00ab-1-7");
         assert_eq!(format!(" {text}\n").parse(), Ok(token()));
+        let timed = Token { retry_for_ms: Some(9_000), ..token() };
+        assert_eq!(timed.to_string().parse(), Ok(timed));
         let json = serde_json::to_string(&token()).unwrap();
         assert_eq!(serde_json::from_str::<Token>(&json).unwrap(), token());
         assert!(!format!("{:?}", token()).contains("00ab"));

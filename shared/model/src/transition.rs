@@ -13,6 +13,7 @@
 //!   blocked ── Release ──> queued                       (generation + 1, into the outbox)
 //!   active ── Finish ──> succeeded | error | given_up | stopped | retrying | scheduled | queued
 //!   active ── Complete ──> as Finish                       (by whoever has the attempt's token)
+//!   queued ── Claim ──> given_up                        (its time for retries is over)
 //!   active ── LeaseGone ──> queued | given_up | stopped  (crashes + 1, fence grows)
 //!   queued after a second crash ── Claim ──> active      (only by an instance that runs nothing else meanwhile)
 //!   queued ── Republish ──> queued                       (the same generation, into the outbox)
@@ -27,6 +28,7 @@
 //! repeated [`Event::Finish`], whose first answer was lost, is told from a stale one.
 
 use crate::id::{Fence, Generation, Owner};
+use crate::kind::KindCounts;
 use crate::limits;
 use crate::record::{Crash, PastAttempt, Reason, Record, State, WaitsAt};
 use crate::retry;
@@ -160,6 +162,8 @@ pub enum Verdict {
         delay_ms: u64,
         /// What went wrong.
         error: String,
+        /// What holds for this failure beside the job's retries.
+        terms: FailureTerms,
     },
     /// Failed for good.
     Fatal {
@@ -179,6 +183,25 @@ pub enum Verdict {
     },
 }
 
+/// What holds for a failure beside the retries of its job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailureTerms {
+    /// Its kind, where somebody named one.
+    pub kind: Option<String>,
+    /// Failures of this kind that are allowed before the last one, where a rule says so; -1 without end.
+    pub retries: Option<i32>,
+    /// How long after the start of the first attempt that failed another may begin, ms.
+    pub retry_for_ms: Option<u64>,
+}
+
+impl Verdict {
+    /// Failed, with nothing but the job's own retries to hold for it.
+    #[must_use]
+    pub fn failed(delay_ms: u64, error: impl Into<String>) -> Self {
+        Self::Failed { delay_ms, error: error.into(), terms: FailureTerms::default() }
+    }
+}
+
 /// What came of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -190,6 +213,8 @@ pub enum Answer {
         attempt: u32,
         /// Failures before it.
         failures: u32,
+        /// Failures before it that have retries of their own, by kind.
+        kinds: KindCounts,
         /// Crashes before it.
         crashes: u32,
         /// Whether one more failure ends the job: its retries are used up.
@@ -425,6 +450,10 @@ fn claim(record: &mut Record, now_us: u64, copy: &Copy<'_>, lease_ms: u64) -> An
             end(record, now, State::Dropped, Some(Reason::Expired));
             return Answer::Ended { state: State::Dropped };
         }
+        State::Queued if record.is_over_time(now) => {
+            end(record, now, State::GivenUp, Some(Reason::RetryTimeOver));
+            return Answer::Ended { state: State::GivenUp };
+        }
         State::Queued if record.is_suspect() && !copy.alone => {
             return Answer::Elsewhere { crashes: record.crashes };
         }
@@ -490,6 +519,7 @@ fn run_answer(record: &Record) -> Answer {
         fence: record.fence,
         attempt: record.attempts,
         failures: record.failures,
+        kinds: record.kinds.clone(),
         crashes: record.crashes,
         last: retry::exhausted(record.failures + 1, record.max_retries),
     }
@@ -522,12 +552,12 @@ fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (An
             record.message = Some(message.clone());
             end(record, now, State::Stopped, Some(Reason::StopRequested));
         }
-        Verdict::Failed { delay_ms, error } => {
-            past = Some(past_attempt(record, now, "failed", Some(error)));
+        Verdict::Failed { delay_ms, error, terms } => {
+            let attempt = past_attempt(record, now, "failed", Some(error));
+            past = Some(PastAttempt { kind: terms.kind.clone(), ..attempt });
             record.message = Some(error.clone());
-            record.failures += 1;
-            if retry::exhausted(record.failures, record.max_retries) {
-                end(record, now, State::GivenUp, Some(Reason::RetriesExhausted));
+            if let Some(spent) = charge(record, now, *delay_ms, terms) {
+                end(record, now, State::GivenUp, Some(spent));
             } else if *delay_ms == 0 {
                 enter_queued(record, now, Some(Reason::Failed), limits::OUTBOX_GRACE_MS);
             } else {
@@ -550,6 +580,23 @@ fn finish(record: &mut Record, now: u64, fence: Fence, verdict: &Verdict) -> (An
         }
     }
     (Answer::Moved { state: record.state }, past)
+}
+
+/// Counts a failure against what it is to be counted against. Answers what is used up by it, if anything is.
+fn charge(record: &mut Record, now: u64, delay_ms: u64, terms: &FailureTerms) -> Option<Reason> {
+    if let (None, Some(span)) = (record.retry_until, terms.retry_for_ms) {
+        record.retry_until = Some(record.started.unwrap_or(now) + span);
+    }
+    let ruled = terms.kind.as_deref().zip(terms.retries);
+    // Of too many kinds the last ones are failures as others are.
+    let spent = match ruled.and_then(|(kind, retries)| Some((record.kinds.add(kind)?, retries))) {
+        Some((count, retries)) => retry::exhausted(count, retries).then_some(Reason::KindRetriesExhausted),
+        None => {
+            record.failures += 1;
+            retry::exhausted(record.failures, record.max_retries).then_some(Reason::RetriesExhausted)
+        }
+    };
+    spent.or_else(|| record.is_over_time(now + delay_ms).then_some(Reason::RetryTimeOver))
 }
 
 /// The end of an attempt by its token. The mark takes the place of the nonce, which nobody needs any more: so a repeated
@@ -629,6 +676,7 @@ fn past_attempt(record: &Record, now: u64, outcome: &str, error: Option<&str>) -
         ended: now,
         outcome: outcome.to_owned(),
         error: error.map(ToOwned::to_owned),
+        kind: None,
         crash: None,
     }
 }

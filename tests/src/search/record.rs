@@ -192,6 +192,9 @@ fn slim(record: &Record) -> Slim {
         unique: _,
         place: _,
         waits_at: _,
+        // The search has failures of one kind, and no time for retries.
+        kinds: _,
+        retry_until: _,
     } = record;
     let small = |number: u64| u8::try_from(number).expect("budgets keep counters small");
     // Of a job that has ended only its fence is asked for.

@@ -343,8 +343,8 @@ fn verdict(ending: Ending) -> Verdict {
     match ending {
         Ending::Succeeded => Verdict::Succeeded { message: None },
         Ending::Fatal => Verdict::Fatal { reason: Reason::Permanent, error: error() },
-        Ending::Failed => Verdict::Failed { delay_ms: LATER_MS, error: error() },
-        Ending::FailedNow => Verdict::Failed { delay_ms: 0, error: error() },
+        Ending::Failed => Verdict::failed(LATER_MS, error()),
+        Ending::FailedNow => Verdict::failed(0, error()),
         Ending::Released => Verdict::Released { delay_ms: 0, reason: Reason::Interrupted, message: error() },
         Ending::Snoozed => Verdict::Released { delay_ms: LATER_MS, reason: Reason::Snoozed, message: error() },
     }

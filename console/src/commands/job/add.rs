@@ -1,6 +1,7 @@
 //! `longshore job add`: one job.
 
 use super::flow::Flow;
+use super::patience::Patience;
 use super::spec::Spec;
 use super::wait;
 use crate::args::{self, Label, Payload};
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     /// Longest run of one attempt [default: the handler's, else the queue's].
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    patience: Patience,
     /// Drop it when it was not started after so much time.
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     expires: Option<Duration>,
@@ -101,6 +104,10 @@ impl Args {
             retries: self.retries,
             retry_delay: self.retry_delay,
             timeout: self.timeout,
+            soft_timeout: self.patience.soft_timeout,
+            stall_timeout: self.patience.stall_timeout,
+            retry_for: self.patience.retry_for,
+            retry_on: self.patience.retry_on,
             expires: self.expires,
             title: self.title,
             labels: self.labels.into_iter().map(|label| (label.name, label.value)).collect(),

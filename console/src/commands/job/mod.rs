@@ -10,10 +10,13 @@ mod import;
 mod lines;
 mod list;
 mod log;
+mod patience;
 mod retry;
 mod show;
 mod spec;
 mod wait;
+
+pub(crate) use patience::Patience;
 
 use crate::exit::Exit;
 use crate::failure::Failure;

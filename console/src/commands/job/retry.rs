@@ -28,11 +28,15 @@ pub(crate) struct Again {
     /// With one id: another longest run of one attempt.
     #[arg(long, value_name = "DUR", value_parser = args::duration, conflicts_with = "rate", help_heading = "Changes")]
     timeout: Option<Duration>,
+    /// With one id: another time in which it may be tried again.
+    #[arg(long, value_name = "DUR", value_parser = args::duration, conflicts_with = "rate", help_heading = "Changes")]
+    retry_for: Option<Duration>,
 }
 
 pub(crate) async fn run(args: Again, session: &mut Session) -> Result<Exit, Failure> {
-    let Again { control, rate, payload, retries, retry_delay, timeout } = args;
-    if payload.is_none() && retries.is_none() && retry_delay.is_none() && timeout.is_none() {
+    let Again { control, rate, payload, retries, retry_delay, timeout, retry_for } = args;
+    let times = [retry_delay, timeout, retry_for];
+    if payload.is_none() && retries.is_none() && times.iter().all(Option::is_none) {
         return control::run_at(Action::Retry, &control, rate, session).await;
     }
     let Some(id) = control.only_id() else {
@@ -45,6 +49,7 @@ pub(crate) async fn run(args: Again, session: &mut Session) -> Result<Exit, Fail
     edit = retries.into_iter().fold(edit, Edit::retries);
     edit = retry_delay.into_iter().fold(edit, Edit::retry_delay);
     edit = timeout.into_iter().fold(edit, Edit::timeout);
+    edit = retry_for.into_iter().fold(edit, Edit::retry_for);
     let producer = session.producer().await?;
     let sent = producer.retry_changed(id, edit).await?;
     let job = producer.show(sent.id).await?.ok_or_else(|| Failure::no_job(sent.id))?;

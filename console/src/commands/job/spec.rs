@@ -1,5 +1,6 @@
 //! A job as somebody wrote it down: on the command line, or as a line of an import.
 
+use super::patience::Patience;
 use crate::args;
 use longshore_model::envelope::LimitUse;
 use longshore_producer::{JobBuilder, JobId, Producer, Time, Unique};
@@ -30,6 +31,15 @@ pub(crate) struct Spec {
     pub(crate) retry_delay: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
     pub(crate) timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) soft_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) stall_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(crate) retry_for: Option<Duration>,
+    /// Each `KIND=RETRIES[,DELAY[,xFACTOR,MAX]]`.
+    #[serde(default)]
+    pub(crate) retry_on: Vec<String>,
     #[serde(default, deserialize_with = "duration")]
     pub(crate) expires: Option<Duration>,
     #[serde(default)]
@@ -70,6 +80,8 @@ impl Spec {
         job = set(job, self.retries, JobBuilder::retries);
         job = set(job, self.retry_delay, JobBuilder::retry_delay);
         job = set(job, self.timeout, JobBuilder::timeout);
+        let Self { soft_timeout, stall_timeout, retry_for, retry_on, .. } = self;
+        job = Patience { soft_timeout, stall_timeout, retry_for, retry_on }.set(job);
         job = set(job, self.expires, JobBuilder::expires_in);
         job = set(job, self.title, JobBuilder::title);
         job = set(job, self.order_key, JobBuilder::order_key);
@@ -124,7 +136,8 @@ mod tests {
     #[test]
     fn a_line_may_set_every_option() {
         let line = br#"{"topic": "a/b", "payload": {"n": 1.50}, "id": "019a2f6e-5d3c-7a10-9c44-0d6f2b7e1a00",
-            "in": "5m", "retries": -1, "retry_delay": "1s", "timeout": "2m", "expires": "1d", "title": "T",
+            "in": "5m", "retries": -1, "retry_delay": "1s", "timeout": "2m", "soft_timeout": "1m",
+            "stall_timeout": "30s", "retry_for": "1h", "retry_on": ["timeout=2"], "expires": "1d", "title": "T",
             "labels": {"k": "v"}, "inputs": ["x.png"], "order_key": "k", "limits": [{"name": "l", "key": "x"}],
             "turn": "t", "unique": {"key": "u", "mode": "period", "ms": 5}}"#;
         let spec = Spec::read(line).unwrap();

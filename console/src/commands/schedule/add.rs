@@ -2,6 +2,7 @@
 
 use super::show;
 use crate::args::{self, Label, Payload};
+use crate::commands::job::Patience;
 use crate::commands::job::flow::Flow;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -50,6 +51,8 @@ pub(crate) struct Args {
     /// Longest run of one attempt [default: the handler's, else the queue's].
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    patience: Patience,
     /// Drop a job when it was not started after so much time.
     #[arg(long, value_name = "DUR", value_parser = args::duration)]
     expires: Option<Duration>,
@@ -68,7 +71,7 @@ pub(super) async fn run(args: Args, session: &mut Session) -> Result<Exit, Failu
     let producer = session.reader().await?;
     let mut job = producer.raw(args.topic.as_str(), &payload);
     job = set(job, args.retries, JobBuilder::retries);
-    job = set(job, args.timeout, JobBuilder::timeout);
+    job = args.patience.set(set(job, args.timeout, JobBuilder::timeout));
     job = set(job, args.expires, JobBuilder::expires_in);
     job = set(job, args.title, JobBuilder::title);
     job = args.flow.apply(job);

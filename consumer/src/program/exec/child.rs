@@ -97,6 +97,10 @@ pub struct ExecSpec {
     pub topic: Topic,
     /// How often the job was started, this time included; given as `LONGSHORE_ATTEMPT`.
     pub attempt: u64,
+    /// How long it may run; given as `LONGSHORE_TIMEOUT_MS`.
+    pub timeout: Option<Duration>,
+    /// When it is told to come to an end; given as `LONGSHORE_SOFT_TIMEOUT_MS`.
+    pub soft_timeout: Option<Duration>,
     /// How often it has failed so far; given as `LONGSHORE_RETRY`.
     pub retry: u64,
     /// Where its input files are; given as `LONGSHORE_INPUT_DIR`.
@@ -129,6 +133,9 @@ impl ExecSpec {
             ("LONGSHORE_ATTEMPT", self.attempt.to_string()),
             ("LONGSHORE_RETRY", self.retry.to_string()),
         ]);
+        for (name, span) in [("LONGSHORE_TIMEOUT_MS", self.timeout), ("LONGSHORE_SOFT_TIMEOUT_MS", self.soft_timeout)] {
+            command.envs(span.map(|span| (name, span.as_millis().to_string())));
+        }
         command.env("LONGSHORE_INPUT_DIR", &self.input_dir).env("LONGSHORE_OUTPUT_DIR", &self.output_dir);
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
@@ -147,12 +154,14 @@ impl ExecSpec {
 }
 
 /// Runs the program with `payload` on its stdin until it has ended and no process of the job is left. Lines of its
-/// stderr go to `on_line` as they come. When `cancel` is cancelled the program is asked to stop, and killed after the
+/// stderr go to `on_line` as they come. When `hint` is cancelled the program is told that it had better come to an end, by
+/// SIGUSR1 and only if it waits for that; how it ends then counts. When `cancel` is cancelled the program is asked to stop, and killed after the
 /// grace.
 pub async fn run(
     launcher: &Launcher,
     spec: &ExecSpec,
     payload: Bytes,
+    hint: &CancellationToken,
     cancel: &CancellationToken,
     mut on_line: impl FnMut(ExecLine),
 ) -> ExecOutcome {
@@ -177,7 +186,7 @@ pub async fn run(
         let mut output = std::pin::pin!(output);
         let mut read = false;
         let ending = {
-            let mut ending = std::pin::pin!(watch.ending(payload, commands, reports, cancel));
+            let mut ending = std::pin::pin!(watch.ending(payload, commands, reports, hint, cancel));
             loop {
                 tokio::select! {
                     ending = &mut ending => break ending,
@@ -249,9 +258,10 @@ impl Watch<'_> {
         payload: Bytes,
         mut commands: OwnedWriteHalf,
         mut reports: OwnedReadHalf,
+        hint: &CancellationToken,
         cancel: &CancellationToken,
     ) -> Ending {
-        let ending = self.until_ended(payload, &mut commands, &mut reports, cancel).await;
+        let ending = self.until_ended(payload, &mut commands, &mut reports, hint, cancel).await;
         if ending == Ending::GuardLost {
             self.sweep();
         }
@@ -265,6 +275,7 @@ impl Watch<'_> {
         payload: Bytes,
         commands: &mut OwnedWriteHalf,
         reports: &mut OwnedReadHalf,
+        hint: &CancellationToken,
         cancel: &CancellationToken,
     ) -> Ending {
         let mut ending = std::pin::pin!(read_ending(reports, &mut self.group, self.spec));
@@ -272,6 +283,9 @@ impl Watch<'_> {
             // A guard that is gone cannot be written to; that it is gone is learned by reading.
             let sent = cancel.run_until_cancelled(send_payload(commands, &payload)).await;
             drop(payload);
+            if sent.is_some() && cancel.run_until_cancelled(hint.cancelled()).await.is_some() {
+                let _ = commands.write_all(&wire::Command::Hint.encode()).await;
+            }
             cancel.cancelled().await;
             if sent.is_none() {
                 // A command would be taken for the rest of the payload. Nothing was started yet.

@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use super::{
-    processes::{GUARD_VARIABLE, children_of},
+    processes::{GUARD_VARIABLE, catches, children_of},
     wire::{Command, Report},
 };
 
@@ -187,6 +187,7 @@ impl Watch {
                 biased;
                 read = commands.read(&mut command) => match read {
                     Ok(1..) => match Command::decode(command[0]) {
+                        Command::Hint => self.hint(),
                         Command::Terminate => self.terminate(),
                         Command::Kill => self.sweep().await,
                     },
@@ -200,6 +201,13 @@ impl Watch {
         if let Some(report) = self.ended {
             // The consumer may be gone; then nobody needs to know.
             let _ = reports.write_all(&report.encode()).await;
+        }
+    }
+
+    /// Only to a program that waits for this signal: every other one would be ended by it.
+    fn hint(&self) {
+        if let Some(main) = self.main.filter(|main| catches(*main, Signal::USR1)) {
+            let _ = kill_process(main, Signal::USR1);
         }
     }
 

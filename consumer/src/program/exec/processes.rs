@@ -17,6 +17,18 @@ pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     every_process().filter(|process| process.parent == parent.as_raw_pid()).map(|process| process.pid).collect()
 }
 
+/// Whether a process has a handler for a signal. Where there is no `/proc` nobody can tell: then it has none.
+pub(super) fn catches(process: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_pid())).unwrap_or_default();
+    caught(&status).is_some_and(|caught| caught & (1 << (signal.as_raw() - 1)) != 0)
+}
+
+/// The signals that are caught, a bit for each, of `/proc/PID/status`.
+fn caught(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
 /// How to recognise the processes of a job whose guard is gone.
 #[derive(Debug)]
 pub(super) struct Belonging {
@@ -107,6 +119,12 @@ mod tests {
         assert_eq!(process, Process { pid: Pid::from_raw(42).unwrap(), state: 'S', parent: 7, group: 40 });
         assert_eq!(Process::parse(""), None);
         assert_eq!(Process::parse("1 (x"), None);
+    }
+
+    #[test]
+    fn caught_signals_are_bits_of_the_status() {
+        assert_eq!(caught("Name:\tx\nSigCgt:\t0000000000000200\nSigQ:\t0\n"), Some(1 << 9));
+        assert_eq!(caught("Name:\tx\n"), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! | The program | Meaning |
 //! |---|---|
 //! | stderr `::progress 3/10 text` | step 3 of 10, with an optional text |
+//! | stderr `::kind name` | the kind of error, should it fail |
+//! | stderr `::beat` | a sign of life, and nothing else |
 //! | stderr `::set name=value` | sets a property; the value is JSON if it parses, else text |
 //! | stderr, anything else | a line of the job's log |
 //! | exit 0 | succeeded; stdout is the result, JSON if it parses, else text |
@@ -41,6 +43,10 @@ pub enum ExecLine {
         /// At most [`limits::PROPERTY_BYTES`] as JSON.
         value: Value,
     },
+    /// The kind of error, should the run fail: legal as [`longshore_model::kind::check`] asks.
+    Kind(String),
+    /// A sign of life.
+    Beat,
     /// A line for the job's log: at most [`limits::LOG_LINE_BYTES`], no control characters but tabs.
     Log(String),
 }
@@ -52,7 +58,10 @@ impl ExecLine {
     pub fn parse(line: &[u8]) -> Self {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\r').unwrap_or(&text);
-        parse_progress(text).or_else(|| parse_set(text)).unwrap_or_else(|| Self::log(text))
+        if text == "::beat" {
+            return Self::Beat;
+        }
+        parse_progress(text).or_else(|| parse_set(text)).or_else(|| parse_kind(text)).unwrap_or_else(|| Self::log(text))
     }
 
     fn log(text: &str) -> Self {
@@ -67,6 +76,11 @@ fn parse_progress(line: &str) -> Option<ExecLine> {
     let (step, steps) = (step.parse().ok()?, steps.parse().ok()?);
     let text = limits::cut(&printable(text.trim()), limits::MESSAGE_BYTES);
     (steps > 0 && step <= steps).then_some(ExecLine::Progress { step, steps, text })
+}
+
+fn parse_kind(line: &str) -> Option<ExecLine> {
+    let kind = line.strip_prefix("::kind ")?.trim();
+    longshore_model::kind::check(kind).ok().map(|()| ExecLine::Kind(kind.to_owned()))
 }
 
 fn parse_set(line: &str) -> Option<ExecLine> {
@@ -146,16 +160,27 @@ pub enum Ending {
 pub enum ExecOutcome {
     /// Done, with this result.
     Succeeded(Value),
-    /// Failed, and trying again is pointless.
-    Permanent(String),
-    /// Failed; the next attempt may do better.
-    Retry(String),
+    /// Failed, and trying again is pointless; with the kind of error, where it has one.
+    Permanent(String, Option<String>),
+    /// Failed; the next attempt may do better. With the kind of error, where it has one.
+    Retry(String, Option<String>),
     /// It was asked to stop, and ended after that. Whatever its exit status then was: programs commonly end a stop
     /// request with status 0, and half-done work must not pass for a success.
     Interrupted(String),
 }
 
 impl Ending {
+    /// The kind of error that it is, for rules by kind: `exit-75`, `signal-9`, `unstarted`.
+    #[must_use]
+    pub fn kind(&self) -> Option<String> {
+        match self {
+            Self::Exited(0) | Self::GuardLost => None,
+            Self::Exited(code) => Some(format!("exit-{code}")),
+            Self::Signalled(number) => Some(format!("signal-{number}")),
+            Self::Unstarted(_) => Some("unstarted".to_owned()),
+        }
+    }
+
     /// Judges a run by how it ended and what it wrote. `last_line`, the last line of its log, tells people why it
     /// failed.
     #[must_use]
@@ -167,11 +192,11 @@ impl Ending {
         match self {
             Self::Exited(0) => match stdout.value() {
                 Ok(result) => ExecOutcome::Succeeded(result),
-                Err(too_large) => ExecOutcome::Permanent(too_large.to_string()),
+                Err(too_large) => ExecOutcome::Permanent(too_large.to_string(), None),
             },
-            Self::Exited(EXIT_PERMANENT) => ExecOutcome::Permanent(message()),
-            Self::Exited(_) | Self::Signalled(_) => ExecOutcome::Retry(message()),
-            Self::Unstarted(_) | Self::GuardLost => ExecOutcome::Retry(self.to_string()),
+            Self::Exited(EXIT_PERMANENT) => ExecOutcome::Permanent(message(), self.kind()),
+            Self::Exited(_) | Self::Signalled(_) => ExecOutcome::Retry(message(), self.kind()),
+            Self::Unstarted(_) | Self::GuardLost => ExecOutcome::Retry(self.to_string(), self.kind()),
         }
     }
 }
@@ -274,6 +299,16 @@ mod tests {
     }
 
     #[test]
+    fn kinds_and_beats() {
+        check("::kind rate-limited", &ExecLine::Kind("rate-limited".into()));
+        check("::kind  busy ", &ExecLine::Kind("busy".into()));
+        check("::beat", &ExecLine::Beat);
+        for bad in ["::kind", "::kind ", "::kind a b", "::beat 1", " ::beat"] {
+            check(bad, &log(bad));
+        }
+    }
+
+    #[test]
     fn properties_fill_their_bound_and_no_more() {
         let value = "v".repeat(limits::PROPERTY_BYTES - 2);
         let fits = format!("::set x={value}\n::set x={value}v\n");
@@ -317,19 +352,21 @@ mod tests {
         assert_eq!(outcome(Ending::Exited(0), "fine", Some("x")), ExecOutcome::Succeeded(json!("fine")));
         assert_eq!(
             outcome(Ending::Exited(65), "", Some("not a picture")),
-            ExecOutcome::Permanent("exit status 65: not a picture".into())
+            ExecOutcome::Permanent("exit status 65: not a picture".into(), Some("exit-65".into()))
         );
         for code in [1, 75, 127, 255] {
-            assert_eq!(outcome(Ending::Exited(code), "", None), ExecOutcome::Retry(format!("exit status {code}")));
+            let expected = ExecOutcome::Retry(format!("exit status {code}"), Some(format!("exit-{code}")));
+            assert_eq!(outcome(Ending::Exited(code), "", None), expected);
         }
         assert_eq!(
             outcome(Ending::Signalled(9), "", Some("x")),
-            ExecOutcome::Retry("ended by signal 9 (SIGKILL): x".into())
+            ExecOutcome::Retry("ended by signal 9 (SIGKILL): x".into(), Some("signal-9".into()))
         );
-        assert_eq!(outcome(Ending::Signalled(40), "", None), ExecOutcome::Retry("ended by signal 40".into()));
+        let unnamed = ExecOutcome::Retry("ended by signal 40".into(), Some("signal-40".into()));
+        assert_eq!(outcome(Ending::Signalled(40), "", None), unnamed);
         assert!(matches!(
             outcome(Ending::Exited(0), &"x".repeat(70_000), None),
-            ExecOutcome::Permanent(text) if text.contains("65536")
+            ExecOutcome::Permanent(text, None) if text.contains("65536")
         ));
     }
 
@@ -337,7 +374,7 @@ mod tests {
         #[test]
         fn any_bytes_in_any_chunks_keep_every_bound(
             text in proptest::collection::vec(any::<u8>(), 0..300),
-            directive in "(::(progress|set) ?)?",
+            directive in "(::(progress|set|kind|beat) ?)?",
             repeat in 1_usize..100,
             chunk in 1_usize..5_000,
         ) {
@@ -355,6 +392,8 @@ mod tests {
                     ExecLine::Progress { step, steps, text } => {
                         prop_assert!(step <= steps && steps > 0 && text.len() <= limits::MESSAGE_BYTES);
                     }
+                    ExecLine::Kind(kind) => prop_assert!(longshore_model::kind::check(&kind).is_ok()),
+                    ExecLine::Beat => {}
                     ExecLine::Set { name, value } => {
                         prop_assert!(!name.is_empty() && name.len() <= limits::LABEL_BYTES);
                         prop_assert!(serde_json::to_vec(&value).unwrap().len() <= limits::PROPERTY_BYTES);

@@ -8,6 +8,8 @@ use rustix::process::WaitStatus;
 /// What the consumer asks of the guard. The end of the stream means [`Command::Kill`] with nobody left to report to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
+    /// Tell the program that it had better come to an end (SIGUSR1), if it listens.
+    Hint,
     /// Ask the job's process group to end (SIGTERM).
     Terminate,
     /// End every process of the job (SIGKILL).
@@ -17,6 +19,7 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn encode(self) -> [u8; 1] {
         match self {
+            Self::Hint => *b"H",
             Self::Terminate => *b"T",
             Self::Kill => *b"K",
         }
@@ -24,7 +27,11 @@ impl Command {
 
     /// An unknown byte is taken as the safe command: it can only come from a consumer that lost its mind.
     pub(super) fn decode(byte: u8) -> Self {
-        if byte == b'T' { Self::Terminate } else { Self::Kill }
+        match byte {
+            b'H' => Self::Hint,
+            b'T' => Self::Terminate,
+            _ => Self::Kill,
+        }
     }
 }
 
@@ -82,7 +89,7 @@ mod tests {
             assert_eq!(Report::decode(report.encode()), Some(report));
         }
         assert_eq!(Report::decode(*b"xxxxx"), None);
-        for command in [Command::Terminate, Command::Kill] {
+        for command in [Command::Hint, Command::Terminate, Command::Kill] {
             assert_eq!(Command::decode(command.encode()[0]), command);
         }
         assert_eq!(Command::decode(0), Command::Kill);

@@ -78,7 +78,7 @@ pub(super) fn succeeded() -> Verdict {
 }
 
 pub(super) fn failed(delay_ms: u64) -> Verdict {
-    Verdict::Failed { delay_ms, error: "no luck".into() }
+    Verdict::failed(delay_ms, "no luck")
 }
 
 pub(super) fn permanent() -> Verdict {

@@ -11,7 +11,7 @@ pub async fn t5_a_claim_starts_an_attempt_under_a_new_fence(bench: &Bench) {
     let id = bench.queued().await;
     let claim = Claim { generation: Generation(1), ..bench.claim(id) };
     let claimed = bench.claim_as(&me(), LONG, claim.clone()).await;
-    let Claimed::Known(Answer::Run { fence, attempt: 1, failures: 0, crashes: 0, last: false }) = claimed else {
+    let Claimed::Known(Answer::Run { fence, attempt: 1, failures: 0, crashes: 0, last: false, .. }) = claimed else {
         panic!("{claimed:?}")
     };
     let record = bench.record(id).await;

@@ -5,9 +5,10 @@ use crate::error::NotAccepted;
 use crate::store::{Accepted, Claim, Claimed, Finish, Finished, NewJob, Report};
 use longshore_model::envelope::FileRef;
 use longshore_model::id::{Fence, Generation, JobId};
+use longshore_model::limits;
 use longshore_model::record::{Reason, State};
 use longshore_model::snapshot::Progress;
-use longshore_model::transition::{Answer, Verdict};
+use longshore_model::transition::{Answer, FailureTerms, Verdict};
 
 async fn commit(bench: &Bench, finish: Finish) -> Finished {
     bench.a.store.finish(vec![finish]).await.unwrap().remove(0)
@@ -227,4 +228,78 @@ pub async fn a_follow_up_that_is_refused_does_not_hold_up_its_siblings(bench: &B
     assert_eq!(follow_ups(&finished)[1].as_ref().unwrap().state, State::Queued);
     let claim = Claim { generation: Generation(1), ..bench.claim(id.follow_up(1)) };
     assert!(matches!(bench.claim_as(&me(), LONG, claim).await, Claimed::Known(Answer::Run { .. })));
+}
+
+fn ruled(delay_ms: u64, kind: &str, retries: Option<i32>, retry_for_ms: Option<u64>) -> Verdict {
+    let terms = FailureTerms { kind: Some(kind.into()), retries, retry_for_ms };
+    Verdict::Failed { delay_ms, error: "no luck".into(), terms }
+}
+
+pub async fn s02_a_kind_with_retries_of_its_own_is_counted_by_itself(bench: &Bench) {
+    let id = bench.queued().await;
+    let mut counts = Vec::new();
+    for (n, kind) in ["busy", "odd", "busy", "slow"].into_iter().enumerate() {
+        let claim = bench.claim(id);
+        let Claimed::Known(Answer::Run { fence, kinds, failures, .. }) = bench.claim_as(&me(), LONG, claim).await
+        else {
+            panic!("attempt {n} should run")
+        };
+        counts.push((kinds.of("busy"), kinds.total(), failures));
+        let retries = (kind != "odd").then_some(2);
+        assert_eq!(
+            bench.finish(id, fence, ruled(0, kind, retries, None)).await,
+            Answer::Moved { state: State::Queued }
+        );
+    }
+    assert_eq!(counts, [(0, 0, 0), (1, 1, 0), (1, 1, 1), (2, 2, 1)]);
+    let record = bench.record(id).await;
+    assert_eq!(
+        (record.failures, record.kinds.of("busy"), record.kinds.of("slow"), record.all_failures()),
+        (1, 2, 1, 4)
+    );
+    let fence = bench.run(id).await;
+    let end = bench.finish(id, fence, ruled(LONG, "busy", Some(2), None)).await;
+    assert_eq!(end, Answer::Moved { state: State::GivenUp });
+    let snapshot = bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(snapshot.record.reason, Some(Reason::KindRetriesExhausted));
+    let kinds: Vec<_> = snapshot.attempts.iter().map(|past| past.kind.as_deref().unwrap()).collect();
+    assert_eq!(kinds, ["busy", "odd", "busy", "slow", "busy"]);
+}
+
+pub async fn s02_no_more_kinds_are_counted_than_the_bound(bench: &Bench) {
+    let mut job = bench.job();
+    job.admission.max_retries = -1;
+    let id = bench.accept(job).await;
+    for n in 0..limits::KINDS + 2 {
+        let fence = bench.run(id).await;
+        bench.finish(id, fence, ruled(0, &format!("kind-{n}"), Some(-1), None)).await;
+    }
+    let record = bench.record(id).await;
+    assert_eq!(
+        (record.kinds.total() as usize, record.failures),
+        (limits::KINDS, 2),
+        "the others are charged to the job"
+    );
+}
+
+pub async fn s02_what_would_begin_after_the_time_for_retries_is_given_up(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let started = bench.record(id).await.started.unwrap();
+    assert_eq!(bench.finish(id, fence, ruled(0, "x", None, Some(LONG))).await, Answer::Moved { state: State::Queued });
+    assert_eq!(bench.record(id).await.retry_until, Some(started + LONG), "from the start of the first that failed");
+    let fence = bench.run(id).await;
+    let end = bench.finish(id, fence, ruled(LONG, "x", None, Some(2 * LONG))).await;
+    assert_eq!(end, Answer::Moved { state: State::GivenUp }, "what was said first holds");
+    assert_eq!(bench.record(id).await.reason, Some(Reason::RetryTimeOver));
+}
+
+pub async fn s02_a_claim_after_the_time_for_retries_gives_the_job_up(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    assert_eq!(bench.finish(id, fence, ruled(0, "x", None, Some(300))).await, Answer::Moved { state: State::Queued });
+    bench.sleep(350).await;
+    let claimed = bench.claim_as(&me(), LONG, bench.claim(id)).await;
+    assert_eq!(claimed, Claimed::Known(Answer::Ended { state: State::GivenUp }));
+    let record = bench.record(id).await;
+    assert_eq!((record.reason, record.message.as_deref()), (Some(Reason::RetryTimeOver), Some("no luck")));
+    assert_eq!((record.attempts, record.finished), (1, Some(record.since)));
 }

@@ -140,6 +140,10 @@ macro_rules! conformance_store {
                 follow_ups_are_sent_exactly_once
                 follow_ups_of_a_failure_are_not_sent
                 a_follow_up_that_is_refused_does_not_hold_up_its_siblings
+                s02_a_kind_with_retries_of_its_own_is_counted_by_itself
+                s02_no_more_kinds_are_counted_than_the_bound
+                s02_what_would_begin_after_the_time_for_retries_is_given_up
+                s02_a_claim_after_the_time_for_retries_gives_the_job_up
             }
             complete {
                 s07_a_token_ends_its_attempt_once_with_any_verdict

@@ -6,6 +6,7 @@ use crate::schedules::{Changed, Expect, Kept, ScheduleChange};
 use crate::store::Nudge;
 use longshore_model::envelope::{Envelope, VERSION};
 use longshore_model::id::JobId;
+use longshore_model::kind::RetryRules;
 use longshore_model::limits;
 use longshore_model::queue::Queues;
 use longshore_model::record::State;
@@ -27,6 +28,10 @@ fn spec(name: &str) -> Spec {
         retries: Some(2),
         retry_delay_ms: None,
         timeout_ms: None,
+        soft_timeout_ms: None,
+        stall_timeout_ms: None,
+        retry_for_ms: None,
+        retry_on: RetryRules::new(),
         expires_ms: None,
         created_by: None,
         parent: None,

@@ -44,7 +44,10 @@ impl Core {
     fn is_claimable(&self, claim: &Claim) -> bool {
         self.table.get(&claim.id).is_some_and(|entry| {
             let record = &entry.record;
-            record.state == State::Queued && !record.is_outdated(claim.generation) && !record.is_expired(self.now())
+            record.state == State::Queued
+                && !record.is_outdated(claim.generation)
+                && !record.is_expired(self.now())
+                && !record.is_over_time(self.now())
         })
     }
 

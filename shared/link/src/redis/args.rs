@@ -7,7 +7,8 @@ use longshore_model::id::Owner;
 use longshore_model::indexed;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start, State};
-use longshore_model::transition::Verdict;
+use longshore_model::transition::{FailureTerms, Verdict};
+use longshore_model::unique::Unique;
 use redis::Cmd;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -163,7 +164,7 @@ pub(super) fn retention(cmd: &mut Cmd, retention: &Retention) {
 fn verdict(verdict: &Verdict) -> (&'static str, u64, &'static str, Option<&str>) {
     match verdict {
         Verdict::Succeeded { message } => ("succeeded", 0, "", message.as_deref()),
-        Verdict::Failed { delay_ms, error } => ("failed", *delay_ms, "", Some(error.as_str())),
+        Verdict::Failed { delay_ms, error, .. } => ("failed", *delay_ms, "", Some(error.as_str())),
         Verdict::Fatal { reason, error } => ("fatal", 0, reason.as_str(), Some(error.as_str())),
         Verdict::Released { delay_ms, reason, message } => {
             ("released", *delay_ms, reason.as_str(), Some(message.as_str()))
@@ -171,12 +172,25 @@ fn verdict(verdict: &Verdict) -> (&'static str, u64, &'static str, Option<&str>)
     }
 }
 
+/// `read_terms` of verdict.lua.
+fn terms(verdict: &Verdict) -> String {
+    let Verdict::Failed { terms, .. } = verdict else { return String::new() };
+    if *terms == FailureTerms::default() {
+        return String::new();
+    }
+    let FailureTerms { kind, retries, retry_for_ms } = terms;
+    let text = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let retry_for = retry_for_ms.and_then(|ms| i64::try_from(ms).ok());
+    format!("{}\n{}\n{}", kind.as_deref().unwrap_or_default(), text(retries.map(i64::from)), text(retry_for))
+}
+
 /// The arguments of complete.lua.
 pub(super) fn complete(cmd: &mut Cmd, complete: &Complete) {
     let Complete { token, mark, verdict, result } = complete;
+    let terms = terms(verdict);
     let (verdict, delay_ms, reason, message) = self::verdict(verdict);
     cmd.arg(token.id.to_string()).arg(token.fence.0).arg(&token.nonce).arg(mark).arg(verdict);
-    cmd.arg(optional(message)).arg(optional(result.as_deref())).arg(delay_ms).arg(reason);
+    cmd.arg(optional(message)).arg(optional(result.as_deref())).arg(delay_ms).arg(reason).arg(terms);
 }
 
 /// One item of finish.lua.
@@ -189,7 +203,7 @@ pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
         cmd.arg(0);
         return Ok(());
     }
-    cmd.arg(1).arg(delay_ms).arg(reason).arg(outputs);
+    cmd.arg(1).arg(delay_ms).arg(reason).arg(terms(&finish.verdict)).arg(outputs);
     report(cmd, &finish.report)?;
     cmd.arg(finish.follow_ups.len());
     for follow_up in &finish.follow_ups {

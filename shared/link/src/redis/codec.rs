@@ -6,6 +6,7 @@ use crate::error::Fault;
 use crate::store::{Known, Loss};
 use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::kind::KindCounts;
 use longshore_model::record::{PastAttempt, Reason, Record, State, WaitsAt};
 use longshore_model::snapshot::{LogLine, Snapshot};
 use longshore_model::unique::Unique;
@@ -93,6 +94,8 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
         unique: fields.text("uq").as_deref().and_then(Unique::parse),
         place: fields.parsed("sq")?,
         waits_at: if state == State::Blocked { waits_at(fields) } else { None },
+        kinds: KindCounts::parse(&fields.text("kd").unwrap_or_default()),
+        retry_until: fields.parsed("ru")?,
     })
 }
 

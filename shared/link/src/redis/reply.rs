@@ -4,6 +4,7 @@ use crate::error::{Fault, NotAccepted, Service};
 use crate::store::{Accepted, Claimed, Completed, Controlled, Finished, NewJob, Outgoing, Rebuilt, Restored};
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, JobId};
+use longshore_model::kind::KindCounts;
 use longshore_model::transition::Answer;
 use redis::Value;
 use std::str::FromStr;
@@ -158,6 +159,7 @@ fn claimed_as(kind: &str, mut items: Items) -> Result<Claimed, Fault> {
             failures: items.small()?,
             crashes: items.small()?,
             last: items.flag()?,
+            kinds: if items.is_empty() { KindCounts::default() } else { KindCounts::parse(&items.text()?) },
         },
         "busy" => Answer::Busy { lease_left_ms: items.number()? },
         "waiting" => Answer::Waiting { state: items.parsed()?, left_ms: u64::try_from(items.signed()?).ok() },

@@ -140,6 +140,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("topics", limits::TOPICS as u64),
         ("log", limits::LOG_LINES as u64),
         ("attempts", limits::ATTEMPTS_KEPT as u64),
+        ("kinds", limits::KINDS as u64),
         ("watchers", limits::WATCHERS as u64),
         ("tombstone_ms", limits::TOMBSTONE_MS),
         ("tombstone_bucket_ms", limits::TOMBSTONE_BUCKET_MS),

@@ -50,7 +50,17 @@ fn one(text: &mut String, queue: &QueueConfig) {
     if let Backoff::Exponential { factor, max } = queue.backoff {
         fields.push(("backoff", format!("{{ factor = {factor}, max = {} }}", quoted(&show(max)))));
     }
-    fields.extend(queue.timeout.map(|timeout| ("timeout", quoted(&show(timeout)))));
+    for (name, span) in [
+        ("timeout", queue.timeout),
+        ("soft_timeout", queue.soft_timeout),
+        ("stall_timeout", queue.stall_timeout),
+        ("retry_for", queue.retry_for),
+    ] {
+        fields.extend(span.map(|span| (name, quoted(&show(span)))));
+    }
+    if !queue.retry_on.is_empty() {
+        fields.push(("retry_on", format!("[{}]", list(queue.retry_on.texts()))));
+    }
     if queue.keep != Keep::default() {
         let said = queue.keep.named().into_iter().filter_map(|(name, kept)| {
             let age = kept.age.map(|age| quoted(&show(age)));
@@ -88,7 +98,9 @@ mod tests {
         let text = "[[queues]]\nname = \"q-{0}\"\ntopics = [\"a/*\", \"b\"]\nkind = \"round_robin\"\nmax_parallel = 0.5\n\
                     max_in_fleet = 7\nmax_length = 1000\nwhen_full = \"drop_oldest\"\non_failure = \"halt\"\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
                     turn = \"label:tenant\"\nretries = -1\nretry_delay = \"1m30s\"\n\
-                    backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nkeep = { succeeded = \"1h\", failed = { age = \"7d\", count = 100 }, dropped = { count = 0 } }\n\
+                    backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nsoft_timeout = \"9m\"\n\
+                    stall_timeout = \"1m\"\nretry_for = \"1h\"\n\
+                    retry_on = [\"busy=100,1s,x2,1m\", \"timeout=2\"]\nkeep = { succeeded = \"1h\", failed = { age = \"7d\", count = 100 }, dropped = { count = 0 } }\n\
                     index = [\"asset\", \"size.width\"]\nranking = 7\n\n[[queues]]\nname = \"main\"\n\n";
         let queues = read_queues("a file", text).unwrap();
         assert_eq!(write(&queues), text, "nothing is lost, and defaults are left out");

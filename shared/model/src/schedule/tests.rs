@@ -3,6 +3,7 @@
 use super::change::{self, Next, Now, Plan};
 use super::*;
 use crate::envelope::{Envelope, VERSION};
+use crate::kind::RetryRules;
 use crate::limits;
 use crate::span::{parse_rfc3339, rfc3339};
 use proptest::prelude::*;
@@ -33,6 +34,10 @@ fn template() -> Template {
         retries: None,
         retry_delay_ms: None,
         timeout_ms: None,
+        soft_timeout_ms: None,
+        stall_timeout_ms: None,
+        retry_for_ms: None,
+        retry_on: RetryRules::new(),
         expires_ms: None,
         created_by: None,
         parent: None,

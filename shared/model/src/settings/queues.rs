@@ -1,6 +1,7 @@
 //! `[[queues]]`: the queues in the settings file.
 
 use super::table::{Field, Reader};
+use crate::kind::RetryRules;
 use crate::queue::{ANY_MACHINE, Keep, Kept, Parallelism, QueueConfig};
 use crate::retry::Backoff;
 
@@ -35,6 +36,13 @@ pub const QUEUE_FIELDS: &[Field] = &[
         "\"fixed\" (default), or { factor = 2, max = \"10m\" }: the delay grows with every failure, with jitter",
     ),
     ("timeout", "longest run of one attempt; default no limit"),
+    ("soft_timeout", "after so long an attempt is told that it had better come to an end; default never"),
+    ("stall_timeout", "an attempt that gives no sign of life for so long is cancelled; default no limit"),
+    ("retry_for", "no attempt begins later than this after the start of the first that failed; default no limit"),
+    (
+        "retry_on",
+        "rules by kind of error, each \"KIND=RETRIES[,DELAY[,xFACTOR,MAX]]\", such as [\"timeout=2\", \"http-503=100,30s,x2,10m\"]",
+    ),
     (
         "keep",
         "{ succeeded = \"1d\", failed = { age = \"7d\", count = 1000 } }: how long ended jobs are kept, and how many; default the retention settings",
@@ -111,6 +119,10 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
     queue.index = reader.texts("index");
     queue.retry_delay = reader.span("retry_delay").unwrap_or(queue.retry_delay);
     queue.timeout = reader.span("timeout");
+    queue.soft_timeout = reader.span("soft_timeout");
+    queue.stall_timeout = reader.span("stall_timeout");
+    queue.retry_for = reader.span("retry_for");
+    queue.retry_on = retry_on(reader);
     queue.backoff = backoff(reader).unwrap_or_default();
     queue.keep = keep(reader).unwrap_or_default();
     for problem in queue.problems(ANY_MACHINE) {
@@ -120,6 +132,15 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
         }
     }
     queue
+}
+
+/// Rules by kind of error; what is wrong with them is noted.
+pub(super) fn retry_on(reader: &mut Reader<'_, '_>) -> RetryRules {
+    let texts = reader.texts("retry_on");
+    RetryRules::parse(texts.iter().map(String::as_str)).unwrap_or_else(|why| {
+        reader.wrong("retry_on", why);
+        RetryRules::new()
+    })
 }
 
 fn backoff(reader: &mut Reader<'_, '_>) -> Option<Backoff> {

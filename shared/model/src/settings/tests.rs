@@ -307,6 +307,10 @@ retries = -1
 retry_delay = "1m"
 backoff = { factor = 3, max = "1h" }
 timeout = "10m"
+soft_timeout = "9m"
+stall_timeout = "1m"
+retry_for = "1h"
+retry_on = ["busy=100,1s", "timeout=2"]
 keep = { succeeded = "1h" }
 ranking = 7
 
@@ -322,6 +326,10 @@ max_parallel = 4
     assert_eq!(media.backoff, Backoff::Exponential { factor: 3, max: Duration::from_secs(3_600) });
     assert_eq!(media.keep.succeeded.age, Some(Duration::from_secs(3_600)));
     assert_eq!((media.keep.failed.age, media.timeout), (None, Some(Duration::from_secs(600))));
+    let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+    let times = (media.soft_timeout, media.stall_timeout, media.retry_for);
+    assert_eq!(times, (minutes(9), minutes(1), minutes(60)));
+    assert_eq!(media.retry_on.texts(), ["busy=100,1s", "timeout=2"]);
     assert_eq!((queues[1].max_parallel, queues[1].retries), (Parallelism::exactly(4), 10));
 }
 
@@ -339,6 +347,7 @@ topics = "media"
 backoff = { factor = 1 }
 timeout = "0"
 keep = "1d"
+retry_on = ["timeout"]
 [[queues]]
 name = "x"
 [[queues]]
@@ -358,9 +367,10 @@ topics = ["a"]
             "longshore.toml:10: queues[2].backoff.max: it is missing",
             "longshore.toml:11: queues[2].timeout: 0 would never let a job run",
             "longshore.toml:12: queues[2].keep: write { succeeded",
-            "longshore.toml:13: queues[3].topics: there are none",
-            "longshore.toml:14: queues[3].name: queues[2] has this name already",
-            "longshore.toml:16: queues[4].name: write a text in quotes; this is of the kind integer",
+            "longshore.toml:13: queues[2].retry_on: `timeout`: there is no =",
+            "longshore.toml:14: queues[3].topics: there are none",
+            "longshore.toml:15: queues[3].name: queues[2] has this name already",
+            "longshore.toml:17: queues[4].name: write a text in quotes; this is of the kind integer",
         ],
     );
     check("queues = 3\n", &["longshore.toml:1: queues: this is a list of tables; write [[queues]] above each"]);
@@ -374,6 +384,10 @@ topic = "media/*"
 exec = ["convert", "-"]
 concurrency = 2
 timeout = "2m"
+soft_timeout = "90s"
+stall_timeout = "30s"
+retry_for = "1h"
+retry_on = ["exit-75=100,30s"]
 grace = "5s"
 env = { LANG = "C" }
 [[handlers]]
@@ -387,6 +401,10 @@ http = "http://localhost:8080/run"
         (handlers[0].timeout, handlers[0].grace),
         (Some(Duration::from_secs(120)), Some(Duration::from_secs(5)))
     );
+    let seconds = |count| Some(Duration::from_secs(count));
+    let times = (handlers[0].soft_timeout, handlers[0].stall_timeout, handlers[0].retry_for);
+    assert_eq!(times, (seconds(90), seconds(30), seconds(3_600)));
+    assert_eq!(handlers[0].retry_on.texts(), ["exit-75=100,30s"]);
     assert_eq!(handlers[0].env["LANG"], "C");
     assert_eq!(handlers[1].run, Run::Http(Secret::new("http://localhost:8080/run")));
     assert_eq!((handlers[1].topic.to_string().as_str(), handlers[1].concurrency), ("**", None));

@@ -55,7 +55,7 @@ fn finish_event(fence: Fence, verdict: Verdict) -> Event {
 }
 
 fn failed(delay_ms: u64) -> Verdict {
-    Verdict::Failed { delay_ms, error: "no".into() }
+    Verdict::failed(delay_ms, "no")
 }
 
 fn fatal(reason: Reason) -> Verdict {

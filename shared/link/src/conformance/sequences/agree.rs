@@ -6,7 +6,7 @@ use longshore_model::transition::Answer;
 /// Compares a record with the model's two, which differ in times and fences only.
 pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<(), String> {
     type Time = fn(&Record) -> Option<u64>;
-    let times: [(&str, Time); 11] = [
+    let times: [(&str, Time); 12] = [
         ("created", |record| Some(record.created)),
         ("since", |record| Some(record.since)),
         ("due", |record| record.due),
@@ -16,6 +16,7 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
         ("expires", |record| record.expires),
         ("outbox", |record| record.outbox),
         ("published", |record| record.published),
+        ("retry_until", |record| record.retry_until),
         ("fence", |record| Some(record.fence.0)),
         ("generation", |record| Some(record.generation.0)),
     ];
@@ -32,6 +33,7 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
         expires: None,
         outbox: None,
         published: None,
+        retry_until: None,
         fence: early.fence,
         ..record.clone()
     };
@@ -46,10 +48,10 @@ pub(super) fn records(early: &Record, late: &Record, actual: &Record) -> Result<
 pub(super) fn answers(early: &Answer, late: &Answer, actual: &Answer) -> Result<(), String> {
     let same = match (early, late, actual) {
         (
-            Answer::Run { fence: from, attempt, failures, crashes, last },
+            Answer::Run { fence: from, attempt, failures, kinds, crashes, last },
             Answer::Run { fence: to, .. },
-            Answer::Run { fence, attempt: a, failures: f, crashes: c, last: l },
-        ) => (from..=to).contains(&fence) && (attempt, failures, crashes, last) == (a, f, c, l),
+            Answer::Run { fence, attempt: a, failures: f, kinds: k, crashes: c, last: l },
+        ) => (from..=to).contains(&fence) && (attempt, failures, kinds, crashes, last) == (a, f, k, c, l),
         (
             Answer::Busy { lease_left_ms: most },
             Answer::Busy { lease_left_ms: least },

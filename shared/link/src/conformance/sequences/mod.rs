@@ -143,6 +143,13 @@ pub enum Copied {
 pub enum End {
     Succeeded,
     Failed(Span),
+    /// With a kind, and perhaps with retries of that kind and a time for retries.
+    Ruled {
+        delay: Span,
+        kind: u8,
+        retries: Option<i32>,
+        time: Span,
+    },
     Fatal,
     Released(Span),
 }
@@ -161,6 +168,8 @@ fn step() -> impl Strategy<Value = Step> {
     let end = prop_oneof![
         2 => Just(End::Succeeded),
         3 => maybe().prop_map(End::Failed),
+        2 => (maybe(), 0..2_u8, prop::option::of(0..3_i32), maybe())
+            .prop_map(|(delay, kind, retries, time)| End::Ruled { delay, kind, retries, time }),
         1 => Just(End::Fatal),
         2 => maybe().prop_map(End::Released),
     ];

@@ -15,7 +15,7 @@ use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Own
 use longshore_model::record::{Admission, Expiry, Reason, Record, Start, State};
 use longshore_model::token::Token;
 use longshore_model::topic::Topic;
-use longshore_model::transition::{Answer, Event, Verdict, transition};
+use longshore_model::transition::{Answer, Event, FailureTerms, Verdict, transition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The topics of the jobs, in turns.
@@ -275,7 +275,7 @@ impl Model {
                 let id = self.ids[job % JOBS];
                 let (fence, verdict) = (self.fence(&id, *stale), verdict_of(*verdict));
                 let (nonce, mark) = (format!("delivery-{delivery}"), format!("mark-{mark}"));
-                let token = Token { id, attempt: 1, fence, delay_ms: 0, nonce: nonce.clone() };
+                let token = Token { id, attempt: 1, fence, delay_ms: 0, retry_for_ms: None, nonce: nonce.clone() };
                 let completion = Complete { token, mark: mark.clone(), verdict: verdict.clone(), result: None };
                 let completed = store.complete(completion).await.map_err(said)?;
                 let at = late!();
@@ -573,7 +573,12 @@ fn outgoing(records: &BTreeMap<JobId, Record>, expected: &BTreeSet<JobId>, found
 fn verdict_of(end: End) -> Verdict {
     match end {
         End::Succeeded => Verdict::Succeeded { message: Some("done".into()) },
-        End::Failed(delay) => Verdict::Failed { delay_ms: delay.ms().unwrap_or(0), error: "no luck".into() },
+        End::Failed(delay) => Verdict::failed(delay.ms().unwrap_or(0), "no luck"),
+        End::Ruled { delay, kind, retries, time } => Verdict::Failed {
+            delay_ms: delay.ms().unwrap_or(0),
+            error: "no luck".into(),
+            terms: FailureTerms { kind: Some(format!("kind-{kind}")), retries, retry_for_ms: time.ms() },
+        },
         End::Fatal => Verdict::Fatal { reason: Reason::Permanent, error: "no use".into() },
         End::Released(delay) => Verdict::Released {
             delay_ms: delay.ms().unwrap_or(0),

@@ -2,11 +2,12 @@
 -- renewal that the attempt is not its own any more. A repeat with the same mark answers `already`.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; id, fence, nonce, mark, verdict (succeeded, failed, fatal), message (`+` and text, or empty),
---       result (`+` and JSON, or empty), delay ms, reason
+--       result (`+` and JSON, or empty), delay ms, reason, terms of a failure (see verdict.lua)
 -- Answers {moved | already | stale, state} | {nothing} (the token is not that of the attempt) | {missing} |
 --   {behind} (the record is older than the attempt) | {damaged, detail}
 local id, fence, nonce, mark = arg(), number(), arg(), arg()
 local item = {verdict = arg(), message = arg(), result = arg(), delay_ms = number(), reason = arg()}
+item.terms = read_terms(arg())
 local r, damage = read(id)
 if damage then
   return {'damaged', damage}

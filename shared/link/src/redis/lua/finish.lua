@@ -3,8 +3,8 @@
 -- follow-up jobs' answers.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; count; per item: id, fence, verdict (succeeded, failed, fatal, released), message (`+` and
---       text, or empty), result (`+` and JSON, or empty), how much more there is: 0, or 1 and delay ms, reason,
---       outputs (JSON, or empty), report (progress, properties, log: counts first), count of follow-up jobs, these as
+--       text, or empty), result (`+` and JSON, or empty), how much more there is: 0, or 1 and delay ms, reason, terms
+--       of a failure (see verdict.lua), outputs (JSON, or empty), report (progress, properties, log: counts first), count of follow-up jobs, these as
 --       in admit.lua
 -- Answers, per item: {moved | already, state, generation, {follow-up answers}} | {stale, state, generation} |
 --   {missing} (or older than the attempt) | {damaged, detail}
@@ -22,7 +22,8 @@ local answers = {}
 for i = 1, number() do
   local item = {id = arg(), fence = number(), verdict = arg(), message = arg(), result = arg()}
   if arg() == '1' then
-    item.delay_ms, item.reason, item.outputs, item.report, item.follow_ups = number(), arg(), arg(), read_report(), {}
+    item.delay_ms, item.reason, item.terms, item.outputs = number(), arg(), read_terms(arg()), arg()
+    item.report, item.follow_ups = read_report(), {}
     for j = 1, number() do
       item.follow_ups[j] = read_job()
     end

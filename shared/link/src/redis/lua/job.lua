@@ -18,6 +18,8 @@
 --   uq unique: mode, time in ms, and key, a line each
 --   wg the gate that it waits at, and the turn, a line each (while blocked)
 --   ln its place among those that count in the length of its queue while they wait
+--   kd failures of kinds that have retries of their own: kind and count, a line each
+--   ru no attempt begins after this time
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
 -- (`save`); indexes and counters are collected over the whole call and written by `flush`, which every script calls
@@ -33,7 +35,7 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, uq, ln, ...)
+  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
@@ -52,6 +54,8 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
   if wg then r.wg = wg end
   if uq then r.uq = uq end
   if ln then r.ln = ln end
+  if kd then r.kd = kd end
+  if ru then r.ru = ru end
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
   end
@@ -61,14 +65,14 @@ end
 local function packed(r)
   local more = r.more
   -- Each field costs, empty ones too: most records need none of the last.
-  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or more) then
+  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or more) then
     return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
       r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
   end
   more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, r.uq, r.ln, unpack(more, 1, more.n))
+    r.wg, r.uq, r.ln, r.kd, r.ru, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -76,7 +80,8 @@ end
 local function sound(text)
   local r = named(unpack_fields(text))
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
-    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + (r.ln or 0) + #r.tp
+    + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + (r.ln or 0) + (r.ru or 0)
+    + #r.tp
     + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
@@ -102,8 +107,8 @@ local function damage_of(text)
     end
   end
   for kind, names in pairs({
-    string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq',
-    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln',
+    string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq kd',
+    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln ru',
     boolean = 'dx',
   }) do
     for name in string.gmatch(names, '%S+') do
@@ -435,6 +440,28 @@ local function take_away(r)
   put(r, 'fe', math.max(r.fe + 1, now_us))
 end
 
+-- Counts a failure that has retries of its own. Answers how often it failed so; nil where too many kinds are counted.
+local function add_kind(r, kind)
+  local lines, kinds, count = {}, 0, nil
+  for name, number in string.gmatch(r.kd or '', '(%S+) (%d+)') do
+    kinds = kinds + 1
+    if name == kind then
+      count = tonumber(number) + 1
+      number = digits(count)
+    end
+    lines[kinds] = name .. ' ' .. number
+  end
+  if not count then
+    if kinds >= L.kinds then
+      return nil
+    end
+    count = 1
+    lines[kinds + 1] = kind .. ' 1'
+  end
+  put(r, 'kd', table.concat(lines, '\n'))
+  return count
+end
+
 -- Keeps how an attempt ended. `said` is `+` and a text, or false; `more` is further JSON, with its comma.
 local function remember(r, outcome, said, more)
   local past = '{"number":' .. digits(r.at) .. ',"instance":' .. cjson.encode(r.oi or '')
@@ -453,7 +480,7 @@ end
 
 -- The answer of a claim that runs.
 local function run(r)
-  return {'run', r.fe, r.at, r.fa, r.cr, r.mr >= 0 and r.fa + 1 > r.mr and 1 or 0}
+  return {'run', r.fe, r.at, r.fa, r.cr, r.mr >= 0 and r.fa + 1 > r.mr and 1 or 0, r.kd}
 end
 
 -- Puts the current attempt under a lease.
@@ -485,6 +512,11 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     finish_with(r, 'dropped', 'expired')
     save(r)
     return {'ended', 'dropped'}
+  end
+  if r.ru and r.ru < now then
+    finish_with(r, 'given_up', 'retry_time_over')
+    save(r)
+    return {'ended', 'given_up'}
   end
   if (r.ga or anything_paused()) and gates().stop(r) then
     save(r)

@@ -1,7 +1,38 @@
 -- What a verdict does to the job of a running attempt (T8 to T11), as `finish` in transition.rs. Shared by finish.lua
 -- and complete.lua.
+
+-- What holds for a failure beside its job's retries: kind, retries of that kind, and time for retries in ms, a line
+-- each, empty where there is none; or an empty text.
+local function read_terms(text)
+  if text == '' then
+    return {}
+  end
+  local kind, retries, retry_for = string.match(text, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  return {kind = kind ~= '' and kind or nil, retries = tonumber(retries), retry_for_ms = tonumber(retry_for)}
+end
+
+-- Counts a failure. Answers what is used up by it, if anything is.
+local function charge(r, item)
+  local terms = item.terms
+  if terms.retry_for_ms and not r.ru then
+    put(r, 'ru', (r.sa or now) + terms.retry_for_ms)
+  end
+  local count = terms.kind and terms.retries and add_kind(r, terms.kind)
+  if count then
+    if terms.retries >= 0 and count > terms.retries then
+      return 'kind_retries_exhausted'
+    end
+  else
+    put(r, 'fa', r.fa + 1)
+    if r.mr >= 0 and r.fa > r.mr then
+      return 'retries_exhausted'
+    end
+  end
+  return r.ru and r.ru < now + item.delay_ms and 'retry_time_over' or nil
+end
+
 -- `item`: verdict, message (`+` and text, or empty), result (`+` and JSON, or empty); delay_ms and reason where the
--- verdict has them; outputs (JSON, empty or nil).
+-- verdict has them; outputs (JSON, empty or nil); terms (see above), with `failed`.
 local function decide(r, item)
   local verdict, said, stopping = item.verdict, item.message ~= '' and item.message, r.cn
   if verdict == 'succeeded' then
@@ -21,10 +52,10 @@ local function decide(r, item)
     remember(r, 'stopped', said)
     finish_with(r, 'stopped', 'stop_requested')
   elseif verdict == 'failed' then
-    remember(r, 'failed', said)
-    put(r, 'fa', r.fa + 1)
-    if r.mr >= 0 and r.fa > r.mr then
-      finish_with(r, 'given_up', 'retries_exhausted')
+    remember(r, 'failed', said, item.terms.kind and ',"kind":' .. cjson.encode(item.terms.kind))
+    local spent = charge(r, item)
+    if spent then
+      finish_with(r, 'given_up', spent)
       return
     end
     count_other(r.tp .. ' ' .. r.qu, L.slot_failed)

@@ -85,6 +85,65 @@ fn s02_without_a_limit_it_never_gives_up() {
 }
 
 #[test]
+fn s02_a_kind_with_retries_of_its_own_is_counted_by_itself() {
+    let mut story = Story::new(1);
+    let ruled = |kind: &str, retries| Verdict::Failed {
+        delay_ms: 0,
+        error: "no".into(),
+        terms: FailureTerms { kind: Some(kind.into()), retries, retry_for_ms: None },
+    };
+    for round in 1..=3 {
+        let (fence, failures) = story.start();
+        assert_eq!(failures, 0, "it costs the job nothing");
+        assert_eq!(story.finish(fence, ruled("busy", Some(3))), Answer::Moved { state: State::Queued });
+        assert_eq!((story.record.kinds.of("busy"), story.record.all_failures()), (round, round));
+    }
+    // A kind without a rule is a failure as any other, and is told in the history.
+    let (fence, _) = story.start();
+    story.finish(fence, ruled("odd", None));
+    assert_eq!((story.record.failures, story.past[3].kind.as_deref()), (1, Some("odd")));
+    let (fence, _) = story.start();
+    assert_eq!(story.finish(fence, ruled("busy", Some(3))), Answer::Moved { state: State::GivenUp });
+    assert_eq!(story.record.reason, Some(Reason::KindRetriesExhausted));
+    let mut never = Story::new(-1);
+    let (fence, _) = never.start();
+    assert_eq!(never.finish(fence, ruled("broken", Some(0))), Answer::Moved { state: State::GivenUp });
+}
+
+#[test]
+fn s02_no_attempt_begins_when_the_time_for_retries_is_over() {
+    let within = |delay_ms| Verdict::Failed {
+        delay_ms,
+        error: "no".into(),
+        terms: FailureTerms { retry_for_ms: Some(10_000), ..FailureTerms::default() },
+    };
+    // What would begin too late is given up at once.
+    let mut story = Story::new(-1);
+    let (fence, _) = story.start();
+    story.now_ms += 4_000;
+    assert_eq!(story.finish(fence, within(6_000)), Answer::Moved { state: State::Retrying });
+    assert_eq!(story.record.retry_until, Some(NOW + 10_000), "it counts from the start of the first that failed");
+    story.wait();
+    let (fence, _) = story.start();
+    assert_eq!(story.finish(fence, within(1)), Answer::Moved { state: State::GivenUp });
+    assert_eq!(story.record.reason, Some(Reason::RetryTimeOver));
+    // What waited too long for an instance is given up when one comes, and keeps what went wrong.
+    let mut story = Story::new(-1);
+    let (fence, _) = story.start();
+    story.finish(fence, within(0));
+    story.now_ms += 10_001;
+    assert_eq!(story.claim("i2", "late"), Answer::Ended { state: State::GivenUp });
+    assert_eq!((story.record.reason, story.record.message.as_deref()), (Some(Reason::RetryTimeOver), Some("no")));
+    // Time before the first failure costs nothing.
+    let mut story = Story::new(-1);
+    let (fence, _) = story.start();
+    story.finish(fence, released(50_000, Reason::Snoozed));
+    story.wait();
+    let (fence, _) = story.start();
+    assert_eq!(story.finish(fence, within(9_000)), Answer::Moved { state: State::Retrying });
+}
+
+#[test]
 fn jh_11_s03_a_panic_is_an_error_after_one_execution() {
     let mut story = Story::new(5);
     let (fence, _) = story.start();

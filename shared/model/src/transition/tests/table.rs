@@ -71,6 +71,7 @@ fn check(row: &str, at_ms: u64, change: impl Fn(&mut Record), event: &Event, exp
 fn s01_every_event_in_every_state() {
     let as_it_is = |_: &mut Record| ();
     let expired = |record: &mut Record| record.expires = Some(NOW);
+    let over_time = |record: &mut Record| record.retry_until = Some(NOW - 1);
     let claim = |nonce: &str, generation| Event::Claim {
         owner: owner("i1"),
         nonce: nonce.into(),
@@ -117,6 +118,7 @@ fn s01_every_event_in_every_state() {
     check("suspect",          0, suspect,  &claim("n2", 3),    "wait     wait     else          busy     wait     ended");
     check("same suspect",     0, suspect,  &claim("n1", 3),    "wait     wait     else          run      wait     ended");
     check("too late",         0, expired,  &claim("n2", 3),    "wait     wait     ended>dropped busy     wait     ended");
+    check("retries over",     0, over_time, &claim("n2", 3),   "wait     wait     ended>given_up busy    wait     ended");
     check("renew",            0, as_it_is, &renew(7),          "stale    stale    stale         renewed  stale    stale");
     check("renew stale",      0, as_it_is, &renew(6),          "stale    stale    stale         stale    stale    stale");
     check("renew newer",      0, as_it_is, &renew(8),          "behind   behind   behind        behind   behind   stale");

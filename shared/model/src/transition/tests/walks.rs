@@ -25,6 +25,12 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     let delay = || prop_oneof![Just(0_u64), 1_u64..20_000];
     prop_oneof![
         6 => delay().prop_map(failed),
+        3 => (delay(), prop::option::of("[ab]"), prop::option::of(-1..3_i32), prop::option::of(1..30_000_u64)).prop_map(
+            |(delay_ms, kind, retries, retry_for_ms)| {
+                let terms = FailureTerms { kind, retries, retry_for_ms };
+                Verdict::Failed { delay_ms, error: "no".into(), terms }
+            }
+        ),
         3 => delay().prop_map(|delay| released(delay, Reason::Snoozed)),
         1 => Just(succeeded()),
         1 => Just(fatal(Reason::Permanent)),
@@ -107,7 +113,8 @@ fn check_step(before: &Record, after: &Record, event: &Event, answer: &Answer, p
         assert_eq!(entered || again, before.outbox.is_none() && after.outbox.is_some(), "and into the outbox");
     }
     assert_eq!(past.is_some(), left_active && after.state != State::Succeeded, "the attempt is remembered");
-    let charged = after.failures - before.failures + after.crashes - before.crashes;
+    let charged = after.all_failures() - before.all_failures() + after.crashes - before.crashes;
+    assert!(!(claimed && before.is_over_time(after.since)), "no attempt begins after the time for retries");
     assert!(charged <= u32::from(left_active), "an attempt is charged once, and only when it ends");
     let accepted = matches!(answer, Answer::Run { .. } | Answer::Renewed { .. } | Answer::Asked | Answer::Moved { .. });
     if !accepted && before.state == after.state {
