@@ -14,15 +14,27 @@ const UNTIL_LATER: &str = "100000s";
 async fn the_jobs_of_a_schedule_wait_as_other_jobs_do() {
     let program = Program::new("schedule-flow").await;
     program.json(Exit::Done, &["limit", "set", "smtp", "--max", "1"]).await;
-    let options =
-        ["--order-key", "k", "--limit", "smtp=acme", "--turn", "t", "--unique-key", "u", "--unique", "period=1h"];
+    let options = [
+        "--order-key",
+        "k",
+        "--limit",
+        "smtp=acme",
+        "--turn",
+        "t",
+        "--priority",
+        "urgent",
+        "--unique-key",
+        "u",
+        "--unique",
+        "period=1h",
+    ];
     let add = [&["schedule", "add", "often", "mail/send", "--every", "1h"][..], &options[..]].concat();
     program.json(Exit::Done, &add).await;
     let run = program.json(Exit::Done, &["schedule", "run", "often"]).await;
     let job = program.json(Exit::Done, &["job", "show", run["job"].as_str().unwrap()]).await;
     assert_eq!((&job["order_key"], &job["turn"]), (&"k".into(), &"t".into()), "{job}");
     assert_eq!((&job["limits"][0]["name"], &job["limits"][0]["key"]), (&"smtp".into(), &"acme".into()));
-    assert_eq!(job["unique"]["key"], "u", "{job}");
+    assert_eq!((&job["unique"]["key"], &job["priority"]), (&"u".into(), &"urgent".into()), "{job}");
     let bad = [&["schedule", "add", "bad", "mail/send", "--every", "1h", "--unique", "latest"][..]].concat();
     assert_eq!(program.run(&bad).await.exit, Exit::Usage);
 }

@@ -10,6 +10,7 @@ use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
 use longshore_model::kind::RetryRules;
 use longshore_model::limits;
+use longshore_model::priority::Priority;
 use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::span::ms;
@@ -44,6 +45,7 @@ pub struct FollowUp {
     order_key: Option<String>,
     limits: Vec<LimitUse>,
     turn: Option<String>,
+    priority: Option<Priority>,
     unique: Option<Unique>,
     indexed: Vec<String>,
 }
@@ -99,6 +101,7 @@ impl FollowUp {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            priority: None,
             unique: None,
             indexed: Vec::new(),
         })
@@ -143,6 +146,14 @@ impl FollowUp {
             self.delay = span;
         }
         self.unique = Some(Unique { key: key.to_owned(), mode, ms: ms(span) });
+        self
+    }
+
+    /// Whose turn it is first where jobs wait for a limit or a pause. A class is worth a minute of waiting: an urgent job goes
+    /// before normal ones that have waited up to a minute longer, so none starves. Orders stay in their order.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 
@@ -216,6 +227,7 @@ impl FollowUp {
             order_key: self.order_key,
             limits: self.limits,
             turn: self.turn,
+            priority: self.priority,
             unique: self.unique,
             schedule: None,
             indexed: self.indexed,

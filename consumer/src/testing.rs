@@ -163,6 +163,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             order_key: None,
             limits: Vec::new(),
             turn: None,
+            priority: None,
             unique: None,
             schedule: None,
             indexed: Vec::new(),

@@ -143,4 +143,4 @@ pub use longshore_model::statistics::{Overview, Percentiles, Selection, Summary}
 pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
 pub use longshore_model::unique::{Unique, UniqueMode};
-pub use longshore_model::{Job, JobId, JobOptions, Reason, State, Token, Topic, TopicPattern};
+pub use longshore_model::{Job, JobId, JobOptions, Priority, Reason, State, Token, Topic, TopicPattern};

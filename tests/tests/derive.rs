@@ -1,13 +1,13 @@
 //! `#[derive(Job)]` as an application sees it, through the producer. (What the compiler says to mistakes is tested
 //! beside the macro.)
 
-use longshore_producer::{Job, JobOptions, RetryRules};
+use longshore_producer::{Job, JobOptions, Priority, RetryRules};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 #[derive(Serialize, Deserialize, Job)]
 #[job(topic = "media/thumbnail", version = 2, retries = -1, retry_delay = "1m30s")]
-#[job(index = ["asset"])]
+#[job(index = ["asset"], priority = "low")]
 #[job(timeout = "2m", soft_timeout = "90s", stall_timeout = "30s", expires_in = "1h")]
 #[job(retry_for = "1d", retry_on = "timeout=2; busy=100,30s")]
 struct Thumbnail {
@@ -34,6 +34,7 @@ fn the_attribute_becomes_the_implementation() {
         retry_on: RetryRules::parse(["timeout=2", "busy=100,30s"]).unwrap(),
         expires_in: Some(Duration::from_secs(3_600)),
         index: vec!["asset".into()],
+        priority: Some(Priority::Low),
     };
     assert_eq!(Thumbnail::options(), expected);
     assert_eq!(serde_json::to_string(&Thumbnail { asset: "a".into() }).unwrap(), r#"{"asset":"a"}"#);

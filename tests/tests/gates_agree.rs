@@ -14,6 +14,7 @@ use longshore_link::store::{Claim, Claimed, Finish, Finished, NewJob, PauseOrder
 use longshore_link::{Link, World};
 use longshore_model::gate::{GateName, Gates, Length, LimitPolicy, OnFailure, Over, Pausable, WhenFull};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::priority::Priority;
 use longshore_model::record::{Admission, Reason, Start};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Verdict};
@@ -38,6 +39,7 @@ enum Step {
         order: Option<u8>,
         limits: Vec<(usize, u8)>,
         turn: u8,
+        priority: Priority,
         unique: Option<(u8, UniqueMode)>,
         late: bool,
     },
@@ -84,11 +86,12 @@ fn key() -> impl Strategy<Value = u8> {
 
 fn step() -> impl Strategy<Value = Step> {
     let mode = prop::sample::select(vec![UniqueMode::UntilStarted, UniqueMode::UntilFinished, UniqueMode::Latest]);
+    let priority = prop::sample::select(vec![Priority::Normal, Priority::Normal, Priority::Urgent, Priority::Low]);
     let send = (
         0..JOBS,
         prop::option::weighted(0.3, 0..2_u8),
         prop::collection::vec((0..3_usize, key()), 0..4),
-        0..2_u8,
+        (0..2_u8, priority),
         prop::option::weighted(0.3, (0..2_u8, mode)),
         prop::bool::weighted(0.1),
     );
@@ -97,7 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
     let full = prop::sample::select(WhenFull::ALL.to_vec());
     let then = prop::sample::select(OnFailure::ALL.to_vec());
     prop_oneof![
-        14 => send.prop_map(|(job, order, limits, turn, unique, late)| Step::Send { job, order, limits, turn, unique, late }),
+        14 => send.prop_map(|(job, order, limits, (turn, priority), unique, late)| Step::Send { job, order, limits, turn, priority, unique, late }),
         8 => (0..JOBS).prop_map(|job| Step::Claim { job }),
         8 => ((0..JOBS), end).prop_map(|(job, end)| Step::Finish { job, end }),
         1 => (0..JOBS).prop_map(|job| Step::Stop { job }),
@@ -129,7 +132,9 @@ fn paused(what: usize) -> Pausable {
 }
 
 fn new_job(id: JobId, step: &Step) -> NewJob {
-    let Step::Send { job, order, limits, turn, unique, late } = step else { unreachable!("only sends make jobs") };
+    let Step::Send { job, order, limits, turn, priority, unique, late } = step else {
+        unreachable!("only sends make jobs")
+    };
     let mut names: Vec<GateName> = limits
         .iter()
         .map(|(limit, key)| (*limit, if *limit == 2 { String::new() } else { key.to_string() }))
@@ -148,6 +153,7 @@ fn new_job(id: JobId, step: &Step) -> NewJob {
             order: order.map(|key| GateName::order("main", &key.to_string())),
             limits: names,
             turn: turn.to_string(),
+            priority: *priority,
         },
         unique: unique.map(|(key, mode)| Unique { key: key.to_string(), mode, ms: 0 }),
     };

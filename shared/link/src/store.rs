@@ -526,8 +526,8 @@ impl Retention {
     /// Kept for so long, whatever their number and queue, ms.
     #[must_use]
     pub const fn of(succeeded_ms: u64, failed_ms: u64) -> Self {
-        let bound = |age_ms| Bound { age_ms, count: None };
-        Self { succeeded: bound(succeeded_ms), failed: bound(failed_ms), queues: Vec::new() }
+        let succeeded = Bound { age_ms: succeeded_ms, count: None };
+        Self { succeeded, failed: Bound { age_ms: failed_ms, count: None }, queues: Vec::new() }
     }
 
     /// What is kept of jobs in this state that no queue says anything of.

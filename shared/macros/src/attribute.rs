@@ -1,5 +1,6 @@
 //! Reads `#[job(…)]` and checks every value; reports all that is wrong at once, each at its place.
 
+use longshore_model::priority::Priority;
 use longshore_model::{RetryRules, Topic, indexed, limits, span, suggest};
 use std::time::Duration;
 use syn::ext::IdentExt;
@@ -8,7 +9,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Result, Token, UnOp};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "topic",
     "version",
     "retries",
@@ -19,6 +20,7 @@ const KEYS: [&str; 12] = [
     "soft_timeout",
     "stall_timeout",
     "expires_in",
+    "priority",
     "index",
     "crate",
 ];
@@ -37,6 +39,7 @@ pub(crate) struct JobAttribute {
     pub(crate) stall_timeout: Option<Duration>,
     pub(crate) expires_in: Option<Duration>,
     pub(crate) index: Vec<String>,
+    pub(crate) priority: Option<Priority>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -112,6 +115,11 @@ impl JobAttribute {
             "stall_timeout" => self.stall_timeout = Some(more_than_zero(key, value)?),
             "expires_in" => self.expires_in = Some(more_than_zero(key, value)?),
             "index" => self.index = paths(key, value)?,
+            "priority" => {
+                let text = text(key, value)?;
+                let wrong = |why| Error::new(text.span(), format!("`priority`: {why}"));
+                self.priority = Some(text.value().parse().map_err(wrong)?);
+            }
             _ => self.krate = Some(text(key, value)?.parse()?),
         }
         Ok(())
@@ -132,6 +140,7 @@ fn example(key: &str) -> &'static str {
         "timeout" => "write timeout = \"2m\"; units are ms, s, m, h and d",
         "expires_in" => "write expires_in = \"1h\"; units are ms, s, m, h and d",
         "index" => "write index = [\"asset\", \"size.width\"]",
+        "priority" => "write priority = \"urgent\", \"normal\" or \"low\"",
         _ => "write crate = \"my_crate::longshore\"",
     }
 }

@@ -10,6 +10,7 @@ use crate::id::JobId;
 use crate::indexed::{self, Fields};
 use crate::kind::RetryRules;
 use crate::limits;
+use crate::priority::Priority;
 use crate::queue::Queues;
 use crate::record::{Admission, Expiry, Start};
 use crate::topic::Topic;
@@ -78,6 +79,9 @@ pub struct Envelope {
     /// On whose behalf it waits for a limit: jobs of different turns are let through by turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<String>,
+    /// Whose turn it is first where jobs wait for a limit or a pause. Absent: normal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// The key that no other job of its topic may have, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
@@ -248,6 +252,7 @@ impl Envelope {
             order: self.order_key.as_ref().map(|key| GateName::order(queue, key)).or(latest),
             limits: self.limits.iter().map(|limit| GateName::limit(&limit.name, &limit.key)).collect(),
             turn: self.turn.clone().unwrap_or_default(),
+            priority: self.priority.unwrap_or_default(),
         }
     }
 

@@ -13,6 +13,7 @@
 //! limit holds another limit, and no two jobs can wait for each other.
 
 use crate::limits;
+use crate::priority::Priority;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -153,6 +154,9 @@ pub struct Gates {
     pub limits: Vec<GateName>,
     /// On whose behalf it waits for a limit: jobs of different turns are let through by turns. Empty: all who name none.
     pub turn: String,
+    /// Where it stands among those that wait with it, but for an order, which stays in its order.
+    #[serde(default)]
+    pub priority: Priority,
 }
 
 impl Gates {
@@ -406,7 +410,7 @@ mod tests {
         assert_eq!((order.kind(), order.of(), order.key()), (GateKind::Order, "media", "asset:7"));
         let limit = GateName::limit("mail", "");
         assert_eq!((limit.kind(), limit.of(), limit.key()), (GateKind::Limit, "mail", ""));
-        let gates = Gates { order: Some(order), limits: vec![limit], turn: "t".into() };
+        let gates = Gates { order: Some(order), limits: vec![limit], turn: "t".into(), priority: Priority::Normal };
         assert_eq!(Gates::parse(&gates.lines(), "t".into()), gates);
         assert_eq!(Gates::parse("", String::new()), Gates::default());
         assert_eq!(GateName::parse("x:y:z"), None);

@@ -1,6 +1,7 @@
 //! The job type: a payload with a stable topic and its defaults, shared by producer and consumer.
 
 use crate::kind::RetryRules;
+use crate::priority::Priority;
 use crate::topic::Topic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,4 +68,6 @@ pub struct JobOptions {
     pub expires_in: Option<Duration>,
     /// Fields of the payload that the store keeps an index of, as paths with dots; at most 8, with the queue's.
     pub index: Vec<String>,
+    /// Whose turn it is first where jobs wait for a limit.
+    pub priority: Option<Priority>,
 }

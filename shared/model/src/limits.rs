@@ -32,6 +32,9 @@ pub const FILE_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 pub const KEY_BYTES: usize = 256;
 /// Longest time of a unique key, milliseconds: 30 days.
 pub const UNIQUE_MS: u64 = 30 * 86_400_000;
+/// What a class of priority is worth: an urgent job goes before normal ones that have waited up to so much longer,
+/// milliseconds.
+pub const AGEING_MS: u64 = 60_000;
 /// Longest name of a limit, bytes.
 pub const LIMIT_NAME_BYTES: usize = QUEUE_NAME_BYTES + TOPIC_BYTES + 16;
 /// Most named limits in a namespace.

@@ -349,7 +349,7 @@ pub mod shard_keys {
     /// zset: turns that have jobs waiting at a gate; the one that was let through longest ago has the least score.
     /// `gt:<gate>`
     pub const TURNS: &str = "gt:";
-    /// zset: jobs of one turn that wait at a gate; the score is their place. `gw:<gate>`, a line feed, the turn
+    /// zset: jobs of one turn that wait at a gate; the score is their place, less what their priority is worth (us). `gw:<gate>`, a line feed, the turn
     pub const WAITERS: &str = "gw:";
     /// zset: jobs of a queue with a longest length that wait; the score grows with each that is accepted.
     /// `gl:<gate>`

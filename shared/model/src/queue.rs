@@ -17,6 +17,7 @@ pub use written::write;
 use crate::indexed::check_paths;
 use crate::kind::RetryRules;
 use crate::limits;
+use crate::priority::Priority;
 use crate::retry::Backoff;
 use crate::settings::read_queues;
 use crate::topic::{Topic, TopicPattern};
@@ -54,6 +55,8 @@ pub struct QueueConfig {
     pub limits: Vec<QueueLimit>,
     /// On whose behalf a job waits for these limits: turns take turns. Default: all the same.
     pub turn: Option<KeySource>,
+    /// Whose turn it is first where its jobs wait for a limit; default normal.
+    pub priority: Priority,
     /// Failures allowed before the last one; -1 without end; default 10.
     pub retries: i32,
     /// Delay between a failure and the next attempt; default 2 s.
@@ -108,6 +111,7 @@ impl QueueConfig {
             on_failure: OnFailure::default(),
             limits: Vec::new(),
             turn: None,
+            priority: Priority::default(),
             retries: 10,
             retry_delay: Duration::from_secs(2),
             backoff: Backoff::default(),

@@ -5,6 +5,7 @@
 use crate::envelope::{Envelope, FileRef, LimitUse, Trace};
 use crate::id::JobId;
 use crate::kind::KindCounts;
+use crate::priority::Priority;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
 use crate::topic::Topic;
@@ -209,6 +210,9 @@ pub struct JobView {
     pub unique: Option<Unique>,
     /// On whose behalf it waits for a limit.
     pub turn: Option<String>,
+    /// `urgent` or `low`, where it is not normal.
+    #[serde(default)]
+    pub priority: Option<Priority>,
     /// Who runs it, or ran it last.
     pub instance: Option<String>,
     /// When it ended.
@@ -310,6 +314,7 @@ impl JobView {
             order_key: envelope.order_key,
             limits: envelope.limits,
             turn: envelope.turn,
+            priority: envelope.priority,
             unique: envelope.unique,
             instance,
             finished: record.finished.map(rfc3339),

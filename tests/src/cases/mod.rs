@@ -152,6 +152,7 @@ macro_rules! for_each_case {
             rules::q02_an_ordered_queue_halts_after_a_final_failure_until_it_is_resumed;
             rules::q02_an_ordered_queue_skips_what_waits_behind_a_final_failure;
             rules::q19_a_job_behind_a_failing_head_says_until_when;
+            rules::q13_urgent_jobs_pass_a_limit_before_those_that_came_first;
             rules::qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
             rules::qd_02_a_gate_that_flutters_runs_everything_once;
             rules::qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;

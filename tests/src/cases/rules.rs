@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use longshore_consumer::{Cancelled, Outcome};
-use longshore_producer::{JobId, NotAccepted, Pausable, Reason, Refusal, SendError, State, Stopped};
+use longshore_producer::{JobId, NotAccepted, Pausable, Priority, Reason, Refusal, SendError, State, Stopped};
 
 use super::{Fleet, Runs};
 
@@ -216,5 +216,34 @@ pub async fn qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns(fle
     assert_eq!((runs.count(), fleet.show(late).await.state), (2, State::Blocked));
     fleet.producer().remove([late]).await.unwrap();
     fleet.producer().resume(&Pausable::All).await.unwrap();
+    running.drain().await;
+}
+
+/// Q13: who waits for the queue's limit runs urgent first; what the job says wins over its queue.
+pub async fn q13_urgent_jobs_pass_a_limit_before_those_that_came_first(fleet: &Fleet) {
+    apply(fleet, "max_in_fleet = 1\npriority = \"low\"").await;
+    fleet.producer().pause(&Pausable::All, "ann", "until all are there", None).await.unwrap();
+    let send = async |priority: Option<Priority>| {
+        let job = fleet.producer().raw(TOPIC, "{}");
+        fleet
+            .send(match priority {
+                Some(priority) => job.priority(priority),
+                None => job,
+            })
+            .await
+            .id
+    };
+    let low = send(None).await;
+    let normal = [send(Some(Priority::Normal)).await, send(Some(Priority::Normal)).await];
+    let urgent = [send(Some(Priority::Urgent)).await, send(Some(Priority::Urgent)).await];
+    assert_eq!(fleet.show(low).await.priority, Some(Priority::Low));
+    let runs = Runs::default();
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, runs.then(|_| async {}))).await;
+    fleet.producer().resume(&Pausable::All).await.unwrap();
+    for id in urgent.iter().chain(&normal).chain([&low]) {
+        assert_eq!(fleet.end_of(*id).await.job.state, State::Succeeded);
+    }
+    let ran: Vec<JobId> = runs.all().into_iter().map(|run| run.id).collect();
+    assert_eq!(ran, [urgent[0], urgent[1], normal[0], normal[1], low]);
     running.drain().await;
 }

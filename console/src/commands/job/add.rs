@@ -116,6 +116,7 @@ impl Args {
             order_key: self.flow.order_key,
             turn: self.flow.turn,
             index: self.index,
+            priority: self.flow.priority,
             inputs: self.inputs,
         })
     }

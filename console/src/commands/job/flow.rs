@@ -4,7 +4,7 @@
 use crate::args;
 use longshore_model::envelope::LimitUse;
 use longshore_model::span;
-use longshore_producer::{JobBuilder, Unique, UniqueMode};
+use longshore_producer::{JobBuilder, Priority, Unique, UniqueMode};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,9 @@ pub(crate) struct Flow {
     /// On whose behalf it waits for a limit: turns take turns.
     #[arg(long, value_name = "NAME")]
     pub(crate) turn: Option<String>,
+    /// Whose turn it is first where jobs wait for a limit: urgent, normal or low [default: the queue's].
+    #[arg(long, value_name = "P")]
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Flow {
@@ -47,6 +50,9 @@ impl Flow {
         }
         if let Some(key) = self.order_key {
             job = job.order_key(key);
+        }
+        if let Some(priority) = self.priority {
+            job = job.priority(priority);
         }
         match self.turn {
             Some(turn) => job.turn(turn),

@@ -6,6 +6,7 @@ use crate::store::{Claimed, Controlled, LimitState, PauseOrder};
 use longshore_model::gate::{GateName, LimitPolicy, Over, Pausable, Rate};
 use longshore_model::id::JobId;
 use longshore_model::limits;
+use longshore_model::priority::Priority;
 use longshore_model::record::{Expiry, Reason, Start, State};
 use longshore_model::transition::{Answer, Verdict};
 
@@ -347,4 +348,41 @@ pub async fn more_than_one_call_releases_follow_by_promotions(bench: &Bench) {
     assert!((1..=limits::RELEASES).contains(&queued), "{queued}");
     look(bench).await;
     assert!(states(bench, &ids).await.iter().all(|state| *state == State::Queued));
+}
+
+pub async fn q13_who_waits_for_a_limit_passes_urgent_first(bench: &Bench) {
+    set(bench, "one", &at_once(1)).await;
+    let mut ids = vec![limited(bench, "one", "", "").await];
+    for priority in [Priority::Low, Priority::Normal, Priority::Urgent, Priority::Normal, Priority::Urgent] {
+        let mut job = bench.job();
+        job.admission.gates.limits = vec![GateName::limit("one", "")];
+        job.admission.gates.priority = priority;
+        ids.push(bench.accept(job).await);
+    }
+    assert_eq!(bench.record(ids[3]).await.gates.priority, Priority::Urgent);
+    for next in [0, 3, 5, 2, 4, 1] {
+        let queued: Vec<usize> = states(bench, &ids)
+            .await
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| **state == State::Queued)
+            .map(|(n, _)| n)
+            .collect();
+        assert_eq!(queued, [next]);
+        end(bench, ids[next]).await;
+    }
+}
+
+pub async fn q13_an_order_stays_in_its_order_whatever_presses(bench: &Bench) {
+    let mut ids = Vec::new();
+    for priority in [Priority::Normal, Priority::Normal, Priority::Urgent] {
+        let mut job = bench.job();
+        job.admission.gates.order = Some(GateName::order(QUEUE, "k"));
+        job.admission.gates.priority = priority;
+        ids.push(bench.accept(job).await);
+    }
+    for id in &ids {
+        assert_eq!(bench.state(*id).await, State::Queued);
+        end(bench, *id).await;
+    }
 }

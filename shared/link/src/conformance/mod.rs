@@ -205,6 +205,8 @@ macro_rules! conformance_store {
                 topics_and_keys_can_be_paused_and_a_pause_can_end_by_itself
                 a_share_that_no_instance_claims_goes_to_jobs_of_other_topics
                 more_than_one_call_releases_follow_by_promotions
+                q13_who_waits_for_a_limit_passes_urgent_first
+                q13_an_order_stays_in_its_order_whatever_presses
             }
             unique {
                 j04_a_key_until_finished_is_free_when_its_job_has_ended

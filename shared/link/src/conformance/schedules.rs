@@ -41,6 +41,7 @@ fn spec(name: &str) -> Spec {
         order_key: None,
         limits: Vec::new(),
         turn: None,
+        priority: None,
         unique: None,
         schedule: None,
         indexed: Vec::new(),

@@ -447,7 +447,10 @@ impl Core {
         let place = record.place.unwrap_or_else(|| self.gates.next_place(self.now_us));
         let turn = if gate.kind() == GateKind::Limit { record.gates.turn.clone() } else { String::new() };
         let at = WaitsAt { gate: gate.clone(), turn };
-        self.gates.wait_at(&at, place, record.id, self.now_us);
+        // An order stays in its order.
+        let ordered = at.gate.kind() == GateKind::Order;
+        let stands = if ordered { place } else { record.gates.priority.standing(place) };
+        self.gates.wait_at(&at, stands, record.id, self.now_us);
         self.table.adjust(&record.id, |record| record.place = Some(place));
         self.gates.later(&gate, till);
         let _ = self.move_on(&record.id, &Event::Block { reason, at });

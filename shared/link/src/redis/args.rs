@@ -75,7 +75,7 @@ fn job_with(cmd: &mut Cmd, job: &NewJob, mark: &str) {
     for (path, value) in &job.fields {
         cmd.arg(indexed::term(path, value.as_ref()));
     }
-    cmd.arg(admission.gates.lines()).arg(&admission.gates.turn);
+    cmd.arg(admission.gates.lines()).arg(&admission.gates.turn).arg(admission.gates.priority.rank());
     cmd.arg(admission.unique.as_ref().map(|unique| format!("{mark}{}", unique.lines())).unwrap_or_default());
     cmd.arg(job.envelope.as_ref());
 }
@@ -143,7 +143,7 @@ pub(super) fn owner(cmd: &mut Cmd, owner: &Owner) {
 
 /// The bounds of purge.lua: general ones, then those of queues.
 pub(super) fn retention(cmd: &mut Cmd, retention: &Retention) {
-    let mut bounds = |cmd: &mut Cmd, of: &dyn Fn(State) -> Bound| {
+    let bounds = |cmd: &mut Cmd, of: &dyn Fn(State) -> Bound| {
         for bound in [State::Succeeded, State::Error, State::GivenUp, State::Stopped, State::Dropped].map(of) {
             cmd.arg(bound.age_ms);
             match bound.count {

@@ -7,6 +7,7 @@ use crate::store::{Known, Loss};
 use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::kind::KindCounts;
+use longshore_model::priority::Priority;
 use longshore_model::record::{PastAttempt, Reason, Record, State, WaitsAt};
 use longshore_model::snapshot::{LogLine, Snapshot};
 use longshore_model::unique::Unique;
@@ -90,7 +91,10 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
         published: if state == State::Queued { fields.parsed("pb")? } else { None },
         republished: if state == State::Queued { fields.parsed("hi")?.unwrap_or(0) } else { 0 },
         retried_as: fields.parsed("ra")?,
-        gates: Gates::parse(&fields.text("ga").unwrap_or_default(), fields.text("tu").unwrap_or_default()),
+        gates: Gates {
+            priority: Priority::of_rank(fields.parsed("pr")?.unwrap_or(0)),
+            ..Gates::parse(&fields.text("ga").unwrap_or_default(), fields.text("tu").unwrap_or_default())
+        },
         unique: fields.text("uq").as_deref().and_then(Unique::parse),
         place: fields.parsed("sq")?,
         waits_at: if state == State::Blocked { waits_at(fields) } else { None },

@@ -160,6 +160,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("pauses", limits::PAUSES as u64),
         ("past_queues", limits::PAST_QUEUES as u64),
         ("grant_ms", limits::GRANT_MS),
+        ("ageing_ms", limits::AGEING_MS),
         ("releases", limits::RELEASES as u64),
         ("keys_shown", limits::KEYS_SHOWN as u64),
         ("shelve_ms", SHELVE_MS),

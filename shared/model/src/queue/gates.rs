@@ -7,6 +7,7 @@ use super::{QueueConfig, Resolved, legal_name};
 use crate::envelope::{Envelope, LimitUse};
 use crate::gate::{Length, LimitPolicy, QUEUE_LIMIT, check_key, check_limit_name};
 use crate::limits;
+use crate::priority::Priority;
 use crate::record::Start;
 use serde_json::Value;
 use std::fmt;
@@ -200,6 +201,9 @@ impl QueueConfig {
             if !envelope.indexed.contains(path) {
                 envelope.indexed.push(path.clone());
             }
+        }
+        if self.priority != Priority::Normal && envelope.priority.is_none() {
+            envelope.priority = Some(self.priority);
         }
         let key = if self.name.contains("{0}") { name.to_owned() } else { String::new() };
         let own = LimitUse { name: self.own_limit(), key };

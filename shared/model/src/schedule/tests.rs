@@ -47,6 +47,7 @@ fn template() -> Template {
         order_key: None,
         limits: Vec::new(),
         turn: None,
+        priority: None,
         unique: None,
         schedule: None,
         indexed: Vec::new(),

@@ -28,6 +28,7 @@ pub const QUEUE_FIELDS: &[Field] = &[
         "named limits that its jobs count against, each \"NAME\", or \"NAME=label:L\", \"NAME=payload:/P\", \"NAME=topic\" for the share of a key",
     ),
     ("turn", "on whose behalf a job waits for limits, \"label:L\", \"payload:/P\" or \"topic\": turns take turns"),
+    ("priority", "whose turn it is first where its jobs wait for a limit: \"urgent\", \"normal\" (default) or \"low\""),
     ("max_parallel", "jobs that one instance runs at once; below 1 a share of the cores, -1 all cores; default 15"),
     ("retries", "failures allowed before the last one; -1 without end; default 10"),
     ("retry_delay", "delay between a failure and the next attempt; default 2s"),
@@ -117,6 +118,12 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
         }
     }
     queue.index = reader.texts("index");
+    if let Some(priority) = reader.text("priority") {
+        match priority.parse() {
+            Ok(priority) => queue.priority = priority,
+            Err(why) => reader.wrong("priority", why),
+        }
+    }
     queue.retry_delay = reader.span("retry_delay").unwrap_or(queue.retry_delay);
     queue.timeout = reader.span("timeout");
     queue.soft_timeout = reader.span("soft_timeout");

@@ -5,7 +5,7 @@ local function read_job()
   local job = {
     id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
     max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(),
-    turn = arg(), unique = arg(), envelope = arg(),
+    turn = arg(), priority = number(), unique = arg(), envelope = arg(),
   }
   if string.byte(job.unique) == 63 then
     job.unique, job.fresh = string.sub(job.unique, 2), true
@@ -141,7 +141,7 @@ local function create(job, created)
     id = id, st = due and 'scheduled' or 'queued', tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0,
     fa = 0, cr = 0, mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
     uq = job.unique ~= '' and job.unique or nil, ga = job.gates ~= '' and job.gates or nil,
-    tu = job.turn ~= '' and job.turn or nil,
+    tu = job.turn ~= '' and job.turn or nil, pr = job.priority ~= 0 and job.priority or nil,
   }
   if job.start == 'never' then
     r.st, r.re, r.ge, r.ex = 'dropped', 'discarded', 0, nil

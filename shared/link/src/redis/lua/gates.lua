@@ -8,7 +8,7 @@
 --   K.holders .. gate     zset  who passed and has not left; when, ms
 --   K.unclaimed .. gate   zset  whom a rate let through and nobody claimed yet; when, ms
 --   K.turns .. gate       zset  turns that have waiters; the one that was let through longest ago has the least score
---   K.waiters .. gate and turn, a line each   zset   who waits; its place
+--   K.waiters .. gate and turn, a line each   zset   who waits; its place, less what its priority is worth
 --   K.tat .. gate         string  when the bucket of a rate is full again, us
 --   K.length .. gate      zset  of the own limit of a queue with a longest length: its jobs that wait; their place, by
 --                         when they were accepted
@@ -155,7 +155,9 @@ make_gates = function()
     r.re, r.si, r.du, r.le, r.ob, r.pb, r.hi = reason, now, nil, nil, nil, nil, nil
     local turn = string.sub(gate, 1, 1) == 'l' and r.tu or ''
     put(r, 'wg', gate .. '\n' .. turn)
-    call('ZADD', P .. K.waiters .. r.wg, digits(r.sq), r.id)
+    -- A class of priority is worth so much waiting; an order stays in its order.
+    local worth = string.sub(gate, 1, 1) ~= 'o' and (r.pr or 0) * L.ageing_ms * 1000 or 0
+    call('ZADD', P .. K.waiters .. r.wg, digits(r.sq - worth), r.id)
     call('ZADD', P .. K.turns .. gate, 'NX', digits(next_place()), turn)
     if string.sub(gate, 1, 1) == 'l' then
       call('ZADD', P .. K.gates, 0, gate)

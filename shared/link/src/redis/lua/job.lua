@@ -17,6 +17,7 @@
 --   ga gates that it has to pass, a line each, its order first      tu turn       sq its place in lines
 --   uq unique: mode, time in ms, and key, a line each
 --   wg the gate that it waits at, and the turn, a line each (while blocked)
+--   pr priority: 1 urgent, -1 low
 --   ln its place among those that count in the length of its queue while they wait
 --   kd failures of kinds that have retries of their own: kind and count, a line each
 --   ru no attempt begins after this time
@@ -35,7 +36,7 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, ...)
+  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, pr, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
@@ -56,6 +57,7 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
   if ln then r.ln = ln end
   if kd then r.kd = kd end
   if ru then r.ru = ru end
+  if pr then r.pr = pr end
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
   end
@@ -65,14 +67,14 @@ end
 local function packed(r)
   local more = r.more
   -- Each field costs, empty ones too: most records need none of the last.
-  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or more) then
+  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or r.pr or more) then
     return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
       r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
   end
   more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, r.uq, r.ln, r.kd, r.ru, unpack(more, 1, more.n))
+    r.wg, r.uq, r.ln, r.kd, r.ru, r.pr, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -81,7 +83,7 @@ local function sound(text)
   local r = named(unpack_fields(text))
   local number = r.ge + r.fe + r.at + r.fa + r.cr + r.mr + r.mc + r.ct + r.si + (r.sa or 0) + (r.ex or 0)
     + (r.du or 0) + (r.le or 0) + (r.ob or 0) + (r.pb or 0) + (r.hi or 0) + (r.sq or 0) + (r.ln or 0) + (r.ru or 0)
-    + #r.tp
+    + (r.pr or 0) + #r.tp
     + #r.qu
   if number ~= number or not r[NEEDS[r.st]] then
     error('damaged')
@@ -108,7 +110,7 @@ local function damage_of(text)
   end
   for kind, names in pairs({
     string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq kd',
-    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln ru',
+    number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln ru pr',
     boolean = 'dx',
   }) do
     for name in string.gmatch(names, '%S+') do
