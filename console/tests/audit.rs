@@ -66,18 +66,14 @@ async fn n04_every_change_is_recorded_with_who_plan_and_counts_and_no_look_is() 
 #[tokio::test]
 async fn n01_n03_events_are_followed_and_sent() {
     let program = Program::new("events").await;
-    let follow =
-        program.json(Exit::Done, &["events", "--topic", "a/**", "--kind", "added,application", "--count", "1"]);
-    let send = async {
-        // Once the follower listens, and this process knows of it, the next job is told.
-        loop {
-            program.add(&["a/b", "--payload", "{\"n\": 1}"]).await;
-            tokio::task::yield_now().await;
+    let follow = ["events", "--topic", "a/**", "--kind", "added,application", "--count", "1"];
+    let mut follow = std::pin::pin!(program.json(Exit::Done, &follow));
+    // Once the follower listens, and this process knows of it, the next job is told.
+    let heard = loop {
+        tokio::select! {
+            heard = &mut follow => break heard,
+            _ = program.add(&["a/b", "--payload", "{\"n\": 1}"]) => {}
         }
-    };
-    let heard = tokio::select! {
-        heard = follow => heard,
-        () = send => unreachable!("it goes on until something is heard"),
     };
     assert_eq!(
         (&heard["event"], &heard["topic"], &heard["payload"]),

@@ -371,7 +371,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(adopt::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(recommit::run(Arc::clone(&engine))));
-        duties::start(&engine, self.retention);
+        duties::start(&engine, self.retention, self.settings.blobs.grace);
         tracing::info!(instance = %engine.owner.instance, name = engine.name, slots = engine.slots, "consumer started");
         Ok(Running::new(engine, self.settings.instance.grace, identity.home))
     }

@@ -166,6 +166,18 @@ impl ReportSink {
         self.inner.filled.notified().await;
     }
 
+    /// Files are on their way: so many bytes of so many. The handler's own progress is not touched by it.
+    pub(crate) fn transfer(&self, done: u64, of: u64, text: String) {
+        let progress = Progress { step: done, steps: of, eta: None, text: Some(text) };
+        self.with(|report| report.progress = Some(progress));
+    }
+
+    /// A line for the job's log that no handler wrote.
+    pub(crate) fn warn(&self, text: &str) {
+        let line = limits::cut(text, limits::LOG_LINE_BYTES);
+        self.with(|report| report.log.push(("warn".into(), line)));
+    }
+
     fn with(&self, change: impl FnOnce(&mut Report)) {
         let mut pending = self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut pending);

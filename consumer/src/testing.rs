@@ -214,6 +214,7 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             Ended::Outcome(outcome) => outcome,
             Ended::Unreadable(error) => panic!("the job does not survive JSON: {error}"),
             Ended::Panicked(error) => Outcome::Fail { error },
+            Ended::FilesAway(why) => Outcome::retry(why),
         };
         let outputs = ctx.made_output_dir().map(|dir| read_all(&dir)).unwrap_or_default();
         TestReport {

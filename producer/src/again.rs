@@ -176,6 +176,7 @@ impl Producer {
         };
         let refused = |why: Refusal| RetryError::Send(why.into());
         edit.apply(&mut envelope, &mut admission).map_err(refused)?;
+        crate::files::keep_for(link, envelope.id, &envelope.files).await;
         let prepared = Prepared::new(admission, envelope, Some(id)).map_err(refused)?;
         Ok(self.send_prepared(prepared, self.inner.deadline()).await?)
     }

@@ -6,7 +6,7 @@
 
 use crate::connect::{Producer, ProducerOptions};
 use crate::errors::{FileError, Refusal, SendError};
-use crate::files::{Bounds, Input};
+use crate::files::{Bounds, Input, Source, Transfer, Watcher};
 use crate::send::Sent;
 use crate::time::Time;
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::AsyncRead;
 
 /// A job to be sent, with options. Made by [`Producer::job`] or [`Producer::raw`].
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ pub struct JobBuilder {
     parent: Option<JobId>,
     trace: Option<Trace>,
     files: Vec<Input>,
+    watcher: Watcher,
     order_key: Option<String>,
     limits: Vec<LimitUse>,
     turn: Option<String>,
@@ -121,6 +123,7 @@ impl JobBuilder {
             parent: None,
             trace: None,
             files: Vec::new(),
+            watcher: Watcher::default(),
             order_key: None,
             limits: Vec::new(),
             turn: None,
@@ -340,6 +343,19 @@ impl JobBuilder {
         self
     }
 
+    /// A payload file whose content comes as it is read, once: sending the job reads it to its end, by way of a file in
+    /// the system's directory for temporary ones. For what is neither in a file nor fits into memory.
+    pub fn file_stream(mut self, name: impl Into<String>, content: impl AsyncRead + Send + 'static) -> Self {
+        self.files.push(Input::Stream { name: name.into(), source: Source::new(content) });
+        self
+    }
+
+    /// Tells how far each payload file is that goes to the blob store, while the job is sent.
+    pub fn on_transfer(mut self, told: impl Fn(Transfer) + Send + Sync + 'static) -> Self {
+        self.watcher = Watcher::new(told);
+        self
+    }
+
     /// Sends the job.
     ///
     /// # Errors
@@ -361,7 +377,7 @@ impl JobBuilder {
             let Producer { inner, .. } = &self.producer;
             let room = limits::INLINE_BYTES.saturating_sub(payload_bytes);
             let ProducerOptions { deadline: time, max_file_bytes: max, .. } = inner.options;
-            let bounds = Bounds { link: &inner.link, max, time };
+            let bounds = Bounds { link: &inner.link, job: id, max, time, watcher: &self.watcher };
             let placed = crate::files::place(&self.files, room, &bounds).await;
             placed.map_err(|error| match error {
                 // Nothing was sent yet, whatever became of the file.

@@ -6,11 +6,12 @@
 use crate::connect::Producer;
 use crate::errors::{CompleteError, Lost, Refusal};
 use longshore_link::store::{Complete, Completed};
+use longshore_model::event::{Class, Kind};
 use longshore_model::record::Reason;
 use longshore_model::span::ms;
 use longshore_model::token::Token;
 use longshore_model::transition::{Answer, FailureTerms, Verdict};
-use longshore_model::{State, limits};
+use longshore_model::{JobId, State, limits};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;

@@ -31,7 +31,8 @@ pub enum Severity {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at: `store`, `broker`, `queues`, `ledger`, `scrubber`, `copies`, `losses`, `letters`, `instances`.
+    /// What was looked at: `store`, `broker`, `queues`, `ledger`, `scrubber`, `copies`, `losses`, `letters`, `files`,
+    /// `instances`.
     pub about: String,
     /// How bad it is.
     pub severity: Severity,
@@ -59,7 +60,27 @@ impl Producer {
         if let Err(fault) = self.examine_broker(&mut findings).await {
             findings.push(away("broker", &fault));
         }
+        findings.push(self.examine_files().await);
         findings
+    }
+
+    /// Whether this process sees the place of payload files that the fleet uses.
+    async fn examine_files(&self) -> Finding {
+        let link = self.link();
+        if !link.blobs.is_somewhere() {
+            let detail = "there is no place for them (`blobs.url`): only those that fit into a message travel";
+            return Finding::new("files", Severity::Ok, detail, "");
+        }
+        match link.check_files().await {
+            Ok(()) => {
+                Finding::new("files", Severity::Ok, "their place answers, and is the one that the fleet uses", "")
+            }
+            Err(fault) => {
+                let advice = "mount or name the same place everywhere; jobs wait for their files meanwhile, and spend no \
+                              retry. After files were moved: `longshore files adopt`";
+                Finding::new("files", Severity::Fail, fault.to_string(), advice)
+            }
+        }
     }
 
     async fn examine_store(&self, findings: &mut Vec<Finding>) -> Result<(), Fault> {

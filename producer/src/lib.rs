@@ -112,6 +112,7 @@ pub use errors::{
     WaitError,
 };
 pub use events::{Events, Heard, Listen};
+pub use files::{FileReader, Transfer};
 pub use find::{Damaged, Find, Jobs};
 pub use follow::{Change, Follow};
 pub use health::{Finding, Severity};

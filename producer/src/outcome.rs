@@ -7,7 +7,6 @@
 use crate::connect::Producer;
 use crate::errors::{ResultError, WaitError};
 use longshore_link::Link;
-use longshore_link::blobs::Blobs;
 use longshore_link::error::Fault;
 use longshore_link::store::Nudge;
 use longshore_model::envelope::FileRef;
@@ -72,7 +71,7 @@ impl Outcome {
             Some(after) => clock.timeout(after, ended).await.ok_or(WaitError::TimedOut { id, after })?,
             None => ended.await,
         };
-        Ok(Report { job: job?, blobs: inner.link.blobs.clone() })
+        Ok(Report { job: job?, link: inner.link.clone() })
     }
 }
 
@@ -90,7 +89,7 @@ impl IntoFuture for Outcome {
 pub struct Report {
     /// The job as it was when it was read after its end.
     pub job: JobView,
-    pub(crate) blobs: Blobs,
+    pub(crate) link: Link,
 }
 
 impl Report {

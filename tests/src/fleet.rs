@@ -76,6 +76,11 @@ impl Fleet {
         &self.settings
     }
 
+    /// Says where payload files are, for producers; members read it in `common`.
+    pub fn set_blobs(&mut self, url: &Secret) {
+        self.settings.blobs.url = url.clone();
+    }
+
     /// Starts a member, new or ended, and waits until it is ready. One that ended gets its home back.
     ///
     /// # Panics

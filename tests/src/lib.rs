@@ -41,6 +41,12 @@ pub struct Readme;
 #[derive(Debug)]
 pub struct FlowPage;
 
+/// The program in the page on files compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/files.md")]
+#[derive(Debug)]
+pub struct FilesPage;
+
 /// The program in the page on results compiles and runs.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/results.md")]

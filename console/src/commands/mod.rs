@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod doctor;
 mod events;
+mod files;
 mod history;
 mod job;
 mod letters;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Stats(stats::Args),
     Events(events::Args),
     Audit(audit::Args),
+    #[command(subcommand)]
+    Files(files::Command),
     Doctor(doctor::Args),
     #[command(subcommand)]
     Namespace(namespace::Command),
@@ -62,6 +65,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Stats(args) => stats::run(&args, session).await,
         Command::Events(args) => events::run(args, session).await,
         Command::Audit(args) => audit::run(&args, session).await,
+        Command::Files(command) => files::run(command, session).await,
         Command::Doctor(args) => doctor::run(args, session).await,
         Command::Namespace(command) => namespace::run(command, session).await,
         Command::Config => config::run(session),

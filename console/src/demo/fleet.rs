@@ -102,7 +102,7 @@ impl Setup<'_> {
         let settings = self.named(name);
         let mut link = connect_link(&settings, self.world.process(), name).await?;
         if let Some(dir) = self.files {
-            link.blobs = Blobs::directory(dir, &link.world).await?;
+            link.blobs = Blobs::directory(dir, &link.world);
         }
         let not_started = |why: &dyn std::fmt::Display| Failure::Failed(format!("{name} did not start: {why}"));
         let topic = TopicPattern::from(Ingest::topic().map_err(|bad| not_started(&bad))?);

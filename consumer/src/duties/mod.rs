@@ -5,6 +5,7 @@
 //! coordinator steps in at a slower pace, so that nothing stands still between two coordinators.
 
 pub(crate) mod auditor;
+pub(crate) mod collector;
 pub(crate) mod janitor;
 pub(crate) mod promoter;
 pub(crate) mod reconciler;
@@ -22,7 +23,7 @@ use std::time::Duration;
 const BACKUP: u32 = 10;
 
 /// Starts all duties; they end when the instance has stopped.
-pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Retention) {
+pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Retention, file_grace: Duration) {
     let tasks = &engine.link.world.tasks;
     drop(tasks.spawn(promoter::run(Arc::clone(engine))));
     drop(tasks.spawn(relay::run(Arc::clone(engine))));
@@ -33,6 +34,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(auditor::run(Arc::clone(engine))));
     drop(tasks.spawn(scrubber::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
+    drop(tasks.spawn(collector::run(Arc::clone(engine), file_grace)));
 }
 
 /// The pace of a duty on this instance, now.

@@ -5,6 +5,7 @@
 //! the broker delivers it again.
 
 use super::adopt::Origin;
+use super::files::NotMoved;
 use super::intake::Slot;
 use super::run::{self, Ended};
 use super::settle;
@@ -439,7 +440,7 @@ impl Attempt {
         let over = CancellationToken::new();
         let work = async {
             let delivered = match &input_dir {
-                Some(dir) => files::deliver(&engine, &files, dir).boxed().await,
+                Some(dir) => files::deliver(&engine, self.id, &files, dir, &controls.sink).boxed().await,
                 None => Ok(()),
             };
             let ended = match delivered {
@@ -447,7 +448,8 @@ impl Attempt {
                     let clock = &engine.link.world.clock;
                     run::handler(&self.registration.run, &ctx, &controls, clock, limits).await
                 }
-                Err(outcome) => Ended::Outcome(outcome),
+                Err(NotMoved::Ends(outcome)) => Ended::Outcome(outcome),
+                Err(NotMoved::Away(why)) => Ended::FilesAway(why),
             };
             over.cancel();
             ended

@@ -25,6 +25,8 @@ pub(crate) enum Ended {
     Unreadable(String),
     /// It panicked.
     Panicked(String),
+    /// It was not called: the payload files cannot be fetched for now.
+    FilesAway(String),
 }
 
 /// How long it may run, and go on after it was cancelled.

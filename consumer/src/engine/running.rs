@@ -89,6 +89,13 @@ impl Running {
         self.lock().attempts.contains_key(id)
     }
 
+    /// Whether an attempt of this process is not current any more, as far as this process knows.
+    pub(crate) fn is_lost(&self, id: &JobId, fence: Fence) -> bool {
+        let table = self.lock();
+        let lost = |attempt: &Attempt| matches!(*attempt.cancel.borrow(), Some(Cancelled::LeaseLost(_)));
+        table.attempts.get(id).is_none_or(|attempt| attempt.fence != fence || lost(attempt))
+    }
+
     /// How many run.
     pub(crate) fn len(&self) -> usize {
         self.lock().attempts.len()

@@ -8,6 +8,7 @@
 
 use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
+use super::files::NotMoved;
 use super::run::Ended;
 use super::terms::Terms;
 use super::{Engine, files, recommit, telling};
@@ -149,6 +150,7 @@ async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
             return plain(Verdict::Fatal { reason: Reason::UnreadablePayload, error: cut(error) });
         }
         Ended::Panicked(error) => return plain(Verdict::Fatal { reason: Reason::Panicked, error: cut(error) }),
+        Ended::FilesAway(why) => return plain(released(files::AWAY, Reason::Files, cut(why))),
     };
     let interrupted = matches!(cancelled, Some(Cancelled::Shutdown | Cancelled::LeaseLost(_)));
     match outcome {
@@ -158,7 +160,8 @@ async fn decide(attempt: &Attempt, settlement: Settlement) -> Commit {
                     let verdict = Verdict::Succeeded { message: message.map(cut) };
                     Commit { verdict, result, outputs, follow_ups }
                 }
-                Err(outcome) => plain(failure(attempt, outcome, cancelled.as_ref())),
+                Err(NotMoved::Ends(outcome)) => plain(failure(attempt, outcome, cancelled.as_ref())),
+                Err(NotMoved::Away(why)) => plain(released(files::AWAY, Reason::Files, cut(why))),
             }
         }
         // What a handler says after it was interrupted is no verdict on the job.
@@ -203,10 +206,10 @@ async fn prepare_success(
     follow_ups: Vec<(JobId, FollowUp)>,
     output_dir: Option<PathBuf>,
     trace: Option<Trace>,
-) -> Result<(Vec<FileRef>, Vec<NewJob>), Outcome> {
+) -> Result<(Vec<FileRef>, Vec<NewJob>), NotMoved> {
     let engine = &attempt.engine;
     let outputs = match output_dir {
-        Some(dir) => files::collect(engine, &dir).boxed().await?,
+        Some(dir) => files::collect(attempt, &dir).boxed().await?,
         None => Vec::new(),
     };
     let now_ms = engine.link.world.clock.unix_ms();
@@ -215,7 +218,7 @@ async fn prepare_success(
         .into_iter()
         .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &queues, now_ms))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(Outcome::fail)?;
+        .map_err(|error| NotMoved::Ends(Outcome::fail(error)))?;
     Ok((outputs, follow_ups))
 }
 

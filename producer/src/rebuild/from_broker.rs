@@ -13,7 +13,7 @@ use longshore_link::broker::Copies;
 use longshore_link::error::Fault;
 use longshore_link::letters::Letter;
 use longshore_link::store::{NewJob, Restore, Restored};
-use longshore_model::envelope::Envelope;
+use longshore_model::envelope::{Envelope, FileRef};
 use longshore_model::names::Park;
 use longshore_model::record::Start;
 use longshore_model::topology::View;
@@ -138,6 +138,7 @@ impl RebuildStore {
             dry,
             now: store.ping().await?,
             seen: BTreeSet::new(),
+            with_files: Vec::new(),
             topics: self.topics.clone(),
             done: StoreRebuild { lost_at, ..StoreRebuild::default() },
         };
@@ -169,6 +170,8 @@ struct Work<'p> {
     now: u64,
     /// Jobs that were found before: a plan must not count them twice.
     seen: BTreeSet<JobId>,
+    /// Those of the part that is being read that need blobs, with what they need.
+    with_files: Vec<(JobId, Vec<FileRef>)>,
     topics: BTreeSet<Topic>,
     done: StoreRebuild,
 }
@@ -227,14 +230,22 @@ impl Work<'_> {
             return None;
         }
         let fields = envelope.fields();
+        if envelope.files.iter().any(|file| file.inline.is_none()) {
+            self.with_files.push((envelope.id, envelope.files));
+        }
         let job =
             NewJob { admission, envelope: letter.body, labels: envelope.labels, fields, again: true, retry_of: None };
         Some(Restore { job, enqueued, copy, fence: headers.fence })
     }
 
-    async fn apply(&self, part: Vec<Restore>, found: &mut FoundCopies) -> Result<(), Fault> {
+    async fn apply(&mut self, part: Vec<Restore>, found: &mut FoundCopies) -> Result<(), Fault> {
         if part.is_empty() {
             return Ok(());
+        }
+        for (id, files) in std::mem::take(&mut self.with_files) {
+            if !self.dry {
+                crate::files::keep_for(self.producer.link(), id, &files).await;
+            }
         }
         for restored in self.producer.link().store.restore(part, self.dry).await? {
             match restored {

@@ -1,7 +1,10 @@
 //! Payload files.
 
+use longshore_link::blobs::Content;
+use longshore_model::envelope::FileRef;
 use longshore_model::limits;
 use longshore_producer::{FileError, Producer, Refusal};
+use tokio::io::AsyncReadExt;
 
 pub(crate) async fn payload_files_small_and_large_come_back_as_they_were(producer: Producer) {
     let dir = tempfile::tempdir().unwrap();
@@ -48,4 +51,30 @@ pub(crate) async fn a_file_that_cannot_be_sent_is_refused_and_nothing_is_stored(
         assert!(error.to_string().contains(why), "{error} does not say `{why}`");
     }
     assert_eq!(producer.jobs().ids().await.unwrap(), []);
+}
+
+pub(crate) async fn o03_a_stream_is_sent_once_and_read_as_it_comes(producer: Producer) {
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let job = producer.raw("files", "{}").file_stream("large", std::io::Cursor::new(large.clone()));
+    let job = job.file_stream("small", &b"tiny"[..]);
+    let again = job.clone();
+    let sent = job.send().await.unwrap();
+    let view = producer.show(sent.id).await.unwrap().unwrap();
+    let [large_ref, small] = &view.inputs[..] else { panic!("two files: {:?}", view.inputs) };
+    assert!(large_ref.inline.is_none() && small.inline.is_some());
+    for (file, content) in [(large_ref, &large[..]), (small, b"tiny")] {
+        let mut read = Vec::new();
+        producer.read_file(file).await.unwrap().read_to_end(&mut read).await.unwrap();
+        assert!(read == content, "{}", file.name);
+    }
+    // What is not what its reference says ends with an error.
+    let forged = FileRef { size: large_ref.size, ..Content::of(b"other").named("large") };
+    assert!(matches!(producer.read_file(&forged).await, Err(FileError::Blob { .. })));
+    let short = FileRef { size: large_ref.size - 1, ..large_ref.clone() };
+    let error = producer.read_file(&short).await.unwrap().read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    let refused = again.send().await.expect_err("a stream is over");
+    assert!(refused.to_string().contains("sent once"), "{refused}");
+    let endless = producer.raw("files", "{}").file_stream("endless", tokio::io::repeat(1)).send().await;
+    assert!(endless.expect_err("no end").to_string().contains("blobs.max_file_bytes"));
 }

@@ -34,6 +34,7 @@ macro_rules! for_each_case {
             send::a_delayed_job_is_in_the_store_only;
             send::j04_concurrent_sends_of_one_id_make_one_job;
             files::payload_files_small_and_large_come_back_as_they_were;
+            files::o03_a_stream_is_sent_once_and_read_as_it_comes;
             files::a_file_that_cannot_be_sent_is_refused_and_nothing_is_stored;
             find::j07_j08_j09_j10_jobs_are_found_by_everything_that_they_are;
             find::j10_pages_and_limits;

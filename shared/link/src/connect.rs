@@ -52,7 +52,7 @@ impl Link {
                 let embedded = registry::open(name, &settings.namespace, &world);
                 embedded.set_quarantine_bytes(settings.broker.quarantine_bytes);
                 let link = embedded.link(world);
-                let blobs = blobs(settings, &link.world, Some(&link.blobs)).await?;
+                let blobs = blobs(settings, &link.world, Some(&link.blobs))?;
                 Ok(Self { blobs, ..link })
             }
             Kind::Services => services(settings, world, role).await,
@@ -71,7 +71,7 @@ impl Link {
             Kind::Embedded(_) => Self::connect(settings, world, "reader").await,
             Kind::Services => {
                 let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
-                let (blobs, events) = (blobs(settings, &world, None).await?, Events::new(&world));
+                let (blobs, events) = (blobs(settings, &world, None)?, Events::new(&world));
                 Ok(Self { world, store, broker: Arc::new(Absent), blobs, events })
             }
         }
@@ -79,7 +79,7 @@ impl Link {
 }
 
 /// The place of payload files: an empty address is that of the embedded backend, or none.
-async fn blobs(settings: &Settings, world: &World, embedded: Option<&Blobs>) -> Result<Blobs, Fault> {
+fn blobs(settings: &Settings, world: &World, embedded: Option<&Blobs>) -> Result<Blobs, Fault> {
     let url = &settings.blobs.url;
     if let Some(name) = url.reveal().strip_prefix("embedded:") {
         return Ok(registry::open(name, &settings.namespace, world).blobs());
@@ -87,14 +87,14 @@ async fn blobs(settings: &Settings, world: &World, embedded: Option<&Blobs>) -> 
     if url.is_empty() {
         return Ok(embedded.cloned().unwrap_or_else(|| Blobs::nowhere(world)));
     }
-    Blobs::open(url, world).await
+    Blobs::open(&settings.blobs, &settings.namespace, world)
 }
 
 async fn services(settings: &Settings, world: World, role: &str) -> Result<Link, Fault> {
     // The store first: it is what every call needs.
     let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
     let broker = Amqp::connect(&settings.broker, settings.namespace.clone(), world.clone(), role).await?;
-    let (blobs, events) = (blobs(settings, &world, None).await?, Events::new(&world));
+    let (blobs, events) = (blobs(settings, &world, None)?, Events::new(&world));
     Ok(Link { world, store, broker, blobs, events })
 }
 

@@ -52,6 +52,8 @@ pub enum Service {
     Blobs,
     /// The directory of this machine that keeps sends.
     Spool,
+    /// Files of this machine.
+    Disk,
 }
 
 impl std::fmt::Display for Service {
@@ -61,6 +63,7 @@ impl std::fmt::Display for Service {
             Self::Store => "the store",
             Self::Blobs => "the blob store",
             Self::Spool => "the spool",
+            Self::Disk => "this machine's disk",
         })
     }
 }

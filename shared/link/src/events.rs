@@ -318,3 +318,70 @@ pub fn event_of(kind: Kind, snapshot: Snapshot, origin: &str, at: u64) -> Option
         ..Event::new(kind, record.topic, origin.to_owned(), rfc3339(at))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Embedded;
+
+    fn interests(text: &str) -> Vec<Interest> {
+        vec![text.parse().unwrap()]
+    }
+
+    fn about(link: &Link, topic: &str) -> Event {
+        link.event(Kind::Added, Topic::new(topic).unwrap())
+    }
+
+    /// Looks until the interests that were read are those that there are.
+    async fn heard(link: &Link, class: Class) -> bool {
+        let _ = link.is_heard(class);
+        link.world.clock.sleep(Duration::from_millis(1)).await;
+        link.is_heard(class)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn n01_who_does_not_listen_any_more_is_told_nothing() {
+        let world = World::simulated(1);
+        let embedded = Embedded::new(&world);
+        let (teller, listener) = (embedded.link(world.process()), embedded.link(world.process()));
+        assert!(!heard(&teller, Class::Job).await, "nobody listens");
+        listener.store.listen(&interests("job a/**"), 1_000).await.unwrap();
+        assert!(heard(&teller, Class::Job).await);
+        assert!(!heard(&teller, Class::Progress).await, "nobody listens to that");
+        world.clock.sleep(Duration::from_secs(2)).await;
+        assert!(!heard(&teller, Class::Job).await, "it was not renewed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn n01_what_is_more_than_can_wait_is_dropped_and_counted_and_nobody_waits() {
+        let world = World::simulated(1);
+        let link = Embedded::new(&world).link(world.process());
+        let mut here = link.listen_here(interests("job **"));
+        for n in 0..2 * QUEUE {
+            link.tell(about(&link, &format!("a/{n}")));
+        }
+        assert_eq!(link.events.dropped(), QUEUE as u64);
+        for n in 0..QUEUE {
+            assert_eq!(here.recv().await.unwrap().topic.as_str(), format!("a/{n}"), "in order");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn n01_a_broker_that_is_away_costs_events_and_nothing_else() {
+        let world = World::simulated(1);
+        let embedded = Embedded::new(&world);
+        let link = embedded.link(world.process());
+        let mut listening = link.broker.listen(interests("job **")).await.unwrap();
+        link.store.listen(&interests("job **"), 600_000).await.unwrap();
+        assert!(heard(&link, Class::Job).await);
+        embedded.set_broker_away(Some("away"));
+        link.tell(about(&link, "lost"));
+        assert!(listening.next().await.is_none(), "the connection is gone");
+        world.clock.sleep(Duration::from_secs(10)).await;
+        embedded.set_broker_away(None);
+        let mut listening = link.broker.listen(interests("job **")).await.unwrap();
+        link.tell(about(&link, "told"));
+        let event: Event = serde_json::from_slice(&listening.next().await.unwrap()).unwrap();
+        assert_eq!(event.topic.as_str(), "told");
+    }
+}

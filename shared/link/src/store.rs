@@ -502,6 +502,17 @@ pub struct Fact {
     pub advice: Option<String>,
 }
 
+/// The place of payload files that the fleet agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlace {
+    /// Its id.
+    pub id: String,
+    /// Since when, ms.
+    pub since: u64,
+    /// The store's clock, ms.
+    pub now: u64,
+}
+
 /// How much of the jobs that ended in one state is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
@@ -676,6 +687,23 @@ pub trait Store: Send + Sync + Debug {
 
     /// What scrubbing did so far.
     async fn scrubbing(&self) -> Result<Scrubbing, Fault>;
+
+    /// The place of payload files that the fleet agreed on. With an id, that one is agreed on if there is none yet, or,
+    /// with `replace`, in any case.
+    async fn file_place(&self, id: Option<&str>, replace: bool) -> Result<Option<FilePlace>, Fault>;
+
+    /// Says that a job needs these blobs, at most [`longshore_model::limits::FILES`]: until the job is forgotten, nobody
+    /// deletes them. To be said before they are looked for or uploaded, also for a job that is not accepted yet. Answers
+    /// `false` while one of them is being deleted: ask again.
+    async fn keep_files(&self, job: JobId, digests: &[String]) -> Result<bool, Fault>;
+
+    /// Of at most `limit` jobs that need blobs and were not looked at for `grace_ms`: those that the store does not know
+    /// need none any more. Answers how many were looked at.
+    async fn release_files(&self, grace_ms: u64, limit: usize) -> Result<u64, Fault>;
+
+    /// Answers which of these blobs no job needs. They may be deleted within
+    /// [`longshore_model::limits::DOOM_MS`], in which nobody can need them; with `over`, that time ends now.
+    async fn doom_files(&self, digests: &[String], over: bool) -> Result<Vec<String>, Fault>;
 
     /// Asks running jobs to stop and stops waiting ones (T15, T16).
     async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault>;

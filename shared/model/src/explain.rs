@@ -136,6 +136,10 @@ fn waits_for_time(record: &Record, view: &View, now: u64) -> (&'static str, Stri
         let error = record.message.as_deref().map(|error| format!("; last error: {error}")).unwrap_or_default();
         return ("retry", format!("the last attempt failed; retry {} {of} at {when}{error}", record.failures));
     }
+    if record.reason == Some(Reason::Files) {
+        let why = record.message.as_deref().unwrap_or("the place of payload files is away");
+        return ("files", format!("{why}; it is tried again at {when}, and spends no retry"));
+    }
     let who = match record.reason {
         Some(Reason::Snoozed) => "its handler asked to be called again",
         Some(Reason::Interrupted) => "its attempt was interrupted; it runs again",
@@ -309,6 +313,8 @@ mod tests {
         };
         check(&scheduled(Reason::Delayed), vec![], NOW, "time", &["sent to run at 2025-11-21T09:58", "(in 1m30s)"]);
         check(&scheduled(Reason::Snoozed), vec![], NOW, "time", &["its handler asked"]);
+        let waits = Record { message: Some("blob store not shared".into()), ..scheduled(Reason::Files) };
+        check(&waits, vec![], NOW, "files", &["blob store not shared; it is tried again at 2025", "no retry"]);
         check(&scheduled(Reason::Delayed), vec![], NOW + 95_000, "time", &["no live instance", "start a consumer"]);
         let late = [card("x", |_| ())].to_vec();
         check(&scheduled(Reason::Delayed), late, NOW + 95_000, "time", &["is being released"]);

@@ -24,6 +24,10 @@ pub const LABEL_BYTES: usize = 256;
 pub const TITLE_BYTES: usize = 256;
 /// Most payload files of a job.
 pub const FILES: usize = 64;
+/// Most different blobs that all attempts of a job may have asked to be kept.
+pub const FILES_OF_JOB: usize = 4_096;
+/// How long nobody can need a blob that is being deleted, if nobody says that it is done, milliseconds.
+pub const DOOM_MS: u64 = 60_000;
 /// Longest name of a payload file, bytes.
 pub const FILE_NAME_BYTES: usize = 255;
 /// Largest payload file by default, bytes.

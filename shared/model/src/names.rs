@@ -358,6 +358,16 @@ pub mod shard_keys {
     pub const UNIQUE: &str = "u:";
     /// string: when the bucket of a rate is full again, us. `gr:<gate>`
     pub const TAT: &str = "gr:";
+    /// hash: the place of payload files that the fleet agreed on; `id`, and `since` when, ms.
+    pub const FILE_PLACE: &str = "fplace";
+    /// zset: jobs that need blobs; the score is when that was said or looked at last, ms.
+    pub const FILE_JOBS: &str = "fjobs";
+    /// set: the blobs that a job needs, by digest. `fj:<id>`
+    pub const FILES_OF: &str = "fj:";
+    /// set: the jobs that need a blob. `fb:<digest>`
+    pub const FILE_USERS: &str = "fb:";
+    /// zset: blobs that are being deleted; the score is since when, ms.
+    pub const FILES_DOOMED: &str = "fdoomed";
     /// channel: ended jobs that one process waits for. `done:<watcher>`
     pub const OUTCOMES: &str = "done:";
     /// hash: a schedule; `rev` its revision, `def` what is kept of it (JSON), `last` the job that it sent last. `z:<name>`

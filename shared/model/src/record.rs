@@ -121,6 +121,8 @@ pub enum Reason {
     Delayed,
     /// `scheduled`: the handler asked to be called again later.
     Snoozed,
+    /// `scheduled`: its files could not be fetched or kept for now, which is charged to nobody.
+    Files,
     /// `retrying` or `queued`: the last attempt failed.
     Failed,
     /// `queued`: the attempt was interrupted (drain, lost lease) and charged to nobody.
@@ -169,9 +171,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Delayed,
         Self::Snoozed,
+        Self::Files,
         Self::Failed,
         Self::Interrupted,
         Self::Crashed,
@@ -202,6 +205,7 @@ impl Reason {
         match self {
             Self::Delayed => "delayed",
             Self::Snoozed => "snoozed",
+            Self::Files => "files",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
             Self::Crashed => "crashed",

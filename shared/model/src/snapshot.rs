@@ -68,7 +68,7 @@ pub struct LogLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// A stable word: `time`, `retry`, `slot`, `no_capable_instance`, `payload_version`, `publish`, `order`, `limit`,
-    /// `paused`, `alone`.
+    /// `paused`, `alone`, `files`.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,

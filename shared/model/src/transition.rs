@@ -176,7 +176,7 @@ pub enum Verdict {
     Released {
         /// When to run it again, ms from now (0: at once).
         delay_ms: u64,
-        /// `interrupted` or `snoozed`.
+        /// `interrupted`, `snoozed` or `files`.
         reason: Reason,
         /// Why, for people.
         message: String,

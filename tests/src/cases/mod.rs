@@ -119,6 +119,12 @@ macro_rules! for_each_case {
             letters::an_evicted_message_of_an_unknown_job_stays_with_its_reason;
             letters::an_evicted_message_that_cannot_be_read_goes_into_quarantine;
             files::payload_files_reach_the_handler_and_its_outputs_come_back;
+            files::o03_o10_of_05_input_files_are_whole_before_the_handler_is_called;
+            files::o03_of_06_outputs_are_there_when_the_final_state_is;
+            files::o03_of_07_a_job_without_files_has_no_directories;
+            files::o04_a_place_that_is_not_the_fleets_is_waited_for_and_spends_nothing;
+            files::a_file_that_is_gone_from_the_right_place_fails_the_attempt;
+            files::o03_o11_outputs_of_a_superseded_attempt_never_appear;
             gates::q02_qo_02_one_order_over_topics_and_instances;
             gates::q02_q19_a_failing_head_holds_up_its_key_and_no_other;
             gates::q09_qp_02_a_limit_holds_while_it_changes_and_instances_come_and_go;
@@ -156,6 +162,8 @@ macro_rules! for_each_case {
             rules::qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
             rules::qd_02_a_gate_that_flutters_runs_everything_once;
             rules::qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
+            statistics::m03_a_queue_is_looked_at_suspended_resumed_reset_and_emptied;
+            statistics::m04_an_examination_tells_of_services_clocks_and_waiting_jobs;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::q01_an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_consumer::{Ctx, Outcome};
-use longshore_producer::{Producer, ProducerOptions, Selection, Summary};
+use longshore_producer::{Pausable, Producer, ProducerOptions, Removed, Selection, Severity, State, Summary};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fleet, Runs};
@@ -111,5 +111,50 @@ pub async fn m02_st_07_the_first_job_of_a_queue_shows_sixteen_numbers(fleet: &Fl
         .await;
     assert_eq!(shown(&text), 16, "{text}");
     assert!(text.contains("\nlongshore_schedules 0\n"), "{text}");
+    running.drain().await;
+}
+
+/// What a management page of the seeds can do with a queue: look, suspend, resume, reset, drop all, and a test job.
+pub async fn m03_a_queue_is_looked_at_suspended_resumed_reset_and_emptied(fleet: &Fleet) {
+    let producer = fleet.producer();
+    let queue: Pausable = "queue:main".parse().unwrap();
+    let selection = Selection { queue: Some("main".into()), topic: None };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, |_: Ctx| async {})).await;
+    fleet.end(&fleet.send_to(TOPIC).await).await;
+    producer.pause(&queue, "test", "a look", None).await.unwrap();
+    for _ in 0..3 {
+        fleet.send_to(TOPIC).await;
+    }
+    let paused = producer.statistics(&selection).await.unwrap();
+    let states = &paused.queues["main"].states;
+    assert_eq!((states.get(&State::Blocked), states.get(&State::Succeeded)), (Some(&3), Some(&1)), "{paused:?}");
+    let dump = serde_json::to_value(&paused).unwrap();
+    assert_eq!((&dump["queues"]["main"]["jobs"], &dump["all"]["finished"]), (&3.into(), &1.into()));
+    producer.reset_statistics(&selection).await.unwrap();
+    let held = producer.jobs().queue("main").unfinished().limit(0).ids().await.unwrap();
+    assert!(producer.remove(held).await.unwrap().iter().all(Removed::is_gone));
+    let emptied = producer.statistics(&selection).await.unwrap().all;
+    assert_eq!((emptied.jobs, emptied.finished), (0, 0));
+    assert!(producer.resume(&queue).await.unwrap());
+    fleet.end(&fleet.send_to(TOPIC).await).await;
+    assert_eq!(producer.statistics(&selection).await.unwrap().all.finished, 1);
+    running.drain().await;
+}
+
+/// Job queues, services and clocks are looked at, each with what to do about it.
+pub async fn m04_an_examination_tells_of_services_clocks_and_waiting_jobs(fleet: &Fleet) {
+    let find = async |about: &str| {
+        let findings = fleet.producer().examine().await;
+        findings.into_iter().filter(|finding| finding.about == about).collect::<Vec<_>>()
+    };
+    let nobody = find("instances").await;
+    assert_eq!((nobody.len(), nobody[0].severity), (1, Severity::Warn), "{nobody:?}");
+    assert!(nobody[0].advice.as_ref().is_some_and(|advice| advice.contains("start a consumer")), "{nobody:?}");
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, |_: Ctx| async {})).await;
+    fleet.end(&fleet.send_to(TOPIC).await).await;
+    for about in ["store", "ledger", "instances"] {
+        let found = find(about).await;
+        assert!(!found.is_empty() && found[0].severity == Severity::Ok, "{about}: {found:?}");
+    }
     running.drain().await;
 }

@@ -10,10 +10,10 @@ use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
-    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
-    QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing,
-    Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
+    Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
+    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed,
+    Scrubbing, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
@@ -259,6 +259,10 @@ rough_store! {
     set_queues(after: u64, by: &str, text: &str, limits: &[(String, LimitPolicy)]) -> QueueSet;
     outbox(limit: usize, hold_ms: u64) -> Vec<Outgoing>;
     purge(retention: &Retention, limit: usize) -> Purged;
+    file_place(id: Option<&str>, replace: bool) -> Option<FilePlace>;
+    keep_files(job: JobId, digests: &[String]) -> bool;
+    release_files(grace_ms: u64, limit: usize) -> u64;
+    doom_files(digests: &[String], over: bool) -> Vec<String>;
     stop(by: &str, jobs: Vec<JobId>) -> Vec<Controlled>;
     remove(jobs: Vec<JobId>) -> Vec<Controlled>;
     load(jobs: Vec<JobId>) -> Vec<Option<Snapshot>>;

@@ -2,8 +2,8 @@
 
 use super::flow::Flow;
 use super::patience::Patience;
-use super::spec::Spec;
-use super::wait;
+use super::spec::{InputFile, Spec};
+use super::wait::{self, draw_transfer as draw};
 use crate::args::{self, Label, Payload};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -49,9 +49,10 @@ pub(crate) struct Args {
     /// An id of your own (a UUID, best version 7): sending it twice makes one job.
     #[arg(long)]
     id: Option<JobId>,
-    /// A payload file; may be given several times.
-    #[arg(long = "input", value_name = "FILE")]
-    inputs: Vec<PathBuf>,
+    /// A payload file, and the name under which the handler finds it where that is another one; may be given several
+    /// times. `--file` means the same.
+    #[arg(long = "input", visible_alias = "file", value_name = "[NAME=]FILE")]
+    inputs: Vec<InputFile>,
     /// A label to find it by; may be given several times.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<Label>,
@@ -75,7 +76,12 @@ pub(crate) async fn run(mut args: Args, session: &mut Session) -> Result<Exit, F
     let (waits, timeout, output_dir) = (args.wait, args.timeout_wait, args.output_dir.take());
     let spec = args.into_spec(payload)?;
     let producer = session.producer().await?;
-    let sent = spec.build(&producer).send().await?;
+    let sent = match session.out.progress() {
+        bar if bar.is_shown() => {
+            spec.build(&producer).on_transfer(move |transfer| draw(&bar, "sending", &transfer)).send().await?
+        }
+        _ => spec.build(&producer).send().await?,
+    };
     let id = sent.id;
     if sent.existed {
         session.out.note(&format!("job {id} had been sent before; nothing was added"));

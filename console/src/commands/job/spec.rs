@@ -58,8 +58,35 @@ pub(crate) struct Spec {
     pub(crate) unique: Option<Unique>,
     #[serde(default)]
     pub(crate) index: Vec<String>,
-    #[serde(default)]
-    pub(crate) inputs: Vec<PathBuf>,
+    #[serde(default, alias = "files")]
+    pub(crate) inputs: Vec<InputFile>,
+}
+
+/// A payload file: `FILE`, or `NAME=FILE` for another name in the attempt's directory (O12: both ways to write it).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct InputFile {
+    pub(crate) name: Option<String>,
+    pub(crate) path: PathBuf,
+}
+
+impl From<String> for InputFile {
+    /// A file whose own name has a `=` is meant as it is, where it is there.
+    fn from(text: String) -> Self {
+        match text.split_once('=') {
+            Some((name, path)) if !name.contains('/') && !path.is_empty() && !PathBuf::from(&text).exists() => {
+                Self { name: Some(name.to_owned()), path: path.into() }
+            }
+            _ => Self { name: None, path: text.into() },
+        }
+    }
+}
+
+impl std::str::FromStr for InputFile {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self::from(text.to_owned()))
+    }
 }
 
 impl Spec {
@@ -101,8 +128,11 @@ impl Spec {
         for path in self.index {
             job = job.index(path);
         }
-        for path in self.inputs {
-            job = job.file(path);
+        for InputFile { name, path } in self.inputs {
+            job = match name {
+                Some(name) => job.file_as(name, path),
+                None => job.file(path),
+            };
         }
         job
     }
@@ -162,5 +192,20 @@ mod tests {
         check("{\"topic\": \"a\", \"in\": \"1s\", \"at\": \"2026-11-21T10:00:00Z\"}", "both");
         check("{\"topic\": \"a\"} x", "trailing");
         check("[]", "expected");
+    }
+
+    #[test]
+    fn o12_payload_files_are_written_both_ways() {
+        let lines = [r#""inputs": ["a/x.png", "y=a/z.png"]"#, r#""files": ["a/x.png", "y=a/z.png"]"#];
+        for line in lines {
+            let spec = Spec::read(format!("{{\"topic\": \"a\", {line}}}").as_bytes()).unwrap();
+            let plain = InputFile { name: None, path: "a/x.png".into() };
+            assert_eq!(spec.inputs, [plain, InputFile { name: Some("y".into()), path: "a/z.png".into() }]);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join("a=b");
+        std::fs::write(&odd, "").unwrap();
+        let text = odd.display().to_string();
+        assert_eq!(InputFile::from(text.clone()), InputFile { name: None, path: text.into() });
     }
 }

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{Detail, Progress};
 use crate::session::Session;
-use longshore_producer::{JobId, JobView, Producer, Report};
+use longshore_producer::{JobId, JobView, Producer, Report, Transfer};
 use std::future::IntoFuture;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -48,7 +48,10 @@ pub(super) async fn wait(
         Err(failure) => return Err(failure),
     };
     let saved = match output_dir {
-        Some(dir) => report.save_outputs(dir).await,
+        Some(dir) => {
+            let bar = session.out.progress();
+            report.save_outputs_with(dir, |transfer| draw_transfer(&bar, "fetching", &transfer)).await
+        }
         None => Ok(Vec::new()),
     };
     let exit = if report.is_success() { Exit::Done } else { Exit::Failed };
@@ -100,6 +103,13 @@ async fn until_end(
             },
         }
     }
+}
+
+/// Shows how far a file is.
+pub(super) fn draw_transfer(bar: &Progress, what: &str, transfer: &Transfer) {
+    bar.bytes(transfer.size);
+    bar.say(&format!("{what} {}", transfer.name));
+    bar.at(transfer.done);
 }
 
 fn draw(bar: &Progress, job: &JobView) {

@@ -50,6 +50,8 @@ impl AmqpListening {
             let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
             let mut arguments = FieldTable::default();
             arguments.insert(short("x-max-length"), AMQPValue::LongInt(WAITING));
+            // Whatever the virtual host has as its default: the others cannot belong to a connection.
+            arguments.insert(short("x-queue-type"), AMQPValue::LongString("classic".as_bytes().into()));
             let queue = channel.queue_declare(short(&names.listener(world.random.next())), options, arguments).await?;
             let queue = queue.name().clone();
             for interest in interests {

@@ -23,6 +23,7 @@ pub mod control;
 pub mod copies;
 pub mod enqueue;
 pub mod events;
+pub mod files;
 pub mod find;
 pub mod finish;
 pub mod gates;
@@ -258,6 +259,13 @@ macro_rules! conformance_store {
                 a_purge_is_bounded
                 l02_more_than_enough_of_a_state_goes_oldest_first
                 q11_l02_each_queue_keeps_what_it_says
+            }
+            files {
+                o04_what_a_job_needs_stays_and_what_nobody_needs_may_go
+                what_is_being_deleted_cannot_be_needed_until_that_is_over
+                files_of_a_known_job_stay_and_those_of_a_forgotten_one_are_released
+                a_release_is_bounded_oldest_first
+                the_first_place_is_agreed_on_until_somebody_replaces_it
             }
             find {
                 j08_a_snapshot_has_everything

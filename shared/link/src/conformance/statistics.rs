@@ -86,7 +86,7 @@ pub async fn an_attempt_that_is_ended_by_its_token_counts_as_any_other(bench: &B
     let nonce = claim.nonce.clone();
     bench.claim_as(&me(), LONG, claim).await;
     let fence = bench.record(id).await.fence;
-    let token = Token { id, fence, nonce, attempt: 1, delay_ms: 0 };
+    let token = Token { id, fence, nonce, attempt: 1, delay_ms: 0, retry_for_ms: None };
     let completion = Complete { token, mark: "m".into(), verdict: succeeded(), result: None };
     let completed = bench.a.store.complete(completion).await.unwrap();
     assert_eq!(completed, Completed::Known(Answer::Moved { state: State::Succeeded }));

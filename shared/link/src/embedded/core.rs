@@ -8,6 +8,7 @@ use super::company::Fallen;
 use super::deeds::Deeds;
 use super::ears::Ears;
 use super::epoch::Epoch;
+use super::files::Files;
 use super::fleet::Fleet;
 use super::gates::Gates;
 use super::outage::Outage;
@@ -53,6 +54,8 @@ pub(super) struct Core {
     pub(super) deeds: Deeds,
     /// From whom attempts were taken back.
     pub(super) fallen: Fallen,
+    /// Which job needs which blob.
+    pub(super) files: Files,
     /// Known topics, and when each was first seen, ms.
     pub(super) topics: BTreeMap<Topic, u64>,
     /// Changes whenever a topic becomes known; survives a wipe.
@@ -156,6 +159,7 @@ impl Core {
         self.ears.clear();
         self.deeds.clear();
         self.keys_wait.shaken = true;
+        self.files = Files::default();
         self.renewals.clear();
         self.fallen = Fallen::default();
         self.shelf = super::schedules::Shelf::default();

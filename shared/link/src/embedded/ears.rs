@@ -3,6 +3,7 @@
 use longshore_model::event::Interest;
 use longshore_model::limits;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// All interests, by their text, as the other store keeps them.
 #[derive(Debug, Default)]
@@ -16,12 +17,12 @@ impl Ears {
     pub(super) fn listen(&mut self, interests: &[Interest], now: u64, ms: u64) -> bool {
         self.interests.retain(|_, (_, until)| *until > now);
         for interest in interests {
-            let (text, until) = (interest.to_string(), now + ms);
-            match self.interests.get_mut(&text) {
-                Some((_, known)) => *known = until.max(*known),
-                None if self.interests.len() >= limits::INTERESTS => return false,
-                None => {
-                    self.interests.insert(text, (interest.clone(), until));
+            let (full, until) = (self.interests.len() >= limits::INTERESTS, now + ms);
+            match self.interests.entry(interest.to_string()) {
+                Entry::Occupied(mut known) => known.get_mut().1 = until.max(known.get().1),
+                Entry::Vacant(_) if full => return false,
+                Entry::Vacant(free) => {
+                    free.insert((interest.clone(), until));
                 }
             }
         }

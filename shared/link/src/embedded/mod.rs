@@ -19,6 +19,7 @@ mod deeds;
 mod duty;
 mod ears;
 mod epoch;
+mod files;
 mod find;
 mod fleet;
 mod gates;

@@ -9,10 +9,10 @@ use super::fleet::Standing;
 use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish,
-    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
-    QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing,
-    Store,
+    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
+    Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
+    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed,
+    Scrubbing, Store,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
@@ -206,6 +206,23 @@ impl Store for EmbeddedStore {
 
     async fn purge(&self, retention: &Retention, limit: usize) -> Result<Purged, Fault> {
         self.call(|core| core.purge(retention, limit)).await
+    }
+
+    async fn file_place(&self, id: Option<&str>, replace: bool) -> Result<Option<FilePlace>, Fault> {
+        self.call(|core| core.files.place(id, replace, core.now())).await
+    }
+
+    async fn keep_files(&self, job: JobId, digests: &[String]) -> Result<bool, Fault> {
+        let kept = self.call(|core| core.files.keep(job, digests, core.now())).await?;
+        kept.ok_or_else(|| too_many("files of one job", limits::FILES_OF_JOB))
+    }
+
+    async fn release_files(&self, grace_ms: u64, limit: usize) -> Result<u64, Fault> {
+        self.call(|core| core.files.release(&core.table, grace_ms, limit, core.now_us / 1_000)).await
+    }
+
+    async fn doom_files(&self, digests: &[String], over: bool) -> Result<Vec<String>, Fault> {
+        self.call(|core| core.files.doom(digests, over, core.now())).await
     }
 
     async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {

@@ -45,7 +45,7 @@ mod directory {
             let (dir, world) = (tempfile::tempdir().unwrap(), World::simulated(17));
             let embedded = Embedded::new(&world);
             let link = async || Link {
-                blobs: crate::blobs::Blobs::directory(dir.path(), &world).await.unwrap(),
+                blobs: crate::blobs::Blobs::directory(dir.path(), &world),
                 ..embedded.link(world.process())
             };
             let (a, b) = (link().await, link().await);

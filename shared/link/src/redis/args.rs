@@ -8,7 +8,6 @@ use longshore_model::indexed;
 use longshore_model::limits;
 use longshore_model::record::{Expiry, Start, State};
 use longshore_model::transition::{FailureTerms, Verdict};
-use longshore_model::unique::Unique;
 use redis::Cmd;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod batches;
 mod codec;
 mod connection;
 mod fault;
+mod files;
 mod gates;
 #[cfg(feature = "conformance")]
 mod hashes;
@@ -35,9 +36,9 @@ pub use hashes::hashes;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, Finish, Finished, Heart,
-    LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query, QueueSet, Rebuild,
-    Rebuilt, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
+    Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace, Finish,
+    Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
+    QueueSet, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -413,6 +414,22 @@ impl Store for RedisStore {
             .await?;
         let mut answer = Items::of(value)?;
         Ok(Purged { gone: answer.number()?, more: answer.flag()? })
+    }
+
+    async fn file_place(&self, id: Option<&str>, replace: bool) -> Result<Option<FilePlace>, Fault> {
+        files::place(&self.server, id, replace).await
+    }
+
+    async fn keep_files(&self, job: JobId, digests: &[String]) -> Result<bool, Fault> {
+        files::keep(&self.server, job, digests).await
+    }
+
+    async fn release_files(&self, grace_ms: u64, limit: usize) -> Result<u64, Fault> {
+        files::release(&self.server, grace_ms, limit).await
+    }
+
+    async fn doom_files(&self, digests: &[String], over: bool) -> Result<Vec<String>, Fault> {
+        files::doom(&self.server, digests, over).await
     }
 
     async fn stop(&self, by: &str, jobs: Vec<JobId>) -> Result<Vec<Controlled>, Fault> {

@@ -126,6 +126,11 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("kept", shard_keys::KEPT),
         ("unique", shard_keys::UNIQUE),
         ("outcomes", shard_keys::OUTCOMES),
+        ("file_place", shard_keys::FILE_PLACE),
+        ("file_jobs", shard_keys::FILE_JOBS),
+        ("files_of", shard_keys::FILES_OF),
+        ("file_users", shard_keys::FILE_USERS),
+        ("files_doomed", shard_keys::FILES_DOOMED),
         ("schedule", shard_keys::SCHEDULE),
         ("schedules", shard_keys::SCHEDULES),
         ("schedules_due", shard_keys::SCHEDULES_DUE),
@@ -183,6 +188,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("slot_waiting", slots::WAITING),
         ("slot_running", slots::RUNNING),
         ("filed", limits::FILED as u64),
+        ("doom_ms", limits::DOOM_MS),
+        ("files_of_job", limits::FILES_OF_JOB as u64),
         ("schedules", limits::SCHEDULES as u64),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
@@ -240,13 +247,16 @@ scripts! {
     change_schedules: "", [COMMON, JOB, GATES, ADMIT, SCHEDULE];
     claim: ALLOW_OOM, [COMMON, JOB, GATES];
     complete: ALLOW_OOM, [COMMON, JOB, GATES, VERDICT];
+    doom_files: ALLOW_OOM, [COMMON];
     due_schedules: ALLOW_OOM, [COMMON, JOB, SCHEDULE];
     enqueue: "", [COMMON, JOB, GATES, ADMIT];
+    file_place: ALLOW_OOM, [COMMON];
     find: READ_ONLY, [COMMON, JOB];
     indexed: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT, VERDICT];
     interest: ALLOW_OOM, [COMMON];
     interests: READ_ONLY, [COMMON];
+    keep_files: "", [COMMON];
     know: "", [COMMON, JOB, ADMIT];
     leave: ALLOW_OOM, [COMMON, FLEET];
     ledger: READ_ONLY, [COMMON, JOB];
@@ -260,6 +270,7 @@ scripts! {
     purge: ALLOW_OOM, [COMMON, JOB, GATES];
     queues: ALLOW_OOM, [COMMON, JOB, OF_LIMIT];
     rebuild: "", [COMMON, JOB, GATES, ADMIT, LOSS];
+    release_files: ALLOW_OOM, [COMMON];
     remove: ALLOW_OOM, [COMMON, JOB, GATES];
     renew: ALLOW_OOM, [COMMON, JOB, LOSS];
     report: "", [COMMON, JOB];

@@ -39,7 +39,12 @@ pub(super) enum Slot {
         from: u64,
         to: u64,
     },
-    /// The only kind with secrets in it.
+    /// A secret as a whole.
+    Hidden {
+        at: fn(&mut Settings) -> &mut Secret,
+        check: fn(&str) -> Result<(), String>,
+    },
+    /// An address, which may hold a password.
     Url {
         at: fn(&mut Settings) -> &mut Secret,
         check: fn(&str) -> Result<(), String>,
@@ -186,7 +191,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "blobs.url",
-        "where payload files are kept: `file:///directory` that all instances share, or `embedded:`; empty: no \
+        "where payload files are kept: `file:///directory` that all instances share, `s3://bucket/prefix`, \
+         `gs://bucket/prefix`, `az://container/prefix` (each if the program was built with it), or `embedded:`; empty: no \
          place, so that only files small enough to travel with the job can be sent",
         Slot::Url { at: |s| &mut s.blobs.url, check: urls::blobs },
     ),
@@ -194,6 +200,32 @@ pub const KEYS: &[Key] = &[
         "blobs.max_file_bytes",
         "largest payload or output file, bytes",
         Slot::Bytes { at: |s| &mut s.blobs.max_file_bytes, from: 1, to: crate::limits::FILE_BYTES },
+    ),
+    key(
+        "blobs.grace",
+        "how long files that no job needs are kept: longer than a job takes from its upload to its acceptance, by way of \
+         a spool as well",
+        Slot::Span { at: |s| &mut s.blobs.grace, from: Duration::from_secs(60), to: YEAR },
+    ),
+    key(
+        "blobs.endpoint",
+        "`http(s)://host:port` of an S3-compatible or Azure-compatible service; default: the provider's own",
+        Slot::Text {
+            set: |s, text| urls::endpoint(text).map(|url| s.blobs.endpoint = url),
+            show: |s| show_word(&s.blobs.endpoint),
+        },
+    ),
+    key("blobs.region", "region of the S3 bucket", Slot::Word { at: |s| &mut s.blobs.region }),
+    key(
+        "blobs.access_key",
+        "id of the S3 access key, or name of the Azure account; default: the provider's environment variables \
+         (`AWS_…`, `GOOGLE_…`, `AZURE_…`) and metadata service",
+        Slot::Word { at: |s| &mut s.blobs.access_key },
+    ),
+    key(
+        "blobs.secret_key",
+        "the key that belongs to `blobs.access_key`; best given as `LONGSHORE_BLOBS__SECRET_KEY`",
+        Slot::Hidden { at: |s| &mut s.blobs.secret_key, check: |_| Ok(()) },
     ),
     key(
         "instance.name",
@@ -394,6 +426,13 @@ impl Key {
             Slot::Count { at, .. } => at(&mut copy).to_string(),
             Slot::Bytes { at, .. } => at(&mut copy).to_string(),
             Slot::Url { at, .. } => at(&mut copy).shown(),
+            Slot::Hidden { at, .. } => {
+                if at(&mut copy).is_empty() {
+                    String::new()
+                } else {
+                    "***".into()
+                }
+            }
             Slot::Word { at } => at(&mut copy).clone().unwrap_or_default(),
             Slot::Path { at } => at(&mut copy).as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             Slot::Patterns { show, .. } | Slot::Text { show, .. } => show(&copy),
@@ -413,7 +452,7 @@ impl Key {
             }
             Slot::Count { at, from, to } => *at(settings) = number(text, from, to)?,
             Slot::Bytes { at, from, to } => *at(settings) = number(text, from, to)?,
-            Slot::Url { at, check } => {
+            Slot::Url { at, check } | Slot::Hidden { at, check } => {
                 check(text)?;
                 *at(settings) = Secret::new(text);
             }
@@ -457,6 +496,10 @@ fn word(text: &str) -> Result<Option<String>, String> {
         return Err(format!("`{}` is not a name: {form}", shown.escape_debug()));
     }
     Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+fn show_word(word: &Option<String>) -> String {
+    word.clone().unwrap_or_default()
 }
 
 fn set_listen(settings: &mut Settings, text: &str) -> Result<(), String> {

@@ -117,11 +117,22 @@ pub struct TlsSettings {
 /// Payload files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlobSettings {
-    /// `file:///var/lib/longshore/blobs`, or `embedded:`; empty: no place, so that only files small enough to travel
-    /// with the job can be sent.
+    /// `file:///var/lib/longshore/blobs`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or
+    /// `embedded:`; empty: no place, so that only files small enough to travel with the job can be sent.
     pub url: Secret,
     /// Largest payload or output file, bytes.
     pub max_file_bytes: u64,
+    /// How long what no job needs is kept: longer than any job takes from its upload to its acceptance.
+    pub grace: Duration,
+    /// Address of an S3-compatible or Azure-compatible service; default: the provider's own.
+    pub endpoint: Option<String>,
+    /// Region of the S3 bucket.
+    pub region: Option<String>,
+    /// Id of the S3 access key, or name of the Azure account; default: what the provider's environment variables and
+    /// metadata service say.
+    pub access_key: Option<String>,
+    /// The key that belongs to it.
+    pub secret_key: Secret,
 }
 
 /// This consumer instance.
@@ -262,7 +273,15 @@ impl Default for Settings {
                 connect_timeout: Duration::from_secs(5),
                 call_timeout: Duration::from_secs(2),
             },
-            blobs: BlobSettings { url: Secret::default(), max_file_bytes: 32 * 1024 * 1024 },
+            blobs: BlobSettings {
+                url: Secret::default(),
+                max_file_bytes: 32 * 1024 * 1024,
+                grace: Duration::from_secs(2 * 86_400),
+                endpoint: None,
+                region: None,
+                access_key: None,
+                secret_key: Secret::default(),
+            },
             instance: InstanceSettings {
                 name: None,
                 cluster: None,

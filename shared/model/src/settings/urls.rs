@@ -36,7 +36,34 @@ pub(super) fn blobs(url: &str) -> Result<(), String> {
     if url.is_empty() || embedded(url).is_some() || path.is_some_and(|path| path.starts_with('/') && path.len() > 1) {
         return Ok(());
     }
-    Err("it is not a place for files; write file:///absolute/directory, or embedded: for this process".into())
+    let bucket = CLOUDS.iter().find_map(|scheme| url.strip_prefix(scheme));
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match bucket.map(|rest| rest.split('/').next().unwrap_or_default()) {
+        Some(bucket) if !bucket.is_empty() && bucket.chars().all(legal) => Ok(()),
+        Some(_) => Err(
+            "what follows the scheme is a bucket and a prefix, such as s3://bucket/prefix; keys and the address of a \
+                 service of your own are settings of their own (blobs.access_key, blobs.secret_key, blobs.endpoint)"
+                .into(),
+        ),
+        None => Err("it is not a place for files; write file:///absolute/directory, s3://bucket/prefix, \
+                     gs://bucket/prefix, az://container/prefix, or embedded: for this process"
+            .into()),
+    }
+}
+
+/// Schemes of cloud stores.
+const CLOUDS: [&str; 3] = ["s3://", "gs://", "az://"];
+
+/// The address of a service that is compatible with a cloud store; empty is the provider's own.
+pub(super) fn endpoint(url: &str) -> Result<Option<String>, String> {
+    if url.is_empty() {
+        return Ok(None);
+    }
+    check(url, &["http", "https"])?;
+    if url.contains('@') || url.contains('?') {
+        return Err("keys do not belong into the address; use blobs.access_key and blobs.secret_key".into());
+    }
+    Ok(Some(url.to_owned()))
 }
 
 /// Checks scheme, host and port.
@@ -95,11 +122,15 @@ mod tests {
         for url in ["redis://h/x", "amqp://h", "redis:/h"] {
             assert!(store(url).is_err(), "{url}");
         }
-        for url in ["", "file:///var/blobs", "embedded:"] {
+        for url in ["", "file:///var/blobs", "embedded:", "s3://bucket", "gs://b/deep/prefix", "az://c/p"] {
             assert_eq!(blobs(url), Ok(()), "{url}");
         }
-        for url in ["file://var", "file:///", "/var/blobs", "s3://bucket"] {
-            assert!(blobs(url).is_err(), "{url}");
+        for url in ["file://var", "file:///", "/var/blobs", "s3://", "s3://key:secret@bucket", "ftp://bucket"] {
+            assert!(blobs(url).is_err_and(|why| !why.contains("secret@")), "{url}");
+        }
+        assert_eq!(endpoint("http://127.0.0.1:9000"), Ok(Some("http://127.0.0.1:9000".into())));
+        for url in ["127.0.0.1", "s3://x", "http://key:secret@host", "https://host/?secret"] {
+            assert!(endpoint(url).is_err_and(|why| !why.contains("secret@")), "{url}");
         }
     }
 }

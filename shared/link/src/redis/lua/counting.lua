@@ -25,16 +25,18 @@ local function activity_of(place)
 end
 
 -- The bucket of a time: four for each doubling.
+local frexp, floor = math.frexp, math.floor
 local function bucket(ms)
   if ms < 4 then
     return ms
   end
-  local _, bits = math.frexp(ms)
-  return math.min((bits - 2) * 4 + math.floor(ms / 2 ^ (bits - 3)) - 4, L.last_bucket)
+  local part, doublings = frexp(ms)
+  local found = doublings * 4 + floor(part * 8) - 12
+  return found < L.last_bucket and found or L.last_bucket
 end
 
 local function timed(adds, sum, first, ms)
-  ms = math.max(ms, 0)
+  ms = ms > 0 and ms or 0
   local slot = first + bucket(ms)
   adds[sum], adds[slot] = (adds[sum] or 0) + ms, (adds[slot] or 0) + 1
 end
@@ -70,23 +72,28 @@ local function open_activity(key, place)
 end
 
 local function write_activity(place, adds)
-  local key, minute = P .. K.statistics .. place, math.floor(now / 60000)
+  local key, minute = P .. K.statistics .. place, floor(now / 60000)
   local ring = '#' .. (L.slot_processed + minute % L.minutes)
-  local args, n = {key, 'INCRBY', 'i64', '#' .. L.slot_calls, 1, 'INCRBY', 'i64', ring, adds.n}, 9
+  local args, n, processed = {key, 'INCRBY', 'i64', '#' .. L.slot_calls, 1}, 5, adds.n
+  if processed > 0 then
+    args[6], args[7], args[8], args[9], n = 'INCRBY', 'i64', ring, processed, 9
+  end
+  adds.n = nil
   for slot, by in pairs(adds) do
-    if slot ~= 'n' then
-      args[n + 1], args[n + 2], args[n + 3] = slot < 0 and 'SET' or 'INCRBY', 'i64', '#' .. math.abs(slot)
-      args[n + 4] = digits(by)
-      n = n + 4
+    if slot < 0 then
+      args[n + 1], args[n + 2], args[n + 3], args[n + 4] = 'SET', 'i64', '#' .. -slot, digits(by)
+    else
+      args[n + 1], args[n + 2], args[n + 3], args[n + 4] = 'INCRBY', 'i64', '#' .. slot, by
     end
+    n = n + 4
   end
   local answer = try('BITFIELD', unpack(args))
   if answer.err then
     -- Something else lies there: it is no statistics, and the next call begins anew.
     call('DEL', key)
-  elseif (answer[1] ~= 1 or open_activity(key, place)) and adds.n > 0
-    and math.floor(answer[2] / L.minute_unit) ~= minute then
-    call('BITFIELD', key, 'SET', 'i64', ring, digits(minute * L.minute_unit + adds.n))
+  elseif (answer[1] ~= 1 or open_activity(key, place)) and processed > 0
+    and floor(answer[2] / L.minute_unit) ~= minute then
+    call('BITFIELD', key, 'SET', 'i64', ring, digits(minute * L.minute_unit + processed))
   end
 end
 
