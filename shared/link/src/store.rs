@@ -614,7 +614,8 @@ pub trait Store: Send + Sync + Debug {
     /// Makes due jobs runnable (T13), at most `limit`.
     async fn promote(&self, limit: usize) -> Result<Moved, Fault>;
 
-    /// Sets a named limit, or takes it away (`None`). What passed already stays; who waits passes as soon as it may.
+    /// Sets a named limit, or takes it away (`None`). What passed already stays, and what runs is counted; who waits passes
+    /// as soon as it may.
     async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault>;
 
     /// Every named limit, by name.

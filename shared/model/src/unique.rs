@@ -38,7 +38,7 @@ pub enum UniqueMode {
     /// For a time after it was accepted, whatever becomes of it.
     Period,
     /// Until its first attempt starts, which is a time after the newest send: a second job replaces the payload, and the
-    /// time begins anew.
+    /// time begins anew. Of one that is due already and has not started, only the payload is replaced.
     Debounce,
     /// One runs and one waits: until its first attempt starts a second job replaces the payload; those of one key run one
     /// after the other.

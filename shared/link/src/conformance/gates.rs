@@ -176,6 +176,20 @@ pub async fn q09_a_limit_is_never_exceeded_and_changes_while_jobs_wait(bench: &B
     assert_eq!(states(bench, &ids[2..]).await, [q, q, q], "without a limit all may pass");
 }
 
+pub async fn q09_a_limit_counts_who_runs_when_it_is_set(bench: &Bench) {
+    let ids = [limited(bench, "new", "", "").await, limited(bench, "new", "", "").await];
+    let fence = bench.run(ids[0]).await;
+    set(bench, "new", &at_once(1)).await;
+    assert_eq!(bench.b.store.limits().await.unwrap()[0].shown[0].passed, 1, "what runs is counted");
+    let later = limited(bench, "new", "", "").await;
+    assert_eq!(bench.state(later).await, State::Blocked, "it does not run beside it");
+    let claimed = bench.claim_as(&me(), LONG, bench.claim(ids[1])).await;
+    assert!(matches!(claimed, Claimed::Known(Answer::Waiting { .. })), "nor does what was queued: {claimed:?}");
+    bench.finish(ids[0], fence, succeeded()).await;
+    let states = states(bench, &[later, ids[1]]).await;
+    assert_eq!(states, [State::Queued, State::Blocked], "one at a time");
+}
+
 pub async fn limits_count_each_key_by_itself_and_are_shown(bench: &Bench) {
     set(bench, "per", &at_once(1)).await;
     let ids = [

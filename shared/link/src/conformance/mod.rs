@@ -197,6 +197,7 @@ macro_rules! conformance_store {
                 a_blocked_job_that_comes_too_late_is_dropped
                 a_crash_keeps_the_order_and_the_limit
                 q09_a_limit_is_never_exceeded_and_changes_while_jobs_wait
+                q09_a_limit_counts_who_runs_when_it_is_set
                 limits_count_each_key_by_itself_and_are_shown
                 turns_share_a_limit_whatever_their_number_of_jobs
                 a_job_takes_all_of_its_limits_or_none

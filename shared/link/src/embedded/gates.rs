@@ -321,6 +321,19 @@ impl Gates {
         true
     }
 
+    /// Whether a limit counts who is there at once.
+    pub(super) fn counts(&self, name: &str) -> bool {
+        self.policies.get(name).is_some_and(|policy| policy.max.is_some())
+    }
+
+    /// Counts a job that runs already at a limit.
+    pub(super) fn count(&mut self, gate: &GateName, id: JobId, now: u64) {
+        let state = self.gates.entry(gate.clone()).or_default();
+        if !state.holds(&id) {
+            state.hold(id, now);
+        }
+    }
+
     /// What a limit allows has changed.
     fn look_again(&mut self, name: &str, now: u64) {
         for gate in self.of_limit(name) {

@@ -23,6 +23,7 @@ mod files;
 mod find;
 mod fleet;
 mod gates;
+mod limits;
 mod outage;
 pub(crate) mod registry;
 mod rules;

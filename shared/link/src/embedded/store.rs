@@ -122,7 +122,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn set_limit(&self, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
-        let set = self.call(|core| core.gates.set_limit(name, policy, core.now())).await?;
+        let set = self.call(|core| core.set_limit(name, policy)).await?;
         if set { Ok(()) } else { Err(too_many("limits", limits::LIMITS)) }
     }
 
@@ -151,7 +151,7 @@ impl Store for EmbeddedStore {
     ) -> Result<QueueSet, Fault> {
         self.call(|core| {
             let set = QueueSet { version: after + 1, by: by.to_owned(), at: core.now(), text: text.to_owned() };
-            let (set, applied) = core.gates.set_queues(set, limits);
+            let (set, applied) = core.set_queues(set, limits);
             if applied {
                 core.tell(Nudge::Queues);
             }

@@ -5,6 +5,24 @@ local function of_limit(name)
   return '[l:' .. name .. ':', '(l:' .. name .. ';'
 end
 
+-- Whether a limit of this policy (JSON, or none) counts who is there at once.
+local function counts(policy)
+  return policy and policy ~= '' and cjson.decode(policy).max
+end
+
+-- Counts those that run already at limits (names, as keys of a table) that counted nobody until now.
+local function count_running(names)
+  for _, id in ipairs(next(names) and call('ZRANGE', P .. K.state .. 'active', 0, -1) or {}) do
+    local r = read(id)
+    for gate, name in string.gmatch(r and r.ga or '', '(l:([^:\n]*):[^\n]*)') do
+      if names[name] then
+        call('ZADD', P .. K.holders .. gate, 'NX', digits(now), id)
+        call('ZADD', P .. K.gates, 0, gate)
+      end
+    end
+  end
+end
+
 -- What a limit allows has changed: who waits is looked at by the next promotion.
 local function look_again(name)
   for _, gate in ipairs(call('ZRANGEBYLEX', P .. K.gates, of_limit(name))) do

@@ -25,6 +25,13 @@ if set.version == after then
       look_again(name)
     end
   end
+  local uncounted = {}
+  for name, policy in pairs(limits) do
+    if counts(policy) and not counts(call('HGET', P .. K.limits, name)) then
+      uncounted[name] = true
+    end
+  end
+  count_running(uncounted)
   for name, policy in pairs(limits) do
     call('HSET', P .. K.limits, name, policy)
     look_again(name)
