@@ -2,13 +2,15 @@
 //!
 //! The long run is a command: `cargo run --release -p longshore-tests --bin search`.
 
-use longshore_tests::search::{cases, explore::Found, mutant::Mutant, property::Property, search};
+use longshore_tests::search::{cases, explore::Found, flow, mutant::Mutant, property::Property, search};
 use std::collections::BTreeSet;
 
 /// What one search of a test run may cost: a few seconds in a debug build.
 const STATES: usize = 5_000;
+/// The same of gates and keys, whose states are smaller.
+const FLOW_STATES: usize = 6_000;
 
-fn told(found: &Found<Property>) -> String {
+fn told(found: &Found<impl std::fmt::Display>) -> String {
     match &found.wrong {
         Some((property, way)) => format!("{property}, by\n  {}", way.join("\n  ")),
         None => format!("nothing in {} states", found.states),
@@ -55,8 +57,33 @@ fn a_search_that_is_cut_short_says_so_and_claims_no_loss() {
 
 #[test]
 fn plans_and_mutants_can_be_told_apart_by_name() {
-    let plans: Vec<_> = cases::short().into_iter().chain(cases::long()).map(|plan| plan.name).collect();
+    let of_gates = flow::plan::short().into_iter().chain(flow::plan::long()).map(|plan| plan.name);
+    let plans: Vec<_> = cases::short().into_iter().chain(cases::long()).map(|plan| plan.name).chain(of_gates).collect();
     assert_eq!(plans.iter().collect::<BTreeSet<_>>().len(), plans.len(), "{plans:?}");
     let mutants: BTreeSet<_> = Mutant::ALL.iter().map(|mutant| format!("{mutant:?}")).collect();
     assert_eq!(mutants.len(), Mutant::ALL.len());
+}
+
+#[test]
+fn gates_and_keys_hold_in_the_short_searches() {
+    for plan in flow::plan::short() {
+        let found = flow::search(&plan, None, None, FLOW_STATES);
+        assert!(found.wrong.is_none(), "search `{}` found {}", plan.name, told(&found));
+        assert!(found.transitions > 100, "`{}` is a search", plan.name);
+    }
+}
+
+#[test]
+fn every_mutant_of_gates_is_found_by_what_it_breaks() {
+    let mut missed = Vec::new();
+    for mutant in flow::mutant::Mutant::ALL {
+        let trial = mutant.trial();
+        let found = flow::search(&trial.plan, Some(mutant), Some(trial.breaks), usize::MAX);
+        if found.wrong.is_none() {
+            missed.push(format!("{mutant:?} is to be found as `{}`: {}", trial.breaks, told(&found)));
+        }
+        let right = flow::search(&trial.plan, None, None, usize::MAX);
+        assert!(right.complete && right.wrong.is_none(), "the trial of {mutant:?} without it: {}", told(&right));
+    }
+    assert!(missed.is_empty(), "the search does not see:\n{}", missed.join("\n"));
 }

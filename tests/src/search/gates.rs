@@ -1,10 +1,9 @@
-//! Gates: what must be free before a job may enter the store, and is freed when it ends. So far: the unique key.
+//! The unique key, which must be free before a job may enter the store, and is freed when it ends; with all of the protocol
+//! around it. Its other modes, orders, limits and pauses are searched by [`super::flow`], without the broker.
 //!
-//! The rule is that of a key that is unique until its job has ended; orders and limits are held against each other by the
-//! stores' random sequences and judged in the simulation. The script that accepts a job takes the key, the script that ends it gives the key back, and nobody frees another job's.
-//! A job that is made from its message takes the key if it is free and runs in any case: it was accepted before.
-//!
-//! Another gate is another field of [`System`] that these three functions keep, a property, and its mutants.
+//! The rule is that of a key that is unique until its job has ended. The script that accepts a job takes the key, the script
+//! that ends it gives the key back, and nobody frees another job's. A job that is made from its message takes the key if it
+//! is free and runs in any case: it was accepted before.
 
 use super::system::System;
 

@@ -10,6 +10,8 @@
 //! a [`mutant::Mutant`] is a known mistake that must be found. What is searched is a [`plan::Plan`]; [`cases`] lists
 //! those that tests and the long run use.
 //!
+//! A sibling searches what does not need all of that: [`flow`], several jobs with orders, limits, unique keys and pauses.
+//!
 //! Abstractions. Time passes as it likes: what is due may happen, or not yet; a lease may end as soon as its holder
 //! does not beat. Amnesty and back-off therefore do not appear, and the ages that the loss rule compares are young. A
 //! slot has one delivery at a time, and an instance that offers to run a suspect alone does so by keeping its other slot
@@ -22,13 +24,13 @@
 //! - an event or a field of the record: `record.rs` stops compiling until it is said whether the state machine reads
 //!   it; a call of the store that uses it goes into [`store`], and who calls it into its actor ([`sender`], [`duty`],
 //!   [`worker`]);
-//! - a gate (limit, order key, another unique mode, schedule): a field of [`system::System`], kept by the three functions of
-//!   `gates.rs`, a [`property::Property`] seen from a state in `judge`, and its mutants;
+//! - a gate (order, limit, pause, unique mode): in [`flow`], which searches jobs that share gates;
 //! - a fault: a [`plan::Fault`], and one `if next.spend(…)` where it strikes;
 //! - a mutant: a variant, one `if self.has(…)` where the rule is, and its row in [`mutant::Mutant::trial`].
 
 pub mod cases;
 pub mod explore;
+pub mod flow;
 pub mod mutant;
 pub mod plan;
 pub mod property;

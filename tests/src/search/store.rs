@@ -338,7 +338,7 @@ impl Model {
     }
 }
 
-fn verdict(ending: Ending) -> Verdict {
+pub(super) fn verdict(ending: Ending) -> Verdict {
     let error = String::new;
     match ending {
         Ending::Succeeded => Verdict::Succeeded { message: None },

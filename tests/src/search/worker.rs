@@ -365,7 +365,7 @@ impl Model {
 }
 
 impl Ending {
-    const fn what(self) -> &'static str {
+    pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Succeeded => "a handler succeeds",
             Self::Fatal => "a handler fails for good",
