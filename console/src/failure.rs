@@ -2,8 +2,8 @@
 
 use crate::exit::Exit;
 use longshore_producer::{
-    CompleteError, Fault, FileError, QueryError, Refusal, RetryError, ScheduleError, SendError, SettingsError,
-    WaitError,
+    CompleteError, Fault, FileError, MatrixError, QueryError, Refusal, RetryError, ScheduleError, SendError,
+    SettingsError, WaitError,
 };
 use std::io;
 
@@ -88,6 +88,17 @@ impl From<Refusal> for Failure {
             }
             Refusal::Store(fault) => fault.into(),
             other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<MatrixError> for Failure {
+    fn from(error: MatrixError) -> Self {
+        match error {
+            MatrixError::Fault(fault) => fault.into(),
+            MatrixError::Unknown(_) => Self::NotFound(error.to_string()),
+            MatrixError::Ambiguous { .. } | MatrixError::Refused(_) => Self::Usage(error.to_string()),
+            MatrixError::Busy(_) => Self::Failed(error.to_string()),
         }
     }
 }

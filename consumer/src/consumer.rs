@@ -317,6 +317,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             cluster: self.settings.instance.cluster.clone().unwrap_or_else(|| identity.owner.instance.0.clone()),
             lease: self.settings.lease.clone(),
             policies: policies::Policies::new(self.queues, self.settings.instance.apply_queues),
+            matrix: crate::engine::matrix::Matrix::default(),
             allowed: self.allowed,
             work_dir: identity.work_dir,
             max_file_bytes: self.settings.blobs.max_file_bytes,

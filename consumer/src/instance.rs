@@ -69,6 +69,7 @@ impl Running {
             consuming: self.engine.consuming.borrow().clone(),
             alive: *self.engine.trust.borrow() == Trust::Sure,
             draining: self.engine.phase() != Phase::Working,
+            drained: self.engine.matrix.row().drained,
             running: self.engine.running.len(),
             coordinator: *self.engine.coordinator.borrow(),
         }

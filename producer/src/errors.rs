@@ -9,8 +9,35 @@ use longshore_link::error::NotAccepted;
 use longshore_model::envelope::BadEnvelope;
 use longshore_model::schedule::Problem;
 use longshore_model::topic::BadTopic;
-use longshore_model::{JobId, State, limits};
+use longshore_model::{InstanceId, JobId, State, limits};
 use std::path::PathBuf;
+
+/// Why the topic matrix was not changed, or its instance not found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MatrixError {
+    /// No live instance has this id or name, and no row either.
+    #[error(
+        "there is no instance `{0}`: neither a live one nor one with a row in the topic matrix; `longshore instance list` shows all"
+    )]
+    Unknown(String),
+    /// Several live instances have the name.
+    #[error("several live instances are named `{name}`; say which one by its id: {}", .ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Their ids.
+        ids: Vec<InstanceId>,
+    },
+    /// What is asked for is out of bounds.
+    #[error("{0}")]
+    Refused(String),
+    /// Others change the same row all the time.
+    #[error("the row of {0} is being changed by others all the time; try again")]
+    Busy(InstanceId),
+    /// The store gave no answer, or refused.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
 
 /// Why a job was not sent, or not surely. See the variants: each asks for something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

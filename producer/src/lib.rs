@@ -62,12 +62,14 @@
 //! | end an attempt that was given away | [`Producer::complete`] |
 //! | hear what happens; tell other applications something | [`Producer::events`], [`Producer::announce`] |
 //! | change things in somebody's name, and see who changed what | [`Producer::on_behalf_of`], [`Producer::audited`] |
+//! | say which instance takes which topic | [`Producer::topic_table`], [`Producer::set_topic`], [`Producer::drain_instance`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
-//! `gates`, `schedules`, `statistics`, `events`, `audit`, `follow`, `letters`, `health`, `rebuild`, `files`, `errors`.
+//! `gates`, `matrix`, `schedules`, `statistics`, `events`, `audit`, `follow`, `letters`, `health`, `rebuild`, `files`,
+//! `errors`.
 
 mod again;
 mod audit;
@@ -85,6 +87,7 @@ mod gates;
 mod health;
 mod history;
 mod letters;
+mod matrix;
 mod namespace;
 mod outcome;
 mod queues;
@@ -108,8 +111,8 @@ pub use complete::Completion;
 pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
 pub use errors::{
-    CompleteError, EventError, FileError, Lost, QueryError, Refusal, ResultError, RetryError, ScheduleError, SendError,
-    WaitError,
+    CompleteError, EventError, FileError, Lost, MatrixError, QueryError, Refusal, ResultError, RetryError,
+    ScheduleError, SendError, WaitError,
 };
 pub use events::{Events, Heard, Listen};
 pub use files::{FileReader, Transfer};
@@ -143,5 +146,7 @@ pub use longshore_model::snapshot::JobView;
 pub use longshore_model::statistics::{Overview, Percentiles, Selection, Summary};
 pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
+pub use longshore_model::topology::matrix::{KeptRow, Row, Rule, Stand};
+pub use longshore_model::topology::table::{StandOf, TopicLine};
 pub use longshore_model::unique::{Unique, UniqueMode};
-pub use longshore_model::{Job, JobId, JobOptions, Priority, Reason, State, Token, Topic, TopicPattern};
+pub use longshore_model::{InstanceId, Job, JobId, JobOptions, Priority, Reason, State, Token, Topic, TopicPattern};

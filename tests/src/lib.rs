@@ -46,6 +46,11 @@ pub struct FlowPage;
 #[doc = include_str!("../../docs/files.md")]
 #[derive(Debug)]
 pub struct FilesPage;
+/// The programs in the page on topology compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/topology.md")]
+#[derive(Debug)]
+pub struct TopologyPage;
 
 /// The program in the page on results compiles and runs.
 #[cfg(doctest)]

@@ -131,20 +131,7 @@ fn lost_copies() -> [Depleted; 1] {
 }
 
 fn card(owner: Owner) -> Card {
-    Card {
-        name: owner.instance.to_string(),
-        owner,
-        cluster: "cut".into(),
-        version: "0".into(),
-        started: 0,
-        capabilities: Vec::new(),
-        allowed: Allowed::default(),
-        slots: 1,
-        running: 0,
-        held: BTreeMap::new(),
-        draining: false,
-        properties: BTreeMap::new(),
-    }
+    Card { name: owner.instance.to_string(), cluster: "cut".into(), slots: 1, ..Card::bare(owner) }
 }
 
 impl Case {
@@ -198,7 +185,7 @@ impl Case {
             }
             Step::Fire => case.define(store).await,
             Step::Leave => {
-                let beat = Beat { card: card(case.me.clone()), lease_ms: LONG };
+                let beat = Beat { card: card(case.me.clone()), reached: 0, lease_ms: LONG };
                 store.heart().await.unwrap().beat(&beat).await.unwrap();
             }
             _ => {}
@@ -252,7 +239,7 @@ impl Case {
                 assert!(renewed.lost.is_empty() && renewed.behind.is_empty(), "{renewed:?}");
             }
             Step::Beat => {
-                let beat = Beat { card: card(self.me.clone()), lease_ms: LONG };
+                let beat = Beat { card: card(self.me.clone()), reached: 0, lease_ms: LONG };
                 assert!(!store.heart().await?.beat(&beat).await?.superseded);
             }
             Step::Leave => store.heart().await?.leave(&self.me).await?,

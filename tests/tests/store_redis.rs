@@ -50,20 +50,7 @@ fn everything() -> Query {
 }
 
 fn card(instance: &str, start: u64) -> Card {
-    Card {
-        owner: owner(instance, start),
-        name: instance.into(),
-        cluster: instance.into(),
-        version: "0".into(),
-        started: 0,
-        capabilities: Vec::new(),
-        allowed: longshore_model::topology::Allowed::default(),
-        slots: 1,
-        running: 0,
-        held: BTreeMap::new(),
-        draining: false,
-        properties: BTreeMap::new(),
-    }
+    Card { name: instance.into(), cluster: instance.into(), slots: 1, ..Card::bare(owner(instance, start)) }
 }
 
 fn renew(instance: &str, running: Vec<(JobId, Fence)>) -> Renew {
@@ -390,8 +377,8 @@ async fn a_restart_of_the_server_brings_an_amnesty() {
     let mut other = store.heart().await.unwrap();
     assert_eq!(heart.renew(&renew("me", Vec::new())).await.unwrap().amnesty, 0, "the first use is no outage");
     eventually("the lease ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().expired == 1).await;
-    heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
-    other.beat(&Beat { card: card("two", 1), lease_ms: 1_000 }).await.unwrap();
+    heart.beat(&Beat { card: card("one", 1), reached: 0, lease_ms: 1_000 }).await.unwrap();
+    other.beat(&Beat { card: card("two", 1), reached: 0, lease_ms: 1_000 }).await.unwrap();
 
     server.kill();
     server.resume().await;
@@ -400,13 +387,13 @@ async fn a_restart_of_the_server_brings_an_amnesty() {
     assert_eq!(store.view().await.unwrap().instances.len(), 2);
     let renewed = heart.renew(&renew("me", Vec::new())).await.unwrap();
     assert!(renewed.amnesty > renewed.now && renewed.expired == 0, "{renewed:?}");
-    let beaten = heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
+    let beaten = heart.beat(&Beat { card: card("one", 1), reached: 0, lease_ms: 1_000 }).await.unwrap();
     assert_eq!((beaten.view, beaten.coordinator), (2, true), "nobody was dropped");
     assert_eq!(store.rescue(10, LONG).await.unwrap().runnable.len(), 0);
     eventually("the amnesty ends", async || heart.renew(&renew("me", Vec::new())).await.unwrap().expired == 1).await;
     assert_eq!(store.rescue(10, LONG).await.unwrap().runnable[0].id, id);
     eventually("the other one is dropped", async || {
-        heart.beat(&Beat { card: card("one", 1), lease_ms: 1_000 }).await.unwrap();
+        heart.beat(&Beat { card: card("one", 1), reached: 0, lease_ms: 1_000 }).await.unwrap();
         store.view().await.unwrap().instances.len() == 1
     })
     .await;

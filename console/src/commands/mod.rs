@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod files;
 mod history;
+mod instance;
 mod job;
 mod letters;
 mod limit;
@@ -15,6 +16,7 @@ mod namespace;
 mod queue;
 mod schedule;
 mod stats;
+mod topic;
 mod topology;
 
 use crate::exit::Exit;
@@ -39,6 +41,10 @@ pub(crate) enum Command {
     Schedule(schedule::Command),
     /// Who is there: the live instances and what they take.
     Topology(topology::Args),
+    #[command(subcommand)]
+    Instance(instance::Command),
+    #[command(subcommand)]
+    Topic(topic::Command),
     Stats(stats::Args),
     Events(events::Args),
     Audit(audit::Args),
@@ -62,6 +68,8 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
         Command::Schedule(command) => schedule::run(command, session).await,
         Command::Letters(args) => letters::run(args, session).await,
         Command::Topology(args) => topology::run(&args, session).await,
+        Command::Instance(command) => instance::run(command, session).await,
+        Command::Topic(command) => topic::run(command, session).await,
         Command::Stats(args) => stats::run(&args, session).await,
         Command::Events(args) => events::run(args, session).await,
         Command::Audit(args) => audit::run(&args, session).await,

@@ -2,11 +2,11 @@
 
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Answer, Cell, Screen, Table, Tone, moment};
+use crate::output::{Answer, Cell, Screen, Table, Tone, clean, moment};
 use crate::session::Session;
 use longshore_model::span::rfc3339;
 use longshore_model::topology::{Allowed, Capability, Card};
-use longshore_producer::{View, World};
+use longshore_producer::{Row, View, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,17 +47,18 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Topology {
+pub(super) struct Topology {
     /// Grows whenever the set of instances or the coordinator changes.
     number: u64,
     /// Grows whenever another incarnation becomes coordinator.
     term: u64,
-    instances: Vec<Instance>,
+    pub(super) instances: Vec<Instance>,
 }
 
+/// A live instance, as it says of itself.
 #[derive(Debug, PartialEq, Serialize)]
-struct Instance {
-    instance: String,
+pub(super) struct Instance {
+    pub(super) instance: String,
     incarnation: String,
     name: String,
     cluster: String,
@@ -67,25 +68,31 @@ struct Instance {
     running: u32,
     draining: bool,
     coordinator: bool,
+    /// Whether it leads its cluster.
+    leader: bool,
     capabilities: Vec<Capability>,
     #[serde(flatten)]
     allowed: Allowed,
+    /// The row of the topic matrix that it goes by.
+    row: Row,
     properties: BTreeMap<String, String>,
 }
 
 impl Topology {
-    fn new(view: View) -> Self {
+    pub(super) fn new(view: View) -> Self {
+        let leads = |card: &Card| view.leader(&card.cluster).is_some_and(|leader| leader.owner == card.owner);
+        let leaders: Vec<bool> = view.instances.iter().map(leads).collect();
         let View { number, term, coordinator, instances } = view;
-        let instances = instances.into_iter().map(|card| {
+        let instances = instances.into_iter().zip(leaders).map(|(card, leader)| {
             let coordinator = coordinator.as_ref() == Some(&card.owner);
-            Instance::new(card, coordinator)
+            Instance::new(card, coordinator, leader)
         });
         Self { number, term, instances: instances.collect() }
     }
 }
 
 impl Instance {
-    fn new(card: Card, coordinator: bool) -> Self {
+    fn new(card: Card, coordinator: bool, leader: bool) -> Self {
         Self {
             instance: card.owner.instance.0,
             incarnation: card.owner.incarnation.0,
@@ -97,8 +104,10 @@ impl Instance {
             running: card.running,
             draining: card.draining,
             coordinator,
+            leader,
             capabilities: card.capabilities,
             allowed: card.allowed,
+            row: card.row,
             properties: card.properties,
         }
     }
@@ -109,25 +118,26 @@ impl Instance {
         if !self.allowed.is_open() {
             patterns.push("(bounded by allow and deny)".into());
         }
+        if !self.row.rules.is_empty() {
+            patterns.push("(bounded by the topic matrix)".into());
+        }
         patterns.join(" ")
     }
 
     fn role(&self) -> Cell {
-        match (self.draining, self.coordinator) {
-            (true, _) => Cell::new("draining", Tone::Waiting),
-            (false, true) => Cell::new("coordinator", Tone::Good),
-            (false, false) => Cell::default(),
+        match (self.draining, self.row.drained, self.coordinator) {
+            (true, ..) => Cell::new("draining", Tone::Waiting),
+            (false, true, _) => Cell::new("drained", Tone::Waiting),
+            (false, false, true) => Cell::new("coordinator", Tone::Good),
+            (false, false, false) if self.leader => Cell::new("leader", Tone::Good),
+            _ => Cell::default(),
         }
     }
-}
 
-impl Answer for Topology {
-    fn text(&self, screen: Screen) -> String {
-        if self.instances.is_empty() {
-            return format!("view {}: no live instance; start a consumer", self.number);
-        }
+    /// Many of them.
+    pub(super) fn table(instances: &[Self], screen: Screen) -> String {
         let mut table = Table::new(&["NAME", "INSTANCE", "CLUSTER", "ROLE", "BUSY", "STARTED", "TAKES"]);
-        for instance in &self.instances {
+        for instance in instances {
             let busy = format!("{}/{}", instance.running, instance.slots);
             table.row([
                 instance.name.as_str().into(),
@@ -139,6 +149,28 @@ impl Answer for Topology {
                 instance.takes().into(),
             ]);
         }
-        format!("view {}, term {}\n{}", self.number, self.term, table.show(screen))
+        table.show(screen)
+    }
+
+    /// One of them, in lines.
+    pub(super) fn text(&self) -> String {
+        let mut lines = vec![
+            format!("{} ({})", self.name, self.instance),
+            format!("cluster {}, version {}, since {}", self.cluster, self.version, moment(&self.started)),
+            format!("{} of {} slots are busy", self.running, self.slots),
+            format!("takes {}", self.takes()),
+        ];
+        lines.extend(self.properties.iter().map(|(name, value)| format!("{name} = {value}")));
+        let lines: Vec<String> = lines.iter().map(|line| clean(line).into_owned()).collect();
+        lines.join("\n")
+    }
+}
+
+impl Answer for Topology {
+    fn text(&self, screen: Screen) -> String {
+        if self.instances.is_empty() {
+            return format!("view {}: no live instance; start a consumer", self.number);
+        }
+        format!("view {}, term {}\n{}", self.number, self.term, Instance::table(&self.instances, screen))
     }
 }

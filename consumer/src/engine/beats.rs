@@ -11,7 +11,6 @@ use longshore_link::store::{Beat, Beaten, Heart, Known, LossKind, Renew, Renewed
 use longshore_model::settings::OnDoubt;
 use longshore_model::span::ms;
 use longshore_model::topology::Card;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -21,7 +20,7 @@ pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
     let _watched = Watched(Arc::clone(&engine));
     let mut state =
-        Beating { heart: None, proven: None, topics: None, view: None, started: 0, known: None, first: Some(first) };
+        Beating { heart: None, proven: None, lanes: None, view: None, started: 0, known: None, first: Some(first) };
     loop {
         let begun = clock.boot();
         state.beat(&engine, begun).await;
@@ -63,7 +62,8 @@ struct Beating {
     heart: Option<Box<dyn Heart>>,
     /// Start of the last beat that was answered: until then the instance is proven alive.
     proven: Option<Duration>,
-    topics: Option<u64>,
+    /// Versions of the known topics and of the matrix.
+    lanes: Option<(u64, u64)>,
     view: Option<u64>,
     started: u64,
     /// What the store was at the last beat.
@@ -108,7 +108,7 @@ impl Beating {
             known: self.known,
         };
         let renewed = heart.renew(&renew).await?;
-        let beaten = heart.beat(&Beat { card: card(engine, self.started), lease_ms }).await?;
+        let beaten = heart.beat(&Beat { card: card(engine, self.started), reached: 0, lease_ms }).await?;
         Ok((beaten, renewed))
     }
 
@@ -131,7 +131,8 @@ impl Beating {
             engine.rescue_now.notify_one();
         }
         engine.metrics.beat(beaten.now);
-        if self.topics.replace(beaten.topics) != Some(beaten.topics) {
+        let lanes = (beaten.topics, beaten.matrix);
+        if self.lanes.replace(lanes) != Some(lanes) {
             engine.topics_changed.notify_one();
         }
         if self.view.replace(beaten.view) != Some(beaten.view) {
@@ -203,17 +204,17 @@ impl Beating {
 
 fn card(engine: &Engine, started: u64) -> Card {
     Card {
-        owner: engine.owner.clone(),
         name: engine.name.clone(),
         cluster: engine.cluster.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         capabilities: engine.registry.capabilities(),
         allowed: engine.allowed.clone(),
+        row: engine.matrix.row(),
         slots: u32::try_from(engine.slots).unwrap_or(u32::MAX),
         running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
         held: engine.held.counts(),
         draining: engine.phase() != Phase::Working,
-        properties: BTreeMap::new(),
+        ..Card::bare(engine.owner.clone())
     }
 }

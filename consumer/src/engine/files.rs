@@ -158,7 +158,7 @@ pub(crate) async fn collect(attempt: &Attempt, dir: &Path) -> Result<Vec<FileRef
             over.cancel();
             kept
         };
-        let reporting = reporter::run(engine, attempt.id, attempt.fence, &sink, &over);
+        let reporting = reporter::run(engine, &attempt.origin, attempt.fence, &sink, &over);
         let (kept, ()) = futures_util::future::join(keeping, reporting).await;
         kept?;
     }

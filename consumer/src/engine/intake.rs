@@ -290,6 +290,10 @@ impl Session {
         while self.engine.free() > 0
             && let Some(delivery) = self.engine.taken_back.pop()
         {
+            if !self.engine.takes(&delivery.lane) {
+                // Its copy is in the lane, for whoever takes that.
+                continue;
+            }
             let Some(registration) = self.engine.registry.choose(&delivery.lane) else { continue };
             let Some(slot) = Slot::take(&self.engine, &registration, &delivery.lane, false) else {
                 return self.engine.taken_back.put_back(delivery);

@@ -1,4 +1,4 @@
-//! Which lanes this instance consumes: known topics that a handler takes and the lists allow.
+//! Which lanes this instance consumes: known topics that a handler takes, and that the lists and the matrix allow.
 //!
 //! Publishes the set through `engine.wanted`; [`super::intake`] follows it. The truth is in the store
 //! (the set of known topics) and in the registry; nudges only make it quick.
@@ -37,6 +37,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 }
 
 async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
+    let moved = engine.matrix.refresh(engine).await?;
     let exact: Vec<Topic> = engine
         .registry
         .capabilities()
@@ -49,11 +50,7 @@ async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
     let exact: Vec<Topic> = exact.into_iter().chain(before).collect();
     engine.link.store.know(exact.clone()).await?;
     let known = engine.link.store.topics().await?;
-    let wanted: BTreeSet<Topic> = known
-        .into_iter()
-        .chain(exact)
-        .filter(|topic| engine.allowed.admits(topic) && engine.registry.choose(topic).is_some())
-        .collect();
+    let wanted: BTreeSet<Topic> = known.into_iter().chain(exact).filter(|topic| engine.takes(topic)).collect();
     engine.wanted.send_if_modified(|now| {
         let wanted = Some(wanted);
         let changed = *now != wanted;
@@ -62,6 +59,10 @@ async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
         }
         changed
     });
+    if moved {
+        // Whoever changed it sees at once that the instance goes by it.
+        engine.beat_now.notify_one();
+    }
     Ok(())
 }
 
@@ -75,7 +76,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
             nudge = nudges.recv() => nudge,
         };
         match nudge {
-            Ok(Nudge::Topics) => engine.topics_changed.notify_one(),
+            Ok(Nudge::Topics | Nudge::Matrix) => engine.topics_changed.notify_one(),
             Ok(Nudge::Due) => engine.promote_now.notify_one(),
             Ok(Nudge::Queues) => engine.policies.changed.notify_one(),
             Ok(Nudge::Relay) => engine.relay_now.notify_one(),
@@ -84,7 +85,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
                     engine.beat_now.notify_one();
                 }
             }
-            Ok(Nudge::View | Nudge::Ended(_) | Nudge::Schedules) => {}
+            Ok(Nudge::View | Nudge::Ended(_) | Nudge::Schedules | Nudge::Interests) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
                 engine.policies.changed.notify_one();

@@ -4,7 +4,7 @@
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
-//! [`policies`] knows the queues, [`reporter`] writes what handlers report,
+//! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`reporter`] writes what handlers report,
 //! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
 //! store that lost them, [`isolation`] runs alone what must not run beside others, [`telling`] tells those who listen.
 //!
@@ -19,6 +19,7 @@ pub(crate) mod held;
 pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod lanes;
+pub(crate) mod matrix;
 pub(crate) mod policies;
 pub(crate) mod recommit;
 pub(crate) mod reporter;
@@ -93,6 +94,7 @@ pub(crate) struct Engine {
     pub(crate) running: running::Running,
     pub(crate) held: held::Held,
     pub(crate) policies: policies::Policies,
+    pub(crate) matrix: matrix::Matrix,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) isolation: isolation::Isolation,
     pub(crate) metrics: Arc<Metrics>,
@@ -125,6 +127,11 @@ impl Engine {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.phase() == Phase::Stopped
+    }
+
+    /// Whether the instance takes a topic now: a handler is registered for it, and neither lists nor the matrix forbid it.
+    pub(crate) fn takes(&self, topic: &Topic) -> bool {
+        self.allowed.admits(topic) && self.matrix.admits(topic) && self.registry.choose(topic).is_some()
     }
 
     /// Waits until the instance is at least in this phase.
@@ -234,8 +241,10 @@ pub struct Status {
     pub consuming: BTreeSet<Topic>,
     /// Whether beats are answered.
     pub alive: bool,
-    /// Whether it takes new work.
+    /// Whether it takes no new work because it was asked to stop.
     pub draining: bool,
+    /// Whether it was drained by the topic matrix: it takes nothing new until it is resumed.
+    pub drained: bool,
     /// Jobs that run now.
     pub running: usize,
     /// Whether it is the coordinator.

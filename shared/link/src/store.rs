@@ -17,7 +17,7 @@ use longshore_model::audit::{Deed, Entry};
 use longshore_model::envelope::FileRef;
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
-use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::indexed::{FieldRange, Fields};
 use longshore_model::ledger::Ledger;
 use longshore_model::queue::Keep;
@@ -26,6 +26,7 @@ use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::token::Token;
 use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
 use longshore_model::transition::{Answer, Verdict};
 use serde::Deserialize;
@@ -341,6 +342,8 @@ pub struct Republished {
 pub struct Beat {
     /// What it says of itself.
     pub card: Card,
+    /// The number of the view that it has reached: nothing here acts on an older one. 0: none yet.
+    pub reached: u64,
     /// How long it stays a member without another beat, ms.
     pub lease_ms: u64,
 }
@@ -360,6 +363,12 @@ pub struct Beaten {
     pub topics: u64,
     /// Another incarnation of this instance took its place: this process must stop.
     pub superseded: bool,
+    /// Changes when a row of the topic matrix does.
+    pub matrix: u64,
+    /// Changes when an instance says other things of itself, its load apart.
+    pub profiles: u64,
+    /// Whether every member has reached this view.
+    pub synced: bool,
 }
 
 /// Which jobs to list. Empty fields do not restrict.
@@ -465,6 +474,15 @@ pub struct PauseState {
     pub waiting: u64,
 }
 
+/// What became of a change of the topic matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowChange {
+    /// The row is there.
+    Done(KeptRow),
+    /// Somebody else wrote it since; this is there now.
+    Differs(Option<KeptRow>),
+}
+
 /// How many jobs are in each state, by topic.
 pub type Counts = BTreeMap<Topic, BTreeMap<State, u64>>;
 
@@ -483,10 +501,12 @@ pub enum Nudge {
     Schedules,
     /// Somebody asked a running job to stop, or removed it.
     Stop(JobId),
-    /// The view changed.
+    /// The view changed, or what an instance says of itself, or all members have reached the view.
     View,
     /// Somebody listens to events.
     Interests,
+    /// A row of the topic matrix changed.
+    Matrix,
     /// A watched job ended.
     Ended(JobId),
     /// Nudges may have been lost: read the state again.
@@ -754,6 +774,16 @@ pub trait Store: Send + Sync + Debug {
 
     /// The live instances.
     async fn view(&self) -> Result<View, Fault>;
+
+    /// The topic matrix: the row of every instance that was ever given one, until it is forgotten.
+    async fn matrix(&self) -> Result<BTreeMap<InstanceId, KeptRow>, Fault>;
+
+    /// The row of one instance; `None`: it was never given one, or the store lost it.
+    async fn row(&self, instance: &InstanceId) -> Result<Option<KeptRow>, Fault>;
+
+    /// Writes a row, if what is there has the revision `after` (0: there is none). Its own revision is larger than any
+    /// before. A row whose text is there already is done, so that repeating it is fine.
+    async fn set_row(&self, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault>;
 
     /// Opens a connection for beats, apart from all other traffic, to be used on the calling runtime.
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault>;

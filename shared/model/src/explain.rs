@@ -8,6 +8,7 @@ use crate::limits;
 use crate::record::{Reason, Record, State};
 use crate::snapshot::Waiting;
 use crate::span::{rfc3339, show};
+use crate::topology::matrix::Stand;
 use crate::topology::{Card, View};
 use std::time::Duration;
 
@@ -191,17 +192,35 @@ fn queued(record: &Record, version: u32, view: &View, ahead: Option<u64>, now: u
     ("slot", slots(&readers, ahead))
 }
 
-/// Why no instance takes the topic, as far as it can be seen.
+/// Why no instance takes the topic, as far as it can be seen: of those that have a handler for it the one that is
+/// easiest to change.
 fn nobody(record: &Record, view: &View) -> String {
     let topic = &record.topic;
-    let handlers = |card: &&Card| card.capabilities.iter().any(|capability| capability.pattern.matches(topic));
-    let Some(near) = view.instances.iter().find(handlers) else {
+    let ease = |stand: Stand| match stand {
+        Stand::Drained => 0,
+        Stand::Disabled => 1,
+        Stand::Excluded => 2,
+        Stand::Denied => 3,
+        Stand::Stopping => 4,
+        Stand::NoHandler | Stand::Takes => 5,
+    };
+    let stands = view.instances.iter().map(|card| (card, card.stand(topic)));
+    let Some((near, stand)) = stands.filter(|(_, stand)| ease(*stand) < 5).min_by_key(|(_, stand)| ease(*stand)) else {
         return format!("no live instance takes {topic}; start a consumer with a handler for it");
     };
-    let why = if near.draining {
-        "is shutting down; it runs when an instance takes its place"
-    } else {
-        "is not allowed to take it; see its settings instance.allow and instance.deny"
+    let id = &near.owner.instance;
+    let by = if near.row.by.is_empty() { String::new() } else { format!(" by {}", near.row.by) };
+    let why = match stand {
+        Stand::Drained => format!("was drained{by}; `longshore instance resume {id}` lets it take jobs again"),
+        Stand::Disabled => format!(
+            "the topic matrix has it disabled there{by}; `longshore topic set {id} {topic} enabled` lets it take them"
+        ),
+        Stand::Excluded => format!(
+            "another topic is exclusive there in the topic matrix{by}; `longshore topic set {id} {topic} enabled` lets it \
+             take both"
+        ),
+        Stand::Stopping => "is shutting down; it runs when an instance takes its place".to_owned(),
+        _ => "is not allowed to take it; see its settings instance.allow and instance.deny".to_owned(),
     };
     format!("no live instance takes {topic}: {} has a handler for it and {why}", near.name)
 }
@@ -241,8 +260,8 @@ mod tests {
     use crate::id::{Incarnation, InstanceId, JobId, Owner};
     use crate::record::{Admission, Start, WaitsAt};
     use crate::topic::{Topic, TopicPattern};
-    use crate::topology::{Allowed, Capability};
-    use std::collections::BTreeMap;
+    use crate::topology::Capability;
+    use crate::topology::matrix::{Row, Rule};
 
     const NOW: u64 = 1_763_719_000_000;
 
@@ -266,19 +285,14 @@ mod tests {
 
     fn card(pattern: &str, change: impl FnOnce(&mut Card)) -> Card {
         let pattern = TopicPattern::new(pattern).unwrap();
+        let owner = Owner { instance: InstanceId("i1".into()), incarnation: Incarnation("n1".into()) };
         let mut card = Card {
-            owner: Owner { instance: InstanceId("i1".into()), incarnation: Incarnation("n1".into()) },
             name: "worker-1".into(),
             cluster: "c".into(),
             version: "0".into(),
-            started: 0,
             capabilities: vec![Capability { pattern, version: 2 }],
-            allowed: Allowed::default(),
             slots: 4,
-            running: 0,
-            held: BTreeMap::new(),
-            draining: false,
-            properties: BTreeMap::new(),
+            ..Card::bare(owner)
         };
         change(&mut card);
         card
@@ -382,6 +396,24 @@ mod tests {
         check(&queued, vec![draining], NOW, "no_capable_instance", &["worker-1", "is shutting down"]);
         let denied = card("media/*", |card| card.allowed.deny = vec![TopicPattern::everything()]);
         check(&queued, vec![denied], NOW, "no_capable_instance", &["worker-1", "instance.deny"]);
+    }
+
+    #[test]
+    fn o08_a_job_that_the_matrix_keeps_from_everybody_names_it() {
+        let queued = job(|_| ());
+        let row = |topic: &str, rule| {
+            let row = Row::default().set(&TopicPattern::new(topic).unwrap(), rule, "ann").unwrap();
+            card("media/*", |card| card.row = row)
+        };
+        let disabled = ["worker-1", "topic matrix has it disabled there by ann", "topic set i1 media/raw enabled"];
+        check(&queued, vec![row("media/raw", Rule::Disabled)], NOW, "no_capable_instance", &disabled);
+        let excluded =
+            ["another topic is exclusive there in the topic matrix by ann", "topic set i1 media/raw enabled"];
+        check(&queued, vec![row("x", Rule::Exclusive)], NOW, "no_capable_instance", &excluded);
+        // Of several the one that is easiest to change.
+        let drained = card("media/*", |card| card.row = Row::default().drain(true, ""));
+        let expected = ["was drained; `longshore instance resume i1`"];
+        check(&queued, vec![row("x", Rule::Exclusive), drained], NOW, "no_capable_instance", &expected);
     }
 
     #[test]

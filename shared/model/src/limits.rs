@@ -53,6 +53,14 @@ pub const RATE_PER_MS: u64 = 86_400_000;
 pub const QUEUES_BYTES: usize = 256 * 1024;
 /// Kept versions of the queues.
 pub const PAST_QUEUES: usize = 20;
+/// Most rows of the topic matrix: instances that were ever given a rule and are not forgotten yet.
+pub const ROWS: usize = 1_000;
+/// How long an instance that does not beat is remembered with its row of the matrix, milliseconds: 30 days.
+pub const INSTANCE_KEPT_MS: u64 = 30 * 86_400_000;
+/// Instances that one beat forgets.
+pub const INSTANCES_FORGOTTEN: usize = 50;
+/// Longest name of who changed a row of the matrix, bytes.
+pub const BY_BYTES: usize = TITLE_BYTES;
 /// Most pauses at once.
 pub const PAUSES: usize = 1_000;
 /// How long a job that a limit let through may wait for an instance while jobs of other topics wait for the limit,

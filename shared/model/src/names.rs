@@ -242,7 +242,8 @@ impl StoreNames {
         format!("{{{}.*", self.ns)
     }
 
-    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `interests`, `stop <id>`, `view`.
+    /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `interests`, `stop <id>`, `view`,
+    /// `matrix`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -384,7 +385,8 @@ pub mod meta_keys {
     pub const MEMBERS: &str = "hb";
     /// hash: what each live instance says of itself, JSON by instance id.
     pub const CARDS: &str = "cards";
-    /// hash: `number` of the view, `leader` (`instance/incarnation`), `term`, `joins` so far, and `run`, `beat`,
+    /// hash: `number` of the view, `leader` (`instance/incarnation`), `term`, `joins` so far, `matrix` the revision of
+    /// the row that was written last, `profiles` which grows with each new profile, and `run`, `beat`,
     /// `gap_from`, `gap_to`, `amnesty` as in a shard.
     pub const VIEW: &str = "view";
     /// zset: live instances; the score is their place in the order of joining.
@@ -393,6 +395,14 @@ pub mod meta_keys {
     pub const INCARNATIONS: &str = "inc";
     /// hash: when the incarnation of each live instance started, ms.
     pub const STARTED: &str = "started";
+    /// hash: rows of the topic matrix by instance id; each a revision (us), a space, and JSON.
+    pub const MATRIX: &str = "matrix";
+    /// hash: a digest of what each live instance says of itself, but for its load.
+    pub const PROFILES: &str = "profiles";
+    /// set: instances that have reached the view's number.
+    pub const REACHED: &str = "reached";
+    /// zset: instances that beat not long ago, live or not; the score is when they did last, ms.
+    pub const SEEN: &str = "seen";
     /// channel: what happens in the fleet.
     pub const NUDGES: &str = "nudge";
 }

@@ -1,5 +1,9 @@
 //! Who is there: the card that an instance shows, and the view that the store keeps of all of them.
 
+pub mod matrix;
+pub mod table;
+
+use self::matrix::{Row, Stand};
 use crate::id::Owner;
 use crate::topic::{Topic, TopicPattern};
 use serde::{Deserialize, Serialize};
@@ -24,6 +28,9 @@ pub struct Card {
     /// Which topics it may take at all.
     #[serde(default, skip_serializing_if = "Allowed::is_open")]
     pub allowed: Allowed,
+    /// The row of the matrix that it goes by now.
+    #[serde(default, skip_serializing_if = "Row::is_open")]
+    pub row: Row,
     /// Jobs it may run at once.
     pub slots: u32,
     /// Jobs it runs now.
@@ -50,12 +57,51 @@ pub struct Capability {
 }
 
 impl Card {
+    /// The card of an instance that says nothing of itself.
+    #[must_use]
+    pub const fn bare(owner: Owner) -> Self {
+        Self {
+            owner,
+            name: String::new(),
+            cluster: String::new(),
+            version: String::new(),
+            started: 0,
+            capabilities: Vec::new(),
+            allowed: Allowed { allow: None, deny: Vec::new() },
+            row: Row { rules: BTreeMap::new(), drained: false, by: String::new() },
+            slots: 0,
+            running: 0,
+            held: BTreeMap::new(),
+            draining: false,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// What stays the same from beat to beat: whoever follows properties hears of changes of this, and not of load.
+    #[must_use]
+    pub fn profile(&self) -> Self {
+        Self { started: 0, running: 0, held: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// How the instance stands to a topic, whatever the payload's version. Of several reasons not to take it the one
+    /// that is hardest to change is told.
+    #[must_use]
+    pub fn stand(&self, topic: &Topic) -> Stand {
+        if !self.capabilities.iter().any(|capability| capability.pattern.matches(topic)) {
+            Stand::NoHandler
+        } else if !self.allowed.admits(topic) {
+            Stand::Denied
+        } else if self.draining {
+            Stand::Stopping
+        } else {
+            self.row.stand(topic)
+        }
+    }
+
     /// Whether the instance takes jobs of this topic, whatever the payload's version.
     #[must_use]
     pub fn takes(&self, topic: &Topic) -> bool {
-        !self.draining
-            && self.allowed.admits(topic)
-            && self.capabilities.iter().any(|capability| capability.pattern.matches(topic))
+        self.stand(topic) == Stand::Takes
     }
 
     /// Whether the instance takes jobs of this topic with this version of the payload: the handler that it would
@@ -140,24 +186,18 @@ impl Allowed {
 
 #[cfg(test)]
 mod tests {
+    use super::table::TopicLine;
     use super::*;
     use crate::id::{Incarnation, InstanceId};
+    use crate::record::State;
 
     fn card(id: &str, cluster: &str, takes: &str) -> Card {
         let incarnation = Incarnation(format!("{id}-1"));
         Card {
-            owner: Owner { instance: InstanceId(id.to_owned()), incarnation },
             name: id.to_owned(),
             cluster: cluster.to_owned(),
-            version: String::new(),
-            started: 0,
             capabilities: vec![Capability { pattern: TopicPattern::new(takes).unwrap(), version: 0 }],
-            allowed: Allowed::default(),
-            slots: 1,
-            running: 0,
-            held: BTreeMap::new(),
-            draining: false,
-            properties: BTreeMap::new(),
+            ..Card::bare(Owner { instance: InstanceId(id.to_owned()), incarnation })
         }
     }
 
@@ -192,5 +232,38 @@ mod tests {
         let denied = Allowed { allow: None, deny: vec![pattern("**")] };
         assert!(!denied.admits(&topic("a")));
         assert!(Allowed::default().admits(&topic("a")));
+    }
+
+    #[test]
+    fn o08_a_row_never_gives_what_settings_deny_or_no_handler_takes() {
+        let (topic, other) = (Topic::new("a/b").unwrap(), Topic::new("x").unwrap());
+        let pattern = |text: &str| TopicPattern::new(text).unwrap();
+        let mut card = card("one", "c", "a/*");
+        assert_eq!((card.stand(&topic), card.stand(&other)), (Stand::Takes, Stand::NoHandler));
+        card.row = Row::default().set(&pattern("x"), matrix::Rule::Exclusive, "").unwrap();
+        assert_eq!((card.stand(&topic), card.stand(&other)), (Stand::Excluded, Stand::NoHandler));
+        assert!(!card.reads(&topic, 0));
+        card.allowed.deny = vec![pattern("a/b")];
+        card.row = Row::default().set(&pattern("a/b"), matrix::Rule::Exclusive, "").unwrap();
+        assert_eq!(card.stand(&topic), Stand::Denied, "an exclusive topic that is denied stays denied");
+        (card.allowed, card.draining) = (Allowed::default(), true);
+        assert_eq!(card.stand(&topic), Stand::Stopping);
+    }
+
+    #[test]
+    fn o08_a_gap_is_where_jobs_wait_and_nobody_takes_them() {
+        let topic = Topic::new("media/raw").unwrap();
+        let counts = BTreeMap::from([(State::Queued, 12), (State::Active, 1), (State::Succeeded, 5)]);
+        let disabled = |mut card: Card| {
+            card.row = Row::default().set(&TopicPattern::everything(), matrix::Rule::Disabled, "").unwrap();
+            card
+        };
+        let kept_away = View { instances: vec![disabled(card("w", "c", "media/*"))], ..View::default() };
+        let line = TopicLine::new(topic.clone(), Some(&counts), &kept_away);
+        assert_eq!(line.gap.as_deref(), Some("12 jobs wait, no live instance takes media/raw"));
+        assert_eq!((line.waiting, line.running, line.instances[0].stand), (12, 1, Stand::Disabled));
+        let taken = View { instances: vec![card("w", "c", "media/*")], ..View::default() };
+        assert_eq!(TopicLine::new(topic.clone(), Some(&counts), &taken).gap, None);
+        assert_eq!(TopicLine::new(topic, None, &View::default()).gap, None, "nothing waits");
     }
 }

@@ -12,20 +12,22 @@ use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules
 use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
-    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed,
-    Scrubbing, Store,
+    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
+    Scrubbed, Scrubbing, Store,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
-use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
+use longshore_model::topology::matrix::{KeptRow, Row};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -281,6 +283,9 @@ rough_store! {
     know(topics: Vec<Topic>) -> ();
     holder(topic: &Topic, key: &str) -> Option<JobId>;
     view() -> View;
+    matrix() -> BTreeMap<InstanceId, KeptRow>;
+    row(instance: &InstanceId) -> Option<KeptRow>;
+    set_row(instance: &InstanceId, after: u64, row: &Row) -> RowChange;
     erase() -> u64;
     about() -> Vec<Fact>;
     ping() -> u64;

@@ -14,21 +14,17 @@ pub(super) fn card(owner: Owner) -> Card {
         name: format!("host of {}", owner.instance),
         cluster: owner.instance.0.clone(),
         version: "1.2.3".into(),
-        started: 0,
         capabilities: vec![Capability { pattern: TopicPattern::new("media/**").unwrap(), version: 2 }],
-        allowed: Default::default(),
         slots: 4,
         running: 1,
-        held: std::collections::BTreeMap::new(),
-        draining: false,
         properties: [("zone".to_owned(), "a".to_owned())].into(),
-        owner,
+        ..Card::bare(owner)
     }
 }
 
 async fn beat_for(bench: &Bench, owner: &Owner, lease_ms: u64) -> Beaten {
     let mut heart = bench.a.store.heart().await.unwrap();
-    heart.beat(&Beat { card: card(owner.clone()), lease_ms }).await.unwrap()
+    heart.beat(&Beat { card: card(owner.clone()), reached: 0, lease_ms }).await.unwrap()
 }
 
 async fn beat(bench: &Bench, owner: &Owner) -> Beaten {
@@ -112,7 +108,7 @@ pub async fn a_leave_hands_over_at_once(bench: &Bench) {
     assert_eq!((beaten.view, beaten.coordinator), (3, true), "leaving twice is leaving once");
 }
 
-pub async fn a_dead_member_is_dropped_by_the_next_beat(bench: &Bench) {
+pub async fn v06_v13_a_dead_member_is_dropped_by_the_next_beat(bench: &Bench) {
     let (dead, alive) = (owner("dead", 1), owner("alive", 1));
     beat_for(bench, &dead, 150).await;
     assert!(!beat(bench, &alive).await.coordinator);
@@ -175,9 +171,34 @@ pub async fn v05_a_card_is_shown_as_it_was_said_last(bench: &Bench) {
     let first = beat(bench, &one).await;
     let said = Card { draining: true, running: 0, properties: Default::default(), ..card(one) };
     let mut heart = bench.a.store.heart().await.unwrap();
-    let beaten = heart.beat(&Beat { card: said.clone(), lease_ms: LONG }).await.unwrap();
+    let beaten = heart.beat(&Beat { card: said.clone(), reached: 0, lease_ms: LONG }).await.unwrap();
     assert_eq!(beaten.view, first.view, "what it says of itself is not the set");
+    assert_ne!(beaten.profiles, first.profiles);
+    let busy = Card { running: 3, ..said.clone() };
+    let busy = heart.beat(&Beat { card: busy, reached: 0, lease_ms: LONG }).await.unwrap();
+    assert_eq!(busy.profiles, beaten.profiles, "load is not what it is");
+    heart.beat(&Beat { card: said.clone(), reached: 0, lease_ms: LONG }).await.unwrap();
     assert_eq!(view(bench).await.instances, [Card { started: first.now, ..said }]);
+}
+
+pub async fn v16_members_are_in_step_when_all_have_reached_the_view(bench: &Bench) {
+    let (one, two) = (owner("one", 1), owner("two", 1));
+    let reach = async |owner: &Owner, reached| {
+        let mut heart = bench.a.store.heart().await.unwrap();
+        heart.beat(&Beat { card: card(owner.clone()), reached, lease_ms: LONG }).await.unwrap()
+    };
+    assert!(!beat(bench, &one).await.synced, "it has reached none yet");
+    assert!(reach(&one, 1).await.synced);
+    assert!(!beat(bench, &two).await.synced, "a new view, which nobody has reached");
+    assert!(!reach(&one, 1).await.synced, "the view before does not count");
+    assert!(!reach(&one, 2).await.synced);
+    let mut nudges = bench.b.store.nudges();
+    assert!(reach(&two, 2).await.synced);
+    super::nudge::until(bench, &mut nudges, crate::store::Nudge::View).await;
+    assert!(beat(bench, &one).await.synced, "who has reached it need not say so again");
+    leave(bench, &two).await;
+    assert!(!reach(&one, 2).await.synced);
+    assert!(reach(&one, 3).await.synced);
 }
 
 pub async fn a_new_topic_changes_the_version_of_topics(bench: &Bench) {

@@ -32,6 +32,7 @@ pub mod isolation;
 pub mod ledger;
 pub mod letters;
 pub mod loss;
+pub mod matrix;
 pub mod membership;
 pub mod nudge;
 pub mod park;
@@ -343,13 +344,21 @@ macro_rules! conformance_store {
                 who_was_away_queues_last
                 v08_the_coordinator_stays_while_it_is_in
                 a_leave_hands_over_at_once
-                a_dead_member_is_dropped_by_the_next_beat
+                v06_v13_a_dead_member_is_dropped_by_the_next_beat
                 after_a_silence_nobody_is_dropped_until_all_could_beat
                 a_newcomer_after_a_silence_drops_the_dead
                 v12_a_newer_incarnation_takes_the_place_of_the_older
                 an_older_incarnation_cannot_leave_for_the_newer
                 v05_a_card_is_shown_as_it_was_said_last
+                v16_members_are_in_step_when_all_have_reached_the_view
                 a_new_topic_changes_the_version_of_topics
+            }
+            matrix {
+                o08_a_row_is_kept_as_it_was_written_and_needs_no_instance
+                o08_only_who_read_a_row_last_may_change_it
+                o08_a_change_is_nudged_and_told_by_the_next_beat
+                a_row_is_put_back_over_one_that_is_older
+                there_are_only_so_many_rows
             }
         }
     };

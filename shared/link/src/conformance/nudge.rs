@@ -78,6 +78,6 @@ pub async fn a_new_topic_is_nudged(bench: &Bench) {
 pub async fn a_new_view_is_nudged(bench: &Bench) {
     let mut nudges = bench.b.store.nudges();
     let mut heart = bench.a.store.heart().await.unwrap();
-    heart.beat(&Beat { card: card(owner("one", 1)), lease_ms: LONG }).await.unwrap();
+    heart.beat(&Beat { card: card(owner("one", 1)), reached: 0, lease_ms: LONG }).await.unwrap();
     until(bench, &mut nudges, Nudge::View).await;
 }

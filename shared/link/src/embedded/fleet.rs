@@ -2,12 +2,16 @@
 //!
 //! The same rules as the beat script of the Redis store: a beat refreshes its own member first, then
 //! drops those whose lease ended, unless it was the store that was away; the view gets the next number when the set or the coordinator
-//! changed, the term grows when another incarnation coordinates.
+//! changed, the term grows when another incarnation coordinates. Beside them the topic matrix, whose rows outlive their
+//! instances for a while.
 
 use super::outage::Outage;
-use crate::store::Beat;
-use longshore_model::id::Owner;
+use crate::store::{Beat, RowChange};
+use longshore_model::id::{InstanceId, Owner};
+use longshore_model::limits;
+use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 struct Member {
@@ -25,6 +29,15 @@ pub(super) struct Fleet {
     number: u64,
     term: u64,
     coordinator: Option<Owner>,
+    /// Grows with each profile that differs from the one before.
+    profiles: u64,
+    /// Members that have reached `number`.
+    reached: BTreeSet<InstanceId>,
+    /// When each instance beat last, ms, live or not.
+    seen: BTreeMap<InstanceId, u64>,
+    matrix: BTreeMap<InstanceId, KeptRow>,
+    /// The revision of the row that was written last.
+    revision: u64,
     /// When members may be dropped.
     pub(super) outage: Outage,
 }
@@ -52,17 +65,83 @@ impl Fleet {
         self.outage.beat(now, beat.lease_ms, beat.lease_ms / 2, mine);
         let until = now + beat.lease_ms;
         let mut card = beat.card.clone();
+        self.seen.insert(owner.instance.clone(), now);
         if let Some(member) = self.members.iter_mut().find(|member| member.card.owner == *owner) {
             card.started = member.card.started;
+            self.profiles += u64::from(member.card.profile() != card.profile());
             *member = Member { card, until };
         } else {
             self.members.retain(|member| member.card.owner.instance != owner.instance);
             if card.started == 0 {
                 card.started = now;
             }
+            self.profiles += 1;
             self.members.push(Member { card, until });
         }
+        self.forget(now);
         Standing::Member
+    }
+
+    /// Forgets instances that have not beaten for long, with their rows.
+    fn forget(&mut self, now: u64) {
+        let old = |(_, last): &(&InstanceId, &u64)| **last + limits::INSTANCE_KEPT_MS <= now;
+        let gone = self.seen.iter().filter(old).take(limits::INSTANCES_FORGOTTEN).map(|(id, _)| id.clone());
+        for instance in gone.collect::<Vec<_>>() {
+            self.seen.remove(&instance);
+            if !self.members.iter().any(|member| member.card.owner.instance == instance) {
+                self.matrix.remove(&instance);
+            }
+        }
+    }
+
+    /// A member has reached a view. Answers whether it is the last one to reach this one.
+    pub(super) fn reach(&mut self, instance: &InstanceId, number: u64) -> bool {
+        number == self.number && self.reached.insert(instance.clone()) && self.synced()
+    }
+
+    /// Whether every member has reached the view.
+    pub(super) fn synced(&self) -> bool {
+        self.reached.len() == self.members.len()
+    }
+
+    /// Grows with each profile that differs from the one before.
+    pub(super) const fn profiles(&self) -> u64 {
+        self.profiles
+    }
+
+    pub(super) const fn matrix(&self) -> &BTreeMap<InstanceId, KeptRow> {
+        &self.matrix
+    }
+
+    /// The revision of the row that was written last.
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Writes a row. `None`: there are as many as there may be. Answers beside it whether anything changed.
+    pub(super) fn set_row(
+        &mut self,
+        instance: &InstanceId,
+        after: u64,
+        row: &Row,
+        now_us: u64,
+    ) -> Option<(RowChange, bool)> {
+        let known = self.matrix.get(instance);
+        match known {
+            Some(kept) if kept.row == *row => return Some((RowChange::Done(kept.clone()), false)),
+            known if known.map_or(0, |kept| kept.revision) != after => {
+                return Some((RowChange::Differs(known.cloned()), false));
+            }
+            None if self.matrix.len() >= limits::ROWS => return None,
+            _ => {}
+        }
+        // Larger than any before, also where an instance puts its row back into a store that lost it.
+        self.revision = now_us.max(self.revision + 1).max(after + 1);
+        let kept = KeptRow { revision: self.revision, row: row.clone() };
+        self.matrix.insert(instance.clone(), kept.clone());
+        // It may never have been here: it is forgotten as any other.
+        self.seen.entry(instance.clone()).or_insert(now_us / 1_000);
+        Some((RowChange::Done(kept), true))
     }
 
     /// Takes one incarnation out; another one of the same instance stays.
@@ -85,6 +164,7 @@ impl Fleet {
         }
         self.established = owners;
         self.number += 1;
+        self.reached.clear();
         true
     }
 

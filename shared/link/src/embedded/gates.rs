@@ -327,7 +327,7 @@ impl Gates {
     }
 
     /// Counts a job that runs already at a limit.
-    pub(super) fn count(&mut self, gate: &GateName, id: JobId, now: u64) {
+    pub(super) fn count_running(&mut self, gate: &GateName, id: JobId, now: u64) {
         let state = self.gates.entry(gate.clone()).or_default();
         if !state.holds(&id) {
             state.hold(id, now);

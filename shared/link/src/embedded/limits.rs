@@ -42,7 +42,7 @@ impl Core {
         for (_, id) in self.table.state(State::Active) {
             let Some(entry) = self.table.get(&id) else { continue };
             for gate in entry.record.gates.limits.iter().filter(|gate| names.iter().any(|name| name == gate.of())) {
-                self.gates.count(gate, id, now);
+                self.gates.count_running(gate, id, now);
             }
         }
     }

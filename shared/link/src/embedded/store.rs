@@ -11,14 +11,14 @@ use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
-    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, Scrubbed,
-    Scrubbing, Store,
+    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
+    Scrubbed, Scrubbing, Store,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
-use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{Record, State};
@@ -26,6 +26,8 @@ use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
+use longshore_model::topology::matrix::{KeptRow, Row};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
@@ -308,6 +310,25 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn matrix(&self) -> Result<BTreeMap<InstanceId, KeptRow>, Fault> {
+        self.call(|core| core.fleet.matrix().clone()).await
+    }
+
+    async fn row(&self, instance: &InstanceId) -> Result<Option<KeptRow>, Fault> {
+        self.call(|core| core.fleet.matrix().get(instance).cloned()).await
+    }
+
+    async fn set_row(&self, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault> {
+        let change = self.call(|core| {
+            let (change, changed) = core.fleet.set_row(instance, after, row, core.now_us)?;
+            if changed {
+                core.tell(Nudge::Matrix);
+            }
+            Some(change)
+        });
+        change.await?.ok_or_else(|| too_many("rows of the matrix", limits::ROWS))
+    }
+
     async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {
         self.call(|core| core.holder(topic, key)).await
     }
@@ -379,9 +400,13 @@ struct EmbeddedHeart {
 impl Heart for EmbeddedHeart {
     async fn beat(&mut self, beat: &Beat) -> Result<Beaten, Fault> {
         call(&self.backend, |core| {
-            let now = core.now();
+            let (now, profiles) = (core.now(), core.fleet.profiles());
             let standing = core.fleet.beat(beat, now);
+            let news = core.fleet.profiles() != profiles;
             settle(core);
+            if standing == Standing::Member && core.fleet.reach(&beat.card.owner.instance, beat.reached) || news {
+                core.tell(Nudge::View);
+            }
             let view = core.fleet.view();
             Beaten {
                 now,
@@ -390,6 +415,9 @@ impl Heart for EmbeddedHeart {
                 coordinator: view.coordinator.as_ref() == Some(&beat.card.owner),
                 topics: core.topics_version,
                 superseded: standing == Standing::Superseded,
+                matrix: core.fleet.revision(),
+                profiles: core.fleet.profiles(),
+                synced: core.fleet.synced(),
             }
         })
         .await

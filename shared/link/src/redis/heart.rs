@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::names::shard_keys;
+use longshore_model::topology::Card;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Longest wait for a connection or an answer: several tries must fit into a lease.
@@ -59,15 +61,26 @@ impl RedisHeart {
     }
 }
 
+fn written(card: &Card) -> Result<String, Fault> {
+    serde_json::to_string(card).map_err(|error| Fault::refused(Service::Store, format!("the instance's card: {error}")))
+}
+
+/// Differs when the profile does. Compared with those of the same process only.
+fn digest(card: &Card) -> Result<u64, Fault> {
+    let mut hasher = DefaultHasher::new();
+    written(&card.profile())?.hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
 #[async_trait]
 impl Heart for RedisHeart {
     async fn beat(&mut self, beat: &Beat) -> Result<Beaten, Fault> {
         let script = &self.server.scripts.beat;
         let owner = &beat.card.owner;
-        let card = serde_json::to_string(&beat.card)
-            .map_err(|error| Fault::refused(Service::Store, format!("the instance's card: {error}")))?;
+        let card = written(&beat.card)?;
         let mut cmd = self.server.fleet_call(script);
-        cmd.arg(&owner.instance.0).arg(&owner.incarnation.0).arg(card).arg(beat.card.started).arg(beat.lease_ms);
+        cmd.arg(&owner.instance.0).arg(&owner.incarnation.0).arg(card).arg(digest(&beat.card)?);
+        cmd.arg(beat.card.started).arg(beat.lease_ms).arg(beat.reached);
         let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
         // Topics live in the shards, which are in other slots than the fleet.
         let mut topics = redis::cmd("HLEN");
@@ -79,6 +92,9 @@ impl Heart for RedisHeart {
             term: answer.number()?,
             coordinator: answer.flag()?,
             superseded: answer.flag()?,
+            matrix: answer.number()?,
+            profiles: answer.number()?,
+            synced: answer.flag()?,
             topics: redis::from_redis_value(topics).map_err(|_| reply::unexpected("the number of topics"))?,
         })
     }

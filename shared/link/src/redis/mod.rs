@@ -22,6 +22,7 @@ mod heart;
 mod interests;
 mod ledger;
 mod listing;
+mod matrix;
 mod nudges;
 mod reply;
 mod schedules;
@@ -38,7 +39,8 @@ use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
     Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace, Finish,
     Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
-    QueueSet, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, Scrubbed, Scrubbing, Store,
+    QueueSet, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, RowChange, Scrubbed, Scrubbing,
+    Store,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -47,7 +49,7 @@ use connection::{Address, Connection, Repeat};
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
-use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::names::{Namespace, shard_keys};
@@ -56,6 +58,7 @@ use longshore_model::settings::StoreSettings;
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
 use redis::{Cmd, FromRedisValue, Value};
 use reply::Items;
@@ -577,6 +580,18 @@ impl Store for RedisStore {
             Some(Card { started: *started, ..card })
         };
         Ok(View { number, term, coordinator, instances: cards.iter().filter_map(read).collect() })
+    }
+
+    async fn matrix(&self) -> Result<BTreeMap<InstanceId, KeptRow>, Fault> {
+        matrix::all(&self.server).await
+    }
+
+    async fn row(&self, instance: &InstanceId) -> Result<Option<KeptRow>, Fault> {
+        matrix::one(&self.server, instance).await
+    }
+
+    async fn set_row(&self, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault> {
+        matrix::set(&self.server, instance, after, row).await
     }
 
     async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {

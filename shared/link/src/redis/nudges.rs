@@ -133,6 +133,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "schedules" => Some(Nudge::Schedules),
         "view" => Some(Nudge::View),
         "interests" => Some(Nudge::Interests),
+        "matrix" => Some(Nudge::Matrix),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
 }
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!(parse(false, "schedules"), Some(Nudge::Schedules));
         assert_eq!(parse(false, "view"), Some(Nudge::View));
         assert_eq!(parse(false, "interests"), Some(Nudge::Interests));
+        assert_eq!(parse(false, "matrix"), Some(Nudge::Matrix));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));
         assert_eq!(parse(false, "of a newer version"), None);

@@ -140,6 +140,10 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("joined", meta_keys::JOINED),
         ("incarnations", meta_keys::INCARNATIONS),
         ("started", meta_keys::STARTED),
+        ("matrix", meta_keys::MATRIX),
+        ("profiles", meta_keys::PROFILES),
+        ("reached", meta_keys::REACHED),
+        ("seen", meta_keys::SEEN),
     ];
     let limits = [
         ("topics", limits::TOPICS as u64),
@@ -191,6 +195,9 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("doom_ms", limits::DOOM_MS),
         ("files_of_job", limits::FILES_OF_JOB as u64),
         ("schedules", limits::SCHEDULES as u64),
+        ("rows", limits::ROWS as u64),
+        ("instance_kept_ms", limits::INSTANCE_KEPT_MS),
+        ("instances_forgotten", limits::INSTANCES_FORGOTTEN as u64),
     ];
     let keys = keys.map(|(name, suffix)| ((b'K', name), format!("'{suffix}'")));
     keys.into_iter().chain(limits.map(|(name, limit)| ((b'L', name), limit.to_string()))).collect()
@@ -263,6 +270,7 @@ scripts! {
     limit: ALLOW_OOM, [COMMON, JOB, OF_LIMIT];
     limits: READ_ONLY, [COMMON, JOB, OF_LIMIT];
     load: READ_ONLY, [COMMON, JOB];
+    matrix: ALLOW_OOM, [COMMON];
     outbox: ALLOW_OOM, [COMMON, JOB];
     pause: ALLOW_OOM, [COMMON, JOB];
     promote: ALLOW_OOM, [COMMON, JOB, GATES];

@@ -39,6 +39,11 @@ impl Server {
         format!("{}{suffix}", self.shard)
     }
 
+    /// The key of the fleet's slot with this suffix.
+    pub(super) fn fleet_key(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.meta)
+    }
+
     /// Runs a script.
     pub(super) async fn run(&self, script: &Script, cmd: &Cmd, repeat: Repeat) -> Result<Value, Fault> {
         self.connection.run(script, cmd, repeat).await

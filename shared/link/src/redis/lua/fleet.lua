@@ -2,14 +2,15 @@
 --
 -- Keys (see names.rs): K.members zset instance -> end of its lease; K.cards hash instance -> JSON;
 -- K.joined zset instance -> order of joining; K.incarnations hash instance -> its incarnation; K.started hash
--- instance -> when that incarnation started; K.view hash: number, term, leader (instance/incarnation), joins, run,
--- beat, amnesty.
+-- instance -> when that incarnation started; K.profiles hash instance -> digest of what it says of itself;
+-- K.reached set of the instances that have reached the view; K.seen zset instance -> last beat, K.matrix hash instance ->
+-- its row; K.view hash: number, term, leader (instance/incarnation), joins, matrix, profiles, run, beat, amnesty.
 
 -- Takes an instance out of the fleet.
 local function drop(instance)
   call('ZREM', P .. K.members, instance)
   call('ZREM', P .. K.joined, instance)
-  for _, key in ipairs({K.cards, K.incarnations, K.started}) do
+  for _, key in ipairs({K.cards, K.incarnations, K.started, K.profiles}) do
     call('HDEL', P .. key, instance)
   end
 end
@@ -43,6 +44,7 @@ local function establish(changed)
   if changed then
     count = count + 1
     call('HSET', P .. K.view, 'number', digits(count), 'term', digits(term), 'leader', leader)
+    call('DEL', P .. K.reached)
     nudge('view')
   end
   return count, term, leader
