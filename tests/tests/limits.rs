@@ -72,6 +72,13 @@ const OF_A_JOB: &[Row] = &[
     ),
     ("label name", limits::LABEL_BYTES, |p, n| p.raw("a", "0").label(text(n), "x"), &["label", "256"]),
     ("label value", limits::LABEL_BYTES, |p, n| p.raw("a", "0").label("x", text(n)), &["label", "256"]),
+    (
+        "indexed fields",
+        limits::INDEXED,
+        |p, n| (0..n).fold(p.raw("a", "0"), |job, n| job.index(format!("field{n}"))),
+        &["indexed", "8", "leave out"],
+    ),
+    ("indexed path", limits::INDEXED_PATH_BYTES, |p, n| p.raw("a", "0").index(text(n)), &["indexed", "128"]),
     ("title", limits::TITLE_BYTES, |p, n| p.raw("a", "0").title(text(n)), &["title", "256", "shorten"]),
     (
         "created_by",

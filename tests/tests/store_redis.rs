@@ -560,20 +560,20 @@ async fn t21_whatever_disagrees_with_a_record_is_mended_by_two_at_once() {
     assert_eq!(scrub(&*store, &*other).await, Mended::default(), "a sound store is left alone");
 
     let gone = JobId::new(1, [7; 16], 0).to_string();
-    let (key, text) = (|suffix: &str| Server::key(suffix), keyed.to_string());
+    let text = keyed.to_string();
     let of = |kind: &str, name: &str| Server::key(&format!("{kind}{name}"));
     // Of one job, each index that should have it, and one that should not.
     let term = |value: &str| format!("\u{1}{value}");
     for index in [
         of(shard_keys::STATE, "queued"),
-        key(shard_keys::OPEN),
+        Server::key(shard_keys::OPEN),
         of(shard_keys::TOPIC, "a"),
         of(shard_keys::QUEUE, "main"),
         of(shard_keys::LABEL, "colour=red"),
         of(shard_keys::LABEL, &term("n\u{1}n7e0")),
         of(shard_keys::NUMBERS, "n"),
-        key(shard_keys::OUTBOX),
-        key(shard_keys::EXPIRY),
+        Server::key(shard_keys::OUTBOX),
+        Server::key(shard_keys::EXPIRY),
     ] {
         assert_eq!(server.command::<i64>(&["ZREM", &index, &text]).await, 1, "{index}");
     }
@@ -583,7 +583,7 @@ async fn t21_whatever_disagrees_with_a_record_is_mended_by_two_at_once() {
     // A time that is not the record's.
     let _: i64 = server.command(&["ZADD", &of(shard_keys::STATE, "scheduled"), "1", &delayed.to_string()]).await;
     // Entries without a job.
-    for index in [key(shard_keys::OPEN), of(shard_keys::LABEL, "colour=red"), of(shard_keys::STATE, "error")] {
+    for index in [Server::key(shard_keys::OPEN), of(shard_keys::LABEL, "colour=red"), of(shard_keys::STATE, "error")] {
         let _: i64 = server.command(&["ZADD", &index, "1", &gone]).await;
     }
     // A key that its job lost, one of a job that has ended, and one of a job that is gone.
@@ -592,7 +592,7 @@ async fn t21_whatever_disagrees_with_a_record_is_mended_by_two_at_once() {
     let _: String = server.command(&["SET", &of(shard_keys::UNIQUE, "a\ngone"), &gone]).await;
     // An order that somebody holds who has ended, and a job that is in no line.
     let _: i64 = server.command(&["ZADD", &of(shard_keys::HOLDERS, order.as_str()), "1", &ended.to_string()]).await;
-    let line = of(shard_keys::WAITERS, &format!("{order}\n"));
+    let line = of(shard_keys::WAITERS, &format!("{}\n", order.as_str()));
     assert_eq!(server.command::<i64>(&["ZREM", &line, &blocked.to_string()]).await, 1);
 
     // Ten indexes and a score and a line; four entries; three keys; a holder.

@@ -45,7 +45,7 @@ impl Gates {
         let (name, state) = self.gates.iter().find(|(name, _)| gate.is_none_or(|gate| *name > gate))?;
         let passed = state.holders.iter().map(|(_, id)| id).chain(&state.unclaimed).map(|id| Held::Passed(*id));
         let lines = state.waiters.iter();
-        let waits = lines.flat_map(|(turn, line)| line.iter().map(|(_, id)| Held::Waits(turn.clone(), *id)));
+        let waits = lines.flat_map(|(turn, line)| line.iter().map(move |(_, id)| Held::Waits(turn.clone(), *id)));
         Some((name.clone(), passed.chain(waits).collect()))
     }
 

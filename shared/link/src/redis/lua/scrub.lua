@@ -153,7 +153,7 @@ local function look_at_entry(key, kind, name, member)
   mend('entries')
 end
 
-local known = call('HMGET', P .. K.scrub, 'at', 'in')
+local known, every = call('HMGET', P .. K.scrub, 'at', 'in'), '*'
 local cursor, inner = known[1] or '0', known[2] or '0'
 local key, looked, over = call('LINDEX', P .. K.scrub_keys, 0), 0, 0
 if key then
@@ -171,7 +171,7 @@ if key then
     call('LPOP', P .. K.scrub_keys)
   end
 else
-  local page = call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', limit)
+  local page = call('SCAN', cursor, 'MATCH', P .. every, 'COUNT', limit)
   cursor = page[1]
   for _, full in ipairs(page[2]) do
     local key = string.sub(full, #P + 1)
