@@ -8,6 +8,7 @@
 use crate::limits;
 use crate::template::{Comparison, Condition};
 use serde_json::Value;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -32,6 +33,15 @@ impl FieldValue {
             Value::Number(number) => number.as_f64().filter(|number| !number.is_nan()).map(|n| Self::Number(n + 0.0)),
             // Characters and not bytes: texts that are cut after as many characters keep their order.
             Value::String(text) => Some(Self::Text(text.chars().take(limits::INDEXED_CHARS).collect())),
+            _ => None,
+        }
+    }
+
+    /// Which of two comes first; `None` where they are of different kinds.
+    fn order(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.partial_cmp(b),
+            (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             _ => None,
         }
     }
@@ -77,16 +87,38 @@ impl FieldRange {
         self.low.as_ref().filter(|low| self.high.as_ref() == Some(low))
     }
 
+    /// One range for both, where both are of one field and one kind: an index that is asked once finds less.
+    fn and(&self, other: &Self) -> Option<Self> {
+        let kind = |range: &Self| range.low.as_ref().or(range.high.as_ref()).map(std::mem::discriminant);
+        if self.path != other.path || kind(self) != kind(other) {
+            return None;
+        }
+        let pick = |a: &Option<FieldValue>, b: &Option<FieldValue>, greater: bool| match (a, b) {
+            (Some(a), Some(b)) => Some(if (a.order(b)? == Ordering::Greater) == greater { a } else { b }.clone()),
+            (one, other) => one.as_ref().or(other.as_ref()).cloned(),
+        };
+        let (low, high) = (pick(&self.low, &other.low, true), pick(&self.high, &other.high, false));
+        Some(Self { path: self.path.clone(), low, high })
+    }
+
+    /// Ranges that all have to hold, those of one field put together.
+    #[must_use]
+    pub fn together(ranges: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for range in ranges {
+            match all.iter_mut().find_map(|known| known.and(&range).map(|both| (known, both))) {
+                Some((known, both)) => *known = both,
+                None => all.push(range),
+            }
+        }
+        all
+    }
+
     /// Whether it takes a value.
     #[must_use]
     pub fn takes(&self, value: &FieldValue) -> bool {
-        let order = |other: &FieldValue| match (value, other) {
-            (FieldValue::Number(a), FieldValue::Number(b)) => a.partial_cmp(b),
-            (FieldValue::Text(a), FieldValue::Text(b)) => Some(a.cmp(b)),
-            _ => None,
-        };
-        self.low.as_ref().is_none_or(|low| order(low).is_some_and(std::cmp::Ordering::is_ge))
-            && self.high.as_ref().is_none_or(|high| order(high).is_some_and(std::cmp::Ordering::is_le))
+        self.low.as_ref().is_none_or(|low| value.order(low).is_some_and(Ordering::is_ge))
+            && self.high.as_ref().is_none_or(|high| value.order(high).is_some_and(Ordering::is_le))
     }
 }
 
@@ -225,6 +257,18 @@ mod tests {
         let either = [vec![range("x=1")], vec![range("x>2"), range("y=a")]];
         let has = |payload: &str| fit(&fields(payload, &["x", "y"]), &either);
         assert!(has(r#"{"x":1}"#) && has(r#"{"x":9,"y":"a"}"#) && !has(r#"{"x":9}"#) && !has("{}"));
+    }
+
+    #[test]
+    fn ranges_of_one_field_are_one() {
+        let together = |conditions: &[&str]| FieldRange::together(conditions.iter().map(|text| range(text)));
+        let between =
+            FieldRange { low: Some(FieldValue::Number(2.0)), high: Some(FieldValue::Number(5.0)), ..range("x=0") };
+        assert_eq!(together(&["x>=1", "x<5", "x>2", "x<=7"]), [between]);
+        assert_eq!(together(&["x>=1", "y<5", "x=3"]), [range("x=3"), range("y<5")]);
+        assert_eq!(together(&["x>=1", "x>=a"]).len(), 2, "a number and a text are none");
+        let none = together(&["x>5", "x<1"]);
+        assert!(none.len() == 1 && !none[0].takes(&FieldValue::Number(3.0)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How long it takes to find 100 of many jobs: `finding [JOBS] [ROUNDS]`, a million and 20 if not said otherwise.
 //!
 //! It starts a private Redis, fills it through the store's own operations (2 KB of memory a job), and prints a line for
-//! each question: the median and the longest of all rounds, of the whole answer as a producer gives it.
+//! each question: the median and the longest of all rounds, of the whole answer as a producer gives it, and how long Redis
+//! spent in scripts for one.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for the terminal: what fails ends it")]
 
 use bytes::Bytes;
@@ -47,9 +48,10 @@ async fn main() {
     );
 
     let producer = Producer::connect_with(link, ProducerOptions::default());
-    println!("| Question | Jobs found | Median (ms) | Longest (ms) |\n|---|---|---|---|");
+    println!("| Question | Jobs found | Median (ms) | Longest (ms) | In Redis (ms) |\n|---|---|---|---|---|");
     for (name, find) in questions(&producer, jobs, half) {
         let (mut times, mut found) = (Vec::new(), 0);
+        let in_redis = scripts_ms(&mut connection).await;
         for _ in 0..rounds {
             let begun = Instant::now();
             let answer = find.clone().limit(100).list().await.unwrap();
@@ -57,10 +59,20 @@ async fn main() {
             assert!(answer.damaged.is_empty() && !answer.partial, "{name}");
             found = answer.jobs.len();
         }
+        let in_redis = (scripts_ms(&mut connection).await - in_redis) / rounds as f64;
         times.sort();
         let ms = |time: Duration| time.as_secs_f64() * 1_000.0;
-        println!("| {name} | {found} | {:.1} | {:.1} |", ms(times[times.len() / 2]), ms(times[times.len() - 1]));
+        let (median, longest) = (ms(times[times.len() / 2]), ms(times[times.len() - 1]));
+        println!("| {name} | {found} | {median:.1} | {longest:.1} | {in_redis:.1} |");
     }
+}
+
+/// How long the server spent in scripts so far, ms.
+async fn scripts_ms(connection: &mut redis::aio::MultiplexedConnection) -> f64 {
+    let info: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await.unwrap();
+    let line = info.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
+    let us = line.split("usec=").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+    us.parse::<f64>().unwrap() / 1_000.0
 }
 
 /// Every kind of question, and combinations; some for jobs that all came last, behind many others.

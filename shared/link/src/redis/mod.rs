@@ -46,6 +46,7 @@ use crate::world::World;
 use async_trait::async_trait;
 use batches::{Batches, ClaimItem};
 use connection::{Address, Connection, Repeat};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
@@ -72,6 +73,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Jobs that are read whole in one call: together they can be large.
 const LOADED_AT_ONCE: usize = 20;
+/// Such calls at once.
+const LOADS_AT_ONCE: usize = 5;
 /// Queued jobs that are looked at in one call when counting those ahead of one.
 const COUNTED_AT_ONCE: u64 = 1_000;
 /// Keys that are looked at in one call when everything is deleted.
@@ -169,6 +172,19 @@ impl RedisStore {
             answers.extend(some);
         }
         Ok(answers)
+    }
+
+    async fn load_part(&self, part: &[JobId]) -> Result<Vec<Option<Snapshot>>, Fault> {
+        let value = self
+            .script(&self.server.scripts.load, Repeat::Safe, |cmd| {
+                cmd.arg("all");
+                ids(cmd, part);
+            })
+            .await?;
+        let mut answer = Items::of(value)?;
+        let now = answer.number()?;
+        let mut answers = answer.items()?;
+        part.iter().map(|id| Ok(readable(*id, codec::loaded(*id, now, answers.items()?)?))).collect()
     }
 
     /// The topics that a pattern takes; `None`: any.
@@ -447,22 +463,9 @@ impl Store for RedisStore {
     }
 
     async fn load(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Snapshot>>, Fault> {
-        let mut all = Vec::with_capacity(jobs.len());
-        for part in jobs.chunks(LOADED_AT_ONCE) {
-            let value = self
-                .script(&self.server.scripts.load, Repeat::Safe, |cmd| {
-                    cmd.arg("all");
-                    ids(cmd, part);
-                })
-                .await?;
-            let mut answer = Items::of(value)?;
-            let now = answer.number()?;
-            let mut answers = answer.items()?;
-            for id in part {
-                all.push(readable(*id, codec::loaded(*id, now, answers.items()?)?));
-            }
-        }
-        Ok(all)
+        let parts: Vec<_> = jobs.chunks(LOADED_AT_ONCE).map(|part| self.load_part(part)).collect();
+        let loaded: Vec<Vec<_>> = stream::iter(parts).buffered(LOADS_AT_ONCE).try_collect().await?;
+        Ok(loaded.into_iter().flatten().collect())
     }
 
     async fn records(&self, jobs: Vec<JobId>) -> Result<Vec<Option<Record>>, Fault> {
