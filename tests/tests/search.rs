@@ -2,7 +2,7 @@
 //!
 //! The long run is a command: `cargo run --release -p longshore-tests --bin search`.
 
-use longshore_tests::search::{cases, explore::Found, flow, mutant::Mutant, property::Property, search};
+use longshore_tests::search::{cases, explore::Found, flow, mutant::Mutant, search};
 use std::collections::BTreeSet;
 
 /// What one search of a test run may cost: a few seconds in a debug build.
