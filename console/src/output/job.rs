@@ -84,9 +84,16 @@ impl Page {
             let error = attempt.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
             let ended = attempt.ended.as_deref().map(|at| format!(" to {}", moment(at))).unwrap_or_default();
             let (number, instance, started) = (attempt.number, &attempt.instance, moment(&attempt.started));
-            let text = format!("{number} on {instance} {started}{ended}, {}{error}", attempt.outcome);
+            let kind = attempt.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
+            let text = format!("{number} on {instance} {started}{ended}, {}{kind}{error}", attempt.outcome);
             self.line("attempt", &text, Tone::Plain);
             self.maybe("", attempt.crash.as_ref().map(crash_line).as_deref());
+            if attempt.number != job.attempt {
+                self.maybe("", attempt.progress.as_ref().map(steps).as_deref());
+                let lines = (!attempt.log.is_empty())
+                    .then(|| format!("{} lines: job log {} --attempt {}", attempt.log.len(), job.id, attempt.number));
+                self.maybe("", lines.as_deref());
+            }
         }
         for line in &job.log {
             self.line("log", &format!("{} {} {}", moment(&line.at), line.level, line.text), Tone::Faint);

@@ -107,6 +107,12 @@ pub const FALLEN_MS: u64 = 600_000;
 pub const DELAY_MS: u64 = 366 * 86_400_000;
 /// Kept log lines of a job.
 pub const LOG_LINES: usize = 200;
+/// Attempts whose log and progress are kept, beside those of the last one.
+pub const PAST_REPORTS: u32 = 10;
+/// Kept log lines of an attempt after which there was another.
+pub const PAST_LOG_LINES: usize = 50;
+/// Most bytes of these lines, as JSON.
+pub const PAST_LOG_BYTES: usize = 16 * 1024;
 /// Longest log line, bytes; longer ones are cut.
 pub const LOG_LINE_BYTES: usize = 4 * 1024;
 /// Most properties that a handler may set on a job.

@@ -269,6 +269,8 @@ pub mod shard_keys {
     pub const DETAIL: &str = "x:";
     /// list: log lines of a job, JSON, oldest first. `l:<id>`
     pub const LOG: &str = "l:";
+    /// hash: what earlier attempts of a job reported, JSON by the attempt's number. `p:<id>`
+    pub const PAST: &str = "p:";
     /// list: past attempts of a job, JSON, oldest first. `a:<id>`
     pub const ATTEMPTS: &str = "a:";
     /// zset: jobs in one state. `s:<state>`; the score is the lease's end (active), the due time (scheduled,

@@ -5,6 +5,7 @@
 use crate::envelope::{Envelope, FileRef, LimitUse, Trace};
 use crate::id::JobId;
 use crate::kind::KindCounts;
+use crate::limits;
 use crate::priority::Priority;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub outputs: Vec<FileRef>,
     /// Attempts that ended otherwise than well, oldest first.
     pub attempts: Vec<PastAttempt>,
+    /// What attempts before the last one reported, by their number.
+    pub past: BTreeMap<u32, PastReport>,
     /// The store's clock when it was read, ms since 1970.
     pub now: u64,
 }
@@ -62,6 +65,32 @@ pub struct LogLine {
     pub level: String,
     /// The line.
     pub text: String,
+}
+
+/// What is kept of the reports of an attempt after which there was another: the end of its log, and its last progress.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastReport {
+    /// Its last lines, oldest first: at most [`limits::PAST_LOG_LINES`] and [`limits::PAST_LOG_BYTES`].
+    #[serde(default)]
+    pub log: Vec<LogLine>,
+    /// Its last progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+impl PastReport {
+    /// What is kept of a report; `None` when it says nothing.
+    #[must_use]
+    pub fn of<'l>(log: impl DoubleEndedIterator<Item = &'l LogLine>, progress: Option<&Progress>) -> Option<Self> {
+        let mut bytes = 0;
+        let fits = |line: &&LogLine| {
+            bytes += serde_json::to_string(line).map_or(usize::MAX, |text| text.len());
+            bytes <= limits::PAST_LOG_BYTES
+        };
+        let mut log: Vec<LogLine> = log.rev().take(limits::PAST_LOG_LINES).take_while(fits).cloned().collect();
+        log.reverse();
+        (!log.is_empty() || progress.is_some()).then(|| Self { log, progress: progress.cloned() })
+    }
 }
 
 /// Why a job waits.
@@ -97,6 +126,12 @@ pub struct AttemptView {
     /// What is known of its process, where that went away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash: Option<CrashView>,
+    /// The last progress that it reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+    /// Its log, oldest first: of the last attempt all that is kept, of ten before it the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogView>,
 }
 
 /// The end of a process as shown with the attempt that it ended; those of a job are its dossier.
@@ -136,6 +171,12 @@ pub struct LogView {
     pub level: String,
     /// The line.
     pub text: String,
+}
+
+impl From<LogLine> for LogView {
+    fn from(line: LogLine) -> Self {
+        Self { at: rfc3339(line.at), level: line.level, text: line.text }
+    }
 }
 
 /// Progress as shown.
@@ -257,24 +298,41 @@ impl JobView {
     /// # Errors
     /// A sentence when the kept envelope cannot be read (the store was written by something else).
     pub fn build(snapshot: Snapshot) -> Result<Self, String> {
-        let Snapshot { record, envelope, result, progress, properties, log, outputs, mut attempts, now: _ } = snapshot;
+        let Snapshot { record, envelope, result, progress, properties, log, outputs, mut attempts, mut past, now: _ } =
+            snapshot;
         let envelope = Envelope::decode(&envelope).map_err(|error| format!("job {}: {error}", record.id))?;
         let retries = record.all_failures();
         let instance = record.owner.as_ref().map(|owner| owner.instance.0.clone());
+        let progress: Option<ProgressView> = progress.map(Into::into);
+        let log: Vec<LogView> = log.into_iter().map(Into::into).collect();
+        let last = record.attempts;
+        let mut reported = |number: u32| {
+            if number == last {
+                return (progress.clone(), log.clone());
+            }
+            let PastReport { log, progress } = past.remove(&number).unwrap_or_default();
+            (progress.map(Into::into), log.into_iter().map(Into::into).collect())
+        };
         let mut shown: Vec<AttemptView> = attempts
             .drain(..)
-            .map(|past| AttemptView {
-                number: past.number,
-                instance: past.instance,
-                started: rfc3339(past.started),
-                ended: Some(rfc3339(past.ended)),
-                outcome: past.outcome,
-                error: past.error,
-                kind: past.kind,
-                crash: past.crash.map(Into::into),
+            .map(|past| {
+                let (progress, log) = reported(past.number);
+                AttemptView {
+                    number: past.number,
+                    instance: past.instance,
+                    started: rfc3339(past.started),
+                    ended: Some(rfc3339(past.ended)),
+                    outcome: past.outcome,
+                    error: past.error,
+                    kind: past.kind,
+                    crash: past.crash.map(Into::into),
+                    progress,
+                    log,
+                }
             })
             .collect();
         if matches!(record.state, State::Active | State::Succeeded) {
+            let (progress, log) = reported(record.attempts);
             shown.push(AttemptView {
                 number: record.attempts,
                 instance: instance.clone().unwrap_or_default(),
@@ -284,6 +342,8 @@ impl JobView {
                 error: None,
                 kind: None,
                 crash: None,
+                progress,
+                log,
             });
         }
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -320,11 +380,8 @@ impl JobView {
             finished: record.finished.map(rfc3339),
             result: result.and_then(|text| RawValue::from_string(text).ok()),
             message: record.message,
-            progress: progress.map(Into::into),
-            log: log
-                .into_iter()
-                .map(|line| LogView { at: rfc3339(line.at), level: line.level, text: line.text })
-                .collect(),
+            progress,
+            log,
             properties: properties.into_iter().map(|(name, text)| (name, json(text))).collect(),
             attempts: shown,
             parent: envelope.parent,

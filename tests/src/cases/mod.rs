@@ -65,6 +65,8 @@ macro_rules! for_each_case {
             matrix::v01_o08_a_row_outlives_the_process_of_its_instance;
             matrix::o08_a_drained_instance_takes_nothing_and_lives_on;
             matrix::ch_11_jobs_of_a_handler_that_goes_away_run_elsewhere;
+            progress::u07_u08_each_attempt_keeps_its_log_and_its_progress;
+            progress::u08_reports_are_written_together;
             progress::u08_pr_01_the_newest_log_lines_are_kept_in_order;
             progress::j03_u09_pr_03_illegal_properties_are_rejected;
             progress::s06_s07_pr_04_an_attempt_is_completed_once;

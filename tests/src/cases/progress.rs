@@ -137,3 +137,68 @@ pub async fn u07_pr_05_progress_counts_steps_and_estimates_the_end(fleet: &Fleet
     assert_eq!((progress.step, progress.steps), (100, 100));
     running.drain().await;
 }
+
+/// Each attempt keeps its own log and progress, shown with it while later ones run.
+pub async fn u07_u08_each_attempt_keeps_its_log_and_its_progress(fleet: &Fleet) {
+    let go = CancellationToken::new();
+    let gate = go.clone();
+    let work = move |ctx: Ctx| {
+        let gate = gate.clone();
+        async move {
+            let attempt = ctx.attempt();
+            ctx.log(format!("attempt {attempt} begins")).progress(attempt.into(), 9, "trying");
+            if attempt < 3 {
+                return Outcome::retry_in(Duration::from_millis(20), "not yet");
+            }
+            gate.cancelled().await;
+            Outcome::done()
+        }
+    };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let sent = fleet.send_to(TOPIC).await;
+    let third = |view: &JobView| view.attempt == 3 && !view.log.is_empty();
+    let view = fleet.looks(sent.id, "the third attempt has said something", third).await;
+    let check = |view: &JobView| {
+        let told: Vec<_> = view
+            .attempts
+            .iter()
+            .map(|attempt| {
+                let progress = attempt.progress.as_ref().unwrap();
+                (attempt.number, attempt.log.len(), attempt.log[0].text.clone(), progress.step, progress.steps)
+            })
+            .collect();
+        let expected = (1..=3_u32).map(|n| (n, 1, format!("attempt {n} begins"), u64::from(n), 9));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+        assert_eq!(log(view), ["attempt 3 begins"], "the job's log is that of its last attempt");
+    };
+    check(&view);
+    go.cancel();
+    check(&fleet.end(&sent).await.job);
+    running.drain().await;
+}
+
+/// At most one write for each 100 ms, however much is said: what is written together has one stamp.
+pub async fn u08_reports_are_written_together(fleet: &Fleet) {
+    let step = Duration::from_millis(5);
+    let work = move |ctx: Ctx| async move {
+        for n in 0..150 {
+            ctx.log(format!("line {n}"));
+            ctx.sleep(step).await?;
+        }
+        Ok::<_, Cancelled>(())
+    };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let sent = fleet.send_to(TOPIC).await;
+    fleet.end(&sent).await;
+    let snapshot = fleet.producer().link().store.load(vec![sent.id]).await.unwrap().remove(0).unwrap();
+    assert_eq!(snapshot.log.len(), 150);
+    let mut stamps: Vec<u64> = snapshot.log.iter().map(|line| line.at).collect();
+    stamps.dedup();
+    // The last ones go with the end of the attempt, whenever that is.
+    let between: Vec<u64> = stamps.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let (_, before) = between.split_last().unwrap();
+    let least = fleet.span(Duration::from_millis(100), Duration::from_millis(80)).as_millis();
+    assert!(before.iter().all(|span| u128::from(*span) >= least), "{before:?}");
+    assert!(stamps.len() >= 3, "it is written while the handler runs: {stamps:?}");
+    running.drain().await;
+}

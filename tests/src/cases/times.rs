@@ -35,7 +35,7 @@ pub async fn s05_a_soft_timeout_tells_the_handler_and_what_it_answers_counts(fle
 
 /// One that says nothing is cancelled and has failed for that reason; one that beats, logs or reports is not.
 pub async fn s05_a_stalled_attempt_is_cancelled_and_signs_of_life_keep_it(fleet: &Fleet) {
-    let silence = fleet.span(Duration::from_secs(30), Duration::from_millis(600));
+    let silence = fleet.span(Duration::from_secs(8), Duration::from_millis(800));
     let (runs, (heard, mut hears)) = (Runs::default(), mpsc::unbounded_channel());
     let work = runs.then(move |ctx| {
         let heard = heard.clone();

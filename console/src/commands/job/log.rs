@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// Print new lines until the job ends.
     #[arg(short, long)]
     follow: bool,
+    /// Of an earlier attempt, by its number: the end of what it wrote.
+    #[arg(long, value_name = "N", conflicts_with = "follow")]
+    attempt: Option<u32>,
 }
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
@@ -29,7 +32,17 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
         return Ok(Exit::Done);
     }
     let job = producer.show(args.id).await?.ok_or_else(|| Failure::no_job(args.id))?;
-    session.out.answer(&Log { id: job.id, state: job.state, log: job.log.into_iter().map(Line).collect() })?;
+    let log = match args.attempt {
+        None => job.log,
+        Some(number) => {
+            let found = job.attempts.into_iter().find(|attempt| attempt.number == number);
+            let no =
+                || Failure::NotFound(format!("nothing is kept of attempt {number} of job {}; see job show", args.id));
+            found.ok_or_else(no)?.log
+        }
+    };
+    let log = log.into_iter().map(Line).collect();
+    session.out.answer(&Log { id: job.id, state: job.state, attempt: args.attempt.unwrap_or(job.attempt), log })?;
     Ok(Exit::Done)
 }
 
@@ -37,6 +50,7 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
 struct Log {
     id: JobId,
     state: State,
+    attempt: u32,
     log: Vec<Line>,
 }
 

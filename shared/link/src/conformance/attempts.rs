@@ -203,3 +203,52 @@ pub async fn a_rescue_after_a_standstill_waits_for_a_renewal(bench: &Bench) {
     assert_eq!(bench.b.store.rescue(10, LONG).await.unwrap().runnable, []);
     assert_eq!(bench.state(id).await, State::Active);
 }
+
+pub async fn u07_u08_what_an_attempt_reported_is_kept_beside_the_next_ones(bench: &Bench) {
+    let mut job = bench.job();
+    job.admission.max_retries = -1;
+    let id = bench.accept(job).await;
+    let load = async || bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    let attempts = limits::PAST_REPORTS + 3;
+    for attempt in 1..=attempts {
+        let fence = bench.run(id).await;
+        // The second one says nothing.
+        if attempt != 2 {
+            let report = said(u64::from(attempt), "1");
+            assert_eq!(bench.a.store.report(vec![(id, fence, report)]).await.unwrap(), [true]);
+        }
+        bench.finish(id, fence, failed(0)).await;
+    }
+    let snapshot = load().await;
+    let last = u64::from(attempts);
+    assert_eq!((snapshot.log[0].text.clone(), snapshot.progress), (format!("line {last}"), said(last, "").progress));
+    // The last one's is in its own place; of those before it the newest are kept, as many as the bound says.
+    let kept: Vec<u32> = snapshot.past.keys().copied().collect();
+    assert_eq!(kept, (3..attempts).collect::<Vec<_>>());
+    for (number, report) in snapshot.past {
+        assert_eq!(report.progress, said(number.into(), "").progress);
+        assert_eq!((report.log.len(), report.log[0].text.clone()), (1, format!("line {number}")));
+    }
+    bench.remove(id).await;
+    bench.remove(id).await;
+    assert!(bench.b.store.load(vec![id]).await.unwrap()[0].is_none());
+}
+
+pub async fn u08_of_an_earlier_log_the_end_is_kept(bench: &Bench) {
+    let (id, fence) = bench.running().await;
+    let report = |lines: Vec<String>| Report {
+        log: lines.into_iter().map(|line| ("info".to_owned(), line)).collect(),
+        ..Report::default()
+    };
+    let many = (0..limits::PAST_LOG_LINES + 9).map(|n| format!("line {n}")).collect();
+    assert_eq!(bench.a.store.report(vec![(id, fence, report(many))]).await.unwrap(), [true]);
+    bench.finish(id, fence, failed(0)).await;
+    let fence = bench.run(id).await;
+    let large = (0..9).map(|n| format!("{n}{}", "x".repeat(limits::LOG_LINE_BYTES - 100))).collect();
+    assert_eq!(bench.a.store.report(vec![(id, fence, report(large))]).await.unwrap(), [true]);
+    bench.finish(id, fence, failed(0)).await;
+    bench.run(id).await;
+    let past = bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap().past;
+    assert_eq!((past[&1].log.len(), past[&1].log[0].text.as_str()), (limits::PAST_LOG_LINES, "line 9"));
+    assert_eq!((past[&2].log.len(), past[&2].log[0].text.as_bytes()[0]), (4, b'5'), "no more than fit");
+}

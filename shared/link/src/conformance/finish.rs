@@ -288,7 +288,7 @@ pub async fn s02_what_would_begin_after_the_time_for_retries_is_given_up(bench: 
     assert_eq!(bench.finish(id, fence, ruled(0, "x", None, Some(LONG))).await, Answer::Moved { state: State::Queued });
     assert_eq!(bench.record(id).await.retry_until, Some(started + LONG), "from the start of the first that failed");
     let fence = bench.run(id).await;
-    let end = bench.finish(id, fence, ruled(LONG, "x", None, Some(2 * LONG))).await;
+    let end = bench.finish(id, fence, ruled(2 * LONG, "x", None, Some(3 * LONG))).await;
     assert_eq!(end, Answer::Moved { state: State::GivenUp }, "what was said first holds");
     assert_eq!(bench.record(id).await.reason, Some(Reason::RetryTimeOver));
 }

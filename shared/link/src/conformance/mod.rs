@@ -156,6 +156,8 @@ macro_rules! conformance_store {
             }
             attempts {
                 reports_are_fenced
+                u07_u08_what_an_attempt_reported_is_kept_beside_the_next_ones
+                u08_of_an_earlier_log_the_end_is_kept
                 the_log_is_bounded_and_stamped
                 the_last_property_and_the_last_progress_win
                 t7_a_renewal_keeps_the_lease

@@ -8,7 +8,7 @@ use crate::store::{
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
-use longshore_model::snapshot::LogLine;
+use longshore_model::snapshot::{LogLine, PastReport};
 use longshore_model::transition::{Answer, Event, Verdict};
 
 impl Core {
@@ -33,6 +33,7 @@ impl Core {
         if self.fence(&claim.id) != before
             && let Some(entry) = self.table.get_mut(&claim.id)
         {
+            keep_report(entry);
             entry.progress = None;
             entry.log.clear();
             entry.properties.clear();
@@ -160,6 +161,15 @@ impl Core {
 
     fn fence(&self, id: &JobId) -> Option<Fence> {
         self.table.get(id).map(|entry| entry.record.fence)
+    }
+}
+
+/// Keeps the end of what the attempt before this one reported, and lets go of the oldest.
+fn keep_report(entry: &mut Entry) {
+    let number = entry.record.attempts.saturating_sub(1);
+    if let Some(report) = PastReport::of(entry.log.iter(), entry.progress.as_ref()) {
+        entry.past.insert(number, report);
+        entry.past.retain(|kept, _| kept + limits::PAST_REPORTS > number);
     }
 }
 

@@ -78,7 +78,7 @@ impl Core {
 
     pub(super) fn snapshot(&self, id: &JobId) -> Option<Snapshot> {
         let entry = self.table.get(id)?;
-        let Entry { record, envelope, result, progress, properties, outputs, log, attempts, .. } = entry;
+        let Entry { record, envelope, result, progress, properties, outputs, log, attempts, past, .. } = entry;
         Some(Snapshot {
             record: record.clone(),
             envelope: envelope.to_vec(),
@@ -88,6 +88,7 @@ impl Core {
             log: log.iter().cloned().collect(),
             outputs: outputs.clone(),
             attempts: attempts.iter().cloned().collect(),
+            past: past.clone(),
             now: self.now(),
         })
     }

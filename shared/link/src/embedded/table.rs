@@ -11,7 +11,7 @@ use longshore_model::indexed::Fields;
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{PastAttempt, Record, State};
-use longshore_model::snapshot::{LogLine, Progress};
+use longshore_model::snapshot::{LogLine, PastReport, Progress};
 use longshore_model::statistics::{Activity, Before, Happened, Selection};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event, transition};
@@ -34,6 +34,8 @@ pub(super) struct Entry {
     pub(super) outputs: Vec<FileRef>,
     pub(super) log: VecDeque<LogLine>,
     pub(super) attempts: VecDeque<PastAttempt>,
+    /// What attempts before the last one reported, by their number.
+    pub(super) past: BTreeMap<u32, PastReport>,
     /// Processes that wait for its end.
     pub(super) watchers: BTreeSet<u64>,
 }
@@ -51,6 +53,7 @@ impl Entry {
             outputs: Vec::new(),
             log: VecDeque::new(),
             attempts: VecDeque::new(),
+            past: BTreeMap::new(),
             watchers: BTreeSet::new(),
         }
     }

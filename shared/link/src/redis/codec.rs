@@ -127,6 +127,9 @@ pub(super) fn loaded(id: JobId, now: u64, mut items: Items) -> Result<Option<Res
     let detail = Fields::of(items.value()?)?;
     let log: Vec<LogLine> = lines(items.items()?)?;
     let attempts: Vec<PastAttempt> = lines(items.items()?)?;
+    let past = Fields::of(items.value()?)?.0;
+    let read = |(number, text): (String, String)| Some((number.parse().ok()?, serde_json::from_str(&text).ok()?));
+    let past = past.into_iter().filter_map(read).collect();
     let properties = detail
         .0
         .iter()
@@ -141,6 +144,7 @@ pub(super) fn loaded(id: JobId, now: u64, mut items: Items) -> Result<Option<Res
         log,
         outputs: detail.0.get("o").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
         attempts,
+        past,
         now,
     })))
 }

@@ -493,6 +493,32 @@ local function lease_to(r, instance, incarnation, nonce, lease_ms)
   r.changed = true
 end
 
+-- Keeps the end of what the attempt before this one reported, under its number, and lets go of the oldest.
+local function keep_report(r)
+  local number, key = r.at - 1, P .. K.past .. r.id
+  local progress, lines = try('HGET', P .. K.detail .. r.id, 'p'), try('LRANGE', P .. K.log .. r.id, -L.past_log_lines, -1)
+  if lines.err then
+    lines = {}
+  end
+  local from, bytes = #lines + 1, 0
+  while from > 1 and bytes + #lines[from - 1] <= L.past_log_bytes do
+    from = from - 1
+    bytes = bytes + #lines[from]
+  end
+  progress = type(progress) == 'string' and ',"progress":' .. progress or ''
+  if from <= #lines or progress ~= '' then
+    detail('HSET', key, digits(number), '{"log":[' .. table.concat(lines, ',', from) .. ']' .. progress .. '}')
+  end
+  if number > L.past_reports then
+    local known = try('HKEYS', key)
+    for i = 1, #known do
+      if (tonumber(known[i]) or 0) + L.past_reports <= number then
+        call('HDEL', key, known[i])
+      end
+    end
+  end
+end
+
 local function claim(r, instance, incarnation, alone, nonce, generation, floor, lease_ms)
   local state = r.st
   if TERMINAL[state] then
@@ -532,6 +558,7 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
   lease_to(r, instance, incarnation, nonce, lease_ms)
   if r.dx then
     put(r, 'dx', false)
+    keep_report(r)
     local labels = try('HGET', P .. K.detail .. r.id, 'lb')
     call('DEL', P .. K.detail .. r.id, P .. K.log .. r.id)
     if type(labels) == 'string' then
@@ -631,6 +658,9 @@ local function purge(r, filed)
   end
   call('UNLINK', P .. K.job .. r.id, P .. K.envelope .. r.id, P .. K.result .. r.id, P .. K.detail .. r.id,
     P .. K.log .. r.id, P .. K.attempts .. r.id)
+  if r.at > 1 then
+    call('UNLINK', P .. K.past .. r.id)
+  end
   unindex(K.state .. r.st, r.id)
   unindex(K.topic .. r.tp, r.id)
   unindex(K.queue .. r.qu, r.id)

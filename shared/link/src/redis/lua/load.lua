@@ -2,7 +2,7 @@
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; `all` or `records`; count; ids
 -- Answers {now, {per job: {} when there is none, {damaged, detail}, or {ok, record (names and values by turns), envelope, result, detail, log,
---   attempts}, the last five with `all` only}}
+--   attempts, past reports}, the last six with `all` only}}
 local whole, answers = arg() == 'all', {}
 -- Not of the record.
 local BESIDE = {id = true, was = true, out = true}
@@ -35,7 +35,7 @@ for i = 1, number() do
     answers[i] = {
       'ok', record, quietly('GET', P .. K.envelope .. id), quietly('GET', P .. K.result .. id),
       quietly('HGETALL', P .. K.detail .. id), quietly('LRANGE', P .. K.log .. id, 0, -1),
-      quietly('LRANGE', P .. K.attempts .. id, 0, -1),
+      quietly('LRANGE', P .. K.attempts .. id, 0, -1), r.at > 1 and quietly('HGETALL', P .. K.past .. id) or {},
     }
   end
 end
