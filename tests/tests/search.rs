@@ -2,7 +2,8 @@
 //!
 //! The long run is a command: `cargo run --release -p longshore-tests --bin search`.
 
-use longshore_tests::search::{cases, explore::Found, flow, mutant::Mutant, search};
+use longshore_link::{Embedded, World};
+use longshore_tests::search::{cases, explore::Found, flow, mutant::Mutant, search, slots};
 use std::collections::BTreeSet;
 
 /// What one search of a test run may cost: a few seconds in a debug build.
@@ -58,10 +59,16 @@ fn a_search_that_is_cut_short_says_so_and_claims_no_loss() {
 #[test]
 fn plans_and_mutants_can_be_told_apart_by_name() {
     let of_gates = flow::plan::short().into_iter().chain(flow::plan::long()).map(|plan| plan.name);
-    let plans: Vec<_> = cases::short().into_iter().chain(cases::long()).map(|plan| plan.name).chain(of_gates).collect();
+    let of_jobs = cases::short().into_iter().chain(cases::long()).map(|plan| plan.name);
+    let plans: Vec<_> = of_jobs.chain(of_gates).chain(slots::plans().into_iter().map(|plan| plan.name)).collect();
     assert_eq!(plans.iter().collect::<BTreeSet<_>>().len(), plans.len(), "{plans:?}");
-    let mutants: BTreeSet<_> = Mutant::ALL.iter().map(|mutant| format!("{mutant:?}")).collect();
-    assert_eq!(mutants.len(), Mutant::ALL.len());
+    let of_jobs = Mutant::ALL.iter().map(|mutant| format!("{mutant:?}"));
+    let of_gates = flow::mutant::Mutant::ALL.iter().map(|mutant| format!("{mutant:?}"));
+    let mutants: Vec<_> =
+        of_jobs.chain(of_gates).chain(slots::Mutant::ALL.map(|mutant| format!("{mutant:?}"))).collect();
+    let twice: Vec<_> =
+        mutants.iter().filter(|name| mutants.iter().filter(|other| other == name).count() > 1).collect();
+    assert_eq!(twice, ["KeyNotAsked", "KeyNotAsked"], "the same mistake, in two searches");
 }
 
 #[test]
@@ -86,4 +93,37 @@ fn every_mutant_of_gates_is_found_by_what_it_breaks() {
         assert!(right.complete && right.wrong.is_none(), "the trial of {mutant:?} without it: {}", told(&right));
     }
     assert!(missed.is_empty(), "the search does not see:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn schedules_hold_in_their_searches() {
+    for plan in slots::plans() {
+        let found = slots::search(&plan, None, None, usize::MAX);
+        assert!(found.wrong.is_none(), "search `{}` found {}", plan.name, told(&found));
+        assert!(found.complete && found.states > 1_000, "`{}`: {} states", plan.name, found.states);
+    }
+}
+
+#[test]
+fn every_mutant_of_schedules_is_found_by_what_it_breaks() {
+    for mutant in slots::Mutant::ALL {
+        let (plan, breaks) = mutant.trial();
+        let found = slots::search(&plan, Some(mutant), Some(breaks), usize::MAX);
+        assert!(found.wrong.is_some(), "{mutant:?} is to be found as `{breaks}`: {}", told(&found));
+        let right = slots::search(&plan, None, None, usize::MAX);
+        assert!(right.wrong.is_none(), "the trial of {mutant:?} without it: {}", told(&right));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_searched_gates_are_those_of_the_store() {
+    let mut steps = 0;
+    for seed in 0..20 {
+        for plan in flow::plan::walks() {
+            let world = World::simulated(seed);
+            let link = Embedded::new(&world).link(world);
+            steps += Box::pin(flow::walk(&plan, &link)).await;
+        }
+    }
+    assert!(steps > 2_000, "{steps} steps are no walk");
 }

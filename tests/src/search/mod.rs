@@ -10,7 +10,8 @@
 //! a [`mutant::Mutant`] is a known mistake that must be found. What is searched is a [`plan::Plan`]; [`cases`] lists
 //! those that tests and the long run use.
 //!
-//! A sibling searches what does not need all of that: [`flow`], several jobs with orders, limits, unique keys and pauses.
+//! Two siblings search what does not need all of that: [`flow`], several jobs with orders, limits, unique keys and pauses;
+//! [`slots`], two coordinators and a schedule.
 //!
 //! Abstractions. Time passes as it likes: what is due may happen, or not yet; a lease may end as soon as its holder
 //! does not beat. Amnesty and back-off therefore do not appear, and the ages that the loss rule compares are young. A
@@ -34,6 +35,7 @@ pub mod flow;
 pub mod mutant;
 pub mod plan;
 pub mod property;
+pub mod slots;
 pub mod system;
 
 mod duty;

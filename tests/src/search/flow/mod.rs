@@ -8,7 +8,7 @@
 //! The sibling of the protocol's search: there one job has all of its copies and calls, here several jobs have one step
 //! for each call, and the broker delivers whatever is queued. Records change through the product's transition function
 //! ([`super::record`]); who may pass is decided in [`gates`] by the rules of the stores, step by step as
-//! `embedded/gates.rs` does. [`property`] judges every state, and each
+//! `embedded/gates.rs` does, and a test walks through both and compares them. [`property`] judges every state, and each
 //! [`mutant::Mutant`] is a mistake that must be found.
 //!
 //! Abstractions. Time passes as it likes: what is due may happen or not yet, so a rate, which only shuts for a time, is
@@ -25,6 +25,9 @@ pub mod system;
 mod gates;
 mod steps;
 mod unique;
+mod walk;
+
+pub use walk::walk;
 
 use self::mutant::Mutant;
 use self::plan::Plan;

@@ -140,6 +140,30 @@ pub fn short() -> Vec<Plan> {
     plans
 }
 
+/// What random walks go through beside a store: nothing in it needs time to pass.
+#[must_use]
+pub fn walks() -> Vec<Plan> {
+    use Fault::{Control, Limit, Pause};
+    let calm = |plan: Plan| Plan {
+        endings: vec![Ending::Succeeded, Ending::FailedNow, Ending::Fatal],
+        retries: 1,
+        ..plan.with(&[(Control, 2), (Pause, 2), (Limit, 2)])
+    };
+    let limited = limited(4);
+    vec![
+        calm(ordered(4)),
+        calm(Plan { max: 2, ..limited.clone() }),
+        calm(Plan { over: Over::Refuse, ..limited.clone() }),
+        calm(Plan { over: Over::Replace, ..limited }),
+        calm(crossed()),
+        calm(turns()),
+        calm(mixed()),
+        calm(keyed(UniqueMode::UntilStarted, 4)),
+        calm(keyed(UniqueMode::UntilFinished, 4)),
+        calm(keyed(UniqueMode::Latest, 4)),
+    ]
+}
+
 /// The searches of the long run.
 #[must_use]
 pub fn long() -> Vec<Plan> {
