@@ -468,7 +468,7 @@ impl Side {
 
 #[test]
 fn both_stores_agree_on_random_sequences_of_job_handling() {
-    compare(40);
+    compare(25);
 }
 
 #[test]
