@@ -201,7 +201,7 @@ impl Find {
 
     /// What indexes can answer of these templates; nothing unless it is something of each.
     async fn answerable(&self, templates: &[Template]) -> Result<Vec<Vec<FieldRange>>, QueryError> {
-        let ranges = |template: &Template| template.conditions().iter().filter_map(FieldRange::of);
+        let ranges = |template: &Template| template.conditions().iter().filter_map(FieldRange::of).collect::<Vec<_>>();
         let mut all: Vec<Vec<FieldRange>> = templates.iter().map(|it| FieldRange::together(ranges(it))).collect();
         let mut paths: Vec<String> = all.iter().flatten().map(|range| range.path.clone()).collect();
         paths.sort();

@@ -19,14 +19,10 @@ use longshore_link::store::{
 use longshore_link::{Link, World};
 use longshore_model::gate::{GateName, Gates, Length, LimitPolicy, OnFailure, Over, Pausable, WhenFull};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
-<<<<<<< HEAD
 use longshore_model::priority::Priority;
-use longshore_model::record::{Admission, Reason, Start};
-=======
 use longshore_model::record::{Admission, Reason, Start, State};
 use longshore_model::template::Template;
 use longshore_model::token::Token;
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Verdict};
 use longshore_model::unique::{Unique, UniqueMode};
@@ -38,14 +34,9 @@ use std::sync::Arc;
 const LEASE_MS: u64 = 600_000;
 const LABELS: [&str; 2] = ["l", "r"];
 const TOPICS: [&str; 2] = ["a/b", "a/c"];
-<<<<<<< HEAD
 /// The last one is the own limit of the queue, which has one key.
 const LIMITS: [&str; 3] = ["x", "y", "queue.main"];
-/// Jobs of one sequence; steps name them by number.
-=======
-const LIMITS: [&str; 3] = ["x", "y", "queue.main"];
 /// Jobs that are sent in one sequence; steps name them by number.
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
 const JOBS: usize = 16;
 /// Those, and the first ones that schedules send.
 const NAMED: usize = JOBS + 6;
@@ -134,13 +125,8 @@ fn step() -> impl Strategy<Value = Step> {
     let send = (
         0..JOBS,
         prop::option::weighted(0.3, 0..2_u8),
-<<<<<<< HEAD
-        prop::collection::vec((0..3_usize, key()), 0..4),
+        prop::collection::vec((0..LIMITS.len(), key()), 0..4),
         (0..2_u8, priority),
-=======
-        prop::collection::vec((0..LIMITS.len(), key()), 0..3),
-        0..2_u8,
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
         prop::option::weighted(0.3, (0..2_u8, mode)),
         (prop::bool::weighted(0.1), prop::option::weighted(0.05, 0..JOBS)),
     );
@@ -151,15 +137,8 @@ fn step() -> impl Strategy<Value = Step> {
     let full = prop::sample::select(WhenFull::ALL.to_vec());
     let then = prop::sample::select(OnFailure::ALL.to_vec());
     prop_oneof![
-<<<<<<< HEAD
-        14 => send.prop_map(|(job, order, limits, (turn, priority), unique, late)| Step::Send { job, order, limits, turn, priority, unique, late }),
-        8 => (0..JOBS).prop_map(|job| Step::Claim { job }),
-        8 => ((0..JOBS), end).prop_map(|(job, end)| Step::Finish { job, end }),
-        1 => (0..JOBS).prop_map(|job| Step::Stop { job }),
-        1 => (0..JOBS).prop_map(|job| Step::Remove { job }),
-=======
-        14 => send.prop_map(|(job, order, limits, turn, unique, (late, retry_of))| {
-            Step::Send { job, order, limits, turn, unique, late, retry_of }
+        14 => send.prop_map(|(job, order, limits, (turn, priority), unique, (late, retry_of))| {
+            Step::Send { job, order, limits, turn, priority, unique, late, retry_of }
         }),
         8 => (0..NAMED).prop_map(|job| Step::Claim { job }),
         6 => ((0..NAMED), end.clone()).prop_map(|(job, end)| Step::Finish { job, end }),
@@ -173,7 +152,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (states, prop::option::of(0..2_usize), prop::option::of(0..2_usize), 0..JOBS)
             .prop_map(|(states, topic, label, least)| Step::Find { states, topic, label, least }),
         6 => agree_schedules::step().prop_map(Step::Schedule),
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
         5 => ((0..2_usize), prop::option::of(((1..3_u32), over))).prop_map(|(limit, policy)| Step::Limit { limit, policy }),
         2 => (prop::option::of((1..4_u32, full)), then).prop_map(|(max, then)| Step::Queue { max, then }),
         2 => ((0..4_usize), any::<bool>()).prop_map(|(what, on)| Step::Pause { what, on }),
@@ -205,8 +183,7 @@ fn paused(what: usize) -> Pausable {
 }
 
 fn new_job(id: JobId, step: &Step) -> NewJob {
-<<<<<<< HEAD
-    let Step::Send { job, order, limits, turn, priority, unique, late } = step else {
+    let Step::Send { job, order, limits, turn, priority, unique, late, .. } = step else {
         unreachable!("only sends make jobs")
     };
     let mut names: Vec<GateName> = limits
@@ -214,11 +191,6 @@ fn new_job(id: JobId, step: &Step) -> NewJob {
         .map(|(limit, key)| (*limit, if *limit == 2 { String::new() } else { key.to_string() }))
         .map(|(limit, key)| GateName::limit(LIMITS[limit], &key))
         .collect();
-=======
-    let Step::Send { job, order, limits, turn, unique, late, .. } = step else { unreachable!("only sends make jobs") };
-    let mut names: Vec<GateName> =
-        limits.iter().map(|(limit, key)| GateName::limit(LIMITS[*limit], &key.to_string())).collect();
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
     names.dedup();
     let admission = Admission {
         id,
@@ -236,23 +208,18 @@ fn new_job(id: JobId, step: &Step) -> NewJob {
         },
         unique: unique.map(|(key, mode)| Unique { key: key.to_string(), mode, ms: 0 }),
     };
-<<<<<<< HEAD
-    let envelope = Bytes::from(format!("{{\"v\":1,\"id\":\"{id}\",\"payload\":{job}}}"));
-    NewJob { admission, envelope, labels: BTreeMap::new(), fields: BTreeMap::new(), again: false, retry_of: None }
-=======
     let envelope = Bytes::from(format!("{{\"v\":1,\"id\":\"{id}\",\"payload\":{{\"n\":{job}}}}}"));
     let labels = [("side".to_owned(), LABELS[job % LABELS.len()].to_owned())].into();
-    NewJob { admission, envelope, labels, retry_of: None }
+    NewJob { admission, envelope, labels, fields: BTreeMap::new(), again: false, retry_of: None }
 }
 
 fn verdict(end: End) -> Verdict {
     match end {
         End::Success => Verdict::Succeeded { message: None },
-        End::Retry => Verdict::Failed { delay_ms: 0, error: "e".into() },
-        End::Later => Verdict::Failed { delay_ms: LEASE_MS, error: "e".into() },
+        End::Retry => Verdict::failed(0, "e"),
+        End::Later => Verdict::failed(LEASE_MS, "e"),
         End::Error => Verdict::Fatal { reason: Reason::Permanent, error: "e".into() },
     }
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
 }
 
 impl Side {
@@ -287,17 +254,7 @@ impl Side {
                 }
             }
             Step::Finish { job, end } => {
-<<<<<<< HEAD
-                let Some(fence) = self.fences.get(&ids[*job]) else { return "never ran".to_owned() };
-                let (verdict, error) = match end {
-                    End::Success => (Verdict::Succeeded { message: None }, ""),
-                    End::Retry => (Verdict::failed(0, "e"), ""),
-                    End::Later => (Verdict::failed(LEASE_MS, "e"), ""),
-                    End::Error => (Verdict::Fatal { reason: Reason::Permanent, error: "e".into() }, ""),
-                };
-=======
                 let Some((fence, _)) = self.runs.get(&ids[*job]) else { return "never ran".to_owned() };
->>>>>>> 7c02acf (Walk through the searched gates beside a store, search schedules, compare all of job handling, and measure what a gate costs)
                 let finish = Finish {
                     id: ids[*job],
                     fence: *fence,

@@ -162,22 +162,24 @@ pub async fn a_file_that_is_gone_from_the_right_place_fails_the_attempt(fleet: &
     running.drain().await;
 }
 
+/// Where handlers leave their tokens.
+type Tokens = Arc<Mutex<Vec<Token>>>;
+
+/// A handler that leaves two outputs, too large to travel with the record.
+fn leaving(
+    by: &'static str,
+    tokens: Tokens,
+) -> impl Fn(Ctx) -> std::future::Ready<std::io::Result<()>> + Send + Sync + 'static {
+    move |ctx: Ctx| {
+        tokens.lock().unwrap().push(ctx.token());
+        let write = |name: &str| std::fs::write(ctx.output_dir()?.join(name), format!("{by} {name}").repeat(10_000));
+        std::future::ready(write("a").and_then(|()| write("b")))
+    }
+}
+
 /// O11, O03: an attempt that is not the current one any more while its outputs are on their way leaves none of them.
 pub async fn o03_o11_outputs_of_a_superseded_attempt_never_appear(fleet: &Fleet) {
-    let (runs, tokens) = (Runs::default(), Arc::new(Mutex::new(Vec::<Token>::new())));
-    let kept = Arc::clone(&tokens);
-    let work = move |by: &'static str| {
-        let kept = Arc::clone(&kept);
-        runs.then_by(by, move |ctx: Ctx| {
-            kept.lock().unwrap().push(ctx.token());
-            async move {
-                for name in ["a", "b"] {
-                    std::fs::write(ctx.output_dir()?.join(name), format!("{by} {name}").repeat(10_000))?;
-                }
-                Ok::<_, std::io::Error>(())
-            }
-        })
-    };
+    let tokens = Tokens::default();
     // The first one's outputs do not get their turn.
     let link = fleet.link().await;
     let blobs = link.blobs.clone();
@@ -185,12 +187,12 @@ pub async fn o03_o11_outputs_of_a_superseded_attempt_never_appear(fleet: &Fleet)
     for _ in 0..4 {
         turns.push(blobs.turn().await);
     }
-    let first = fleet.start(fleet.consumer().await.link(link).on(TOPIC, work("first"))).await;
+    let first = fleet.start(fleet.consumer().await.link(link).on(TOPIC, leaving("first", Arc::clone(&tokens)))).await;
     let sent = fleet.send(fleet.producer().raw(TOPIC, "{}").retry_delay(Duration::ZERO)).await;
     let token = fleet.eventually("the first attempt runs", async || tokens.lock().unwrap().pop()).await;
     first.registry().remove(&TOPIC.parse().unwrap());
     fleet.producer().complete(&token, Completion::retry("taken away")).await.unwrap();
-    let second = fleet.start(fleet.consumer().await.on(TOPIC, work("second"))).await;
+    let second = fleet.start(fleet.consumer().await.on(TOPIC, leaving("second", Arc::clone(&tokens)))).await;
     let report = fleet.end(&sent).await;
     assert_eq!((report.job.state, report.job.attempt), (State::Succeeded, 2));
     let outputs = report.outputs().to_vec();

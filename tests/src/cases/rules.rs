@@ -22,8 +22,7 @@ async fn send(fleet: &Fleet, topic: &str, payload: &str) -> Result<JobId, SendEr
 }
 
 /// The payload says what becomes of the job.
-fn as_told(runs: &Runs) -> impl Fn(longshore_consumer::Ctx) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
-    let runs = runs.clone();
+fn as_told(runs: Runs) -> impl Fn(longshore_consumer::Ctx) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
     move |ctx| {
         runs.note(&ctx);
         let fails = ctx.payload_as::<bool>().is_ok_and(|fails| fails);
@@ -84,7 +83,7 @@ pub async fn a_full_queue_can_drop_the_oldest_instead(fleet: &Fleet) {
 pub async fn q02_an_ordered_queue_halts_after_a_final_failure_until_it_is_resumed(fleet: &Fleet) {
     apply(fleet, "kind = \"ordered\"\non_failure = \"halt\"").await;
     let runs = Runs::default();
-    let consumer = fleet.consumer().await.on(TOPIC, as_told(&runs)).on(OTHER, as_told(&runs));
+    let consumer = fleet.consumer().await.on(TOPIC, as_told(runs.clone())).on(OTHER, as_told(runs.clone()));
     let running = fleet.start(consumer).await;
     let mut sent = vec![send(fleet, TOPIC, "false").await.unwrap()];
     fleet.end_of(sent[0]).await;
@@ -117,7 +116,7 @@ pub async fn q02_an_ordered_queue_skips_what_waits_behind_a_final_failure(fleet:
         sent.push(send(fleet, TOPIC, payload).await.unwrap());
     }
     let runs = Runs::default();
-    let running = fleet.start(fleet.consumer().await.on(TOPIC, as_told(&runs))).await;
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, as_told(runs.clone()))).await;
     assert_eq!(fleet.end_of(sent[0]).await.job.state, State::Error);
     for id in &sent[1..] {
         let job = fleet.end_of(*id).await.job;
