@@ -49,8 +49,8 @@ impl Core {
             at = match at {
                 Place::Record(last) => self.look_at_record(last, &mut done.mended),
                 Place::Entry(index, last) => self.look_at_entry(index, last, &mut done.mended),
-                Place::Key(last) => self.look_at_key(last, &mut done.mended),
-                Place::Gate(last) => self.look_at_gate(last, &mut done),
+                Place::Key(last) => self.look_at_key(last.as_ref(), &mut done.mended),
+                Place::Gate(last) => self.look_at_gate(last.as_ref(), &mut done),
             };
         }
         let now = self.now();
@@ -95,8 +95,8 @@ impl Core {
         }
     }
 
-    fn look_at_key(&mut self, last: Option<(Topic, String)>, mended: &mut Mended) -> Place {
-        let from = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    fn look_at_key(&mut self, last: Option<&(Topic, String)>, mended: &mut Mended) -> Place {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.keys.range::<(Topic, String), _>((from, Bound::Unbounded)).next();
         let Some((key, (id, until))) = next.map(|(key, held)| (key.clone(), *held)) else { return Place::Gate(None) };
         let record = self.table.get(&id).map(|entry| &entry.record);
@@ -109,8 +109,8 @@ impl Core {
         Place::Key(Some(key))
     }
 
-    fn look_at_gate(&mut self, last: Option<GateName>, done: &mut Scrubbed) -> Place {
-        let Some((gate, places)) = self.gates.after(last.as_ref()) else {
+    fn look_at_gate(&mut self, last: Option<&GateName>, done: &mut Scrubbed) -> Place {
+        let Some((gate, places)) = self.gates.after(last) else {
             done.round = true;
             return Place::default();
         };
