@@ -102,7 +102,7 @@ async fn v_12_an_instance_whose_place_was_taken_cannot_go_on_and_says_so() {
     let view = bench.producer.topology().await.unwrap();
     let mut card = view.instances[0].clone();
     card.owner.incarnation.0.push('z');
-    heart.beat(&Beat { card, lease_ms: 10_000 }).await.unwrap();
+    heart.beat(&Beat { card, reached: 0, lease_ms: 10_000 }).await.unwrap();
     let RunError::Superseded(instance) = running.broken().await else { panic!("not superseded") };
     assert_eq!(instance, owner.instance);
     assert!(!running.is_live() && !running.is_ready());

@@ -201,8 +201,9 @@ impl Find {
 
     /// What indexes can answer of these templates; nothing unless it is something of each.
     async fn answerable(&self, templates: &[Template]) -> Result<Vec<Vec<FieldRange>>, QueryError> {
-        let ranges = |template: &Template| template.conditions().iter().filter_map(FieldRange::of).collect::<Vec<_>>();
-        let mut all: Vec<Vec<FieldRange>> = templates.iter().map(|it| FieldRange::together(ranges(it))).collect();
+        let ranges =
+            |template: &Template| FieldRange::together(template.conditions().iter().filter_map(FieldRange::of));
+        let mut all: Vec<Vec<FieldRange>> = templates.iter().map(ranges).collect();
         let mut paths: Vec<String> = all.iter().flatten().map(|range| range.path.clone()).collect();
         paths.sort();
         paths.dedup();

@@ -87,7 +87,7 @@ pub async fn n01_n02_jh_06_every_step_of_a_job_is_told_once_with_what_it_is(flee
     let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
     until_heard(fleet, &mut events).await;
     let soon = Duration::from_millis(50);
-    let job = |what: &str| fleet.producer().raw(TOPIC, format!("\"{what}\"")).retries(1).retry_delay(soon);
+    let job = |what: &str| fleet.producer().raw(TOPIC, &format!("\"{what}\"")).retries(1).retry_delay(soon);
     let twice = fleet.send(job("twice").label("l", "1").title("A title")).await;
     let never = fleet.send(job("never")).await;
     fleet.end(&twice).await;

@@ -30,7 +30,7 @@ pub async fn m01_st_02_st_03_st_04_numbers_of_the_fleet_outlive_its_instances(fl
     ];
     let soon = Duration::from_millis(20);
     for what in ["once", "once", "twice", "never"] {
-        let job = fleet.producer().raw(TOPIC, format!("\"{what}\"")).retries(1).retry_delay(soon);
+        let job = fleet.producer().raw(TOPIC, &format!("\"{what}\"")).retries(1).retry_delay(soon);
         let sent = fleet.send(job).await;
         fleet.end(&sent).await;
     }

@@ -74,15 +74,16 @@ impl Walk<'_> {
                 order: ask.order.map(|order| name(Gate::Order(order))),
                 limits: ask.limits.iter().map(|limit| name(Gate::Limit(*limit))).collect(),
                 turn: ask.turn.to_string(),
+                ..Gates::default()
             },
             unique: ask.unique.map(|mode| Unique { key: "k".into(), mode, ms: 0 }),
         };
         let envelope = Bytes::from(format!("{{\"v\":1,\"id\":\"{id}\"}}"));
-        NewJob { admission, envelope, labels: BTreeMap::new(), retry_of: None }
+        NewJob { admission, envelope, labels: BTreeMap::new(), fields: BTreeMap::new(), again: false, retry_of: None }
     }
 
     async fn set_limit(&self, limit: u8, max: u8) {
-        let policy = LimitPolicy { max: Some(max.into()), rate: None, over: self.plan.over };
+        let policy = LimitPolicy { max: Some(max.into()), over: self.plan.over, ..LimitPolicy::default() };
         let policy = Some(&policy).filter(|_| max > 0);
         self.link.store.set_limit(name(Gate::Limit(limit)).of(), policy).await.expect("it is set");
     }
