@@ -308,7 +308,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         let link = match self.link {
             Some(link) => Link { world: world.clone(), ..link },
             // The connections keep tasks of their own for as long as they live; the instance waits for its own only.
-            None => Link { world: world.clone(), ..connect(&self.settings, &world.process()).await? },
+            None => Link { world: world.clone(), ..Box::pin(connect(&self.settings, &world.process())).await? },
         };
         link.events.set_origin(&identity.owner.instance.0);
         let engine = Arc::new(Engine {

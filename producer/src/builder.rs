@@ -211,7 +211,7 @@ impl JobBuilder {
     pub fn retry_rules(mut self, texts: &[impl AsRef<str>]) -> Self {
         match RetryRules::parse(texts.iter().map(AsRef::as_ref)) {
             Ok(rules) => self.retry_on = rules.or(&self.retry_on),
-            Err(why) => drop(self.wrong.get_or_insert(Refusal::OutOfBounds(format!("retry_on: {why}")))),
+            Err(why) => drop(self.wrong.get_or_insert_with(|| Refusal::OutOfBounds(format!("retry_on: {why}")))),
         }
         self
     }

@@ -58,8 +58,9 @@ pub fn state_directory() -> Option<PathBuf> {
 /// Who works here, for people: `user@host`, as far as the process's environment and the system say.
 #[must_use]
 pub fn user() -> String {
-    let name =
-        ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let named =
+        |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned()).filter(|user| !user.is_empty());
+    let name = ["LOGNAME", "USER"].into_iter().find_map(named);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{}@{host}", name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw())))
 }

@@ -70,7 +70,7 @@ impl Kind {
     }
 
     fn policy(self, jobs: usize) -> Option<LimitPolicy> {
-        let max = |max: usize| LimitPolicy { max: u32::try_from(max).ok(), rate: None, over: Over::Wait };
+        let max = |max: usize| LimitPolicy { max: u32::try_from(max).ok(), over: Over::Wait, ..LimitPolicy::default() };
         match self {
             Self::LimitFree => Some(max(jobs)),
             Self::LimitWaiting => Some(max(BATCH)),
@@ -91,7 +91,7 @@ impl Kind {
         Gates {
             order: order.map(|key| GateName::order("main", &key.to_string())),
             limits: limited.then(|| GateName::limit(LIMIT, "")).into_iter().collect(),
-            turn: String::new(),
+            ..Gates::default()
         }
     }
 }
@@ -216,7 +216,14 @@ impl Bench {
         };
         let envelope =
             Bytes::from(format!("{{\"v\":1,\"id\":\"{id}\",\"topic\":\"bench/gates\",\"payload\":{number}}}"));
-        Ok(NewJob { admission, envelope, labels: BTreeMap::new(), retry_of: None })
+        Ok(NewJob {
+            admission,
+            envelope,
+            labels: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            again: false,
+            retry_of: None,
+        })
     }
 
     /// Publishes, claims and finishes; answers how many.

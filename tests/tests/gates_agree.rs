@@ -287,7 +287,8 @@ impl Side {
             Step::Complete { job, end, mark, forged } => {
                 let Some((fence, attempt)) = self.runs.get(&ids[*job]) else { return "never ran".to_owned() };
                 let nonce = if *forged { "guessed" } else { "n" }.to_owned();
-                let token = Token { id: ids[*job], attempt: *attempt, fence: *fence, delay_ms: 0, nonce };
+                let token =
+                    Token { id: ids[*job], attempt: *attempt, fence: *fence, delay_ms: 0, retry_for_ms: None, nonce };
                 let completion = Complete { token, mark: mark.to_string(), verdict: verdict(*end), result: None };
                 format!("{:?}", store.complete(completion).await.unwrap())
             }
@@ -316,8 +317,8 @@ impl Side {
             }
             Step::Purge { succeeded, failed } => {
                 let now = |gone: &bool| if *gone { 0 } else { LEASE_MS };
-                let retention = Retention { succeeded_ms: now(succeeded), failed_ms: now(failed) };
-                format!("{}", store.purge(retention, 100).await.unwrap())
+                let retention = Retention::of(now(succeeded), now(failed));
+                format!("{:?}", store.purge(&retention, 100).await.unwrap())
             }
             Step::Find { states, topic, label, least } => {
                 let query = Query {

@@ -399,7 +399,7 @@ async fn a_namespace_has_so_many_topics_on_services() {
     settings.broker.url = Secret::new(shared.broker_url.as_str());
     settings.store.url = Secret::new(shared.store_url.as_str());
     let link = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
-    within(SOON, "a thousand topics", topics_of_a_namespace(link, &settings)).await;
+    within(SOON, "a thousand topics", Box::pin(topics_of_a_namespace(link, &settings))).await;
     assert!(Topic::new("one/more").is_ok());
 }
 

@@ -21,7 +21,7 @@ use longshore_model::record::{Reason, Start, State};
 use longshore_model::schedule::{Missed, Overlap, Spec, Template, Timing, UTC, change};
 use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::topic::Topic;
-use longshore_model::topology::{Allowed, Card};
+use longshore_model::topology::Card;
 use longshore_model::transition::{Answer, Verdict};
 use longshore_tests::proxy::Proxy;
 use redis_server::{Server, claim, eventually, job, owner, redis_store};

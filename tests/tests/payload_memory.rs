@@ -88,6 +88,7 @@ async fn import(fleet: &Fleet, dir: &Path, file: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods, reason = "how large the files are is said by whoever runs it by hand")]
 async fn alone_o03_hundred_large_files_leave_the_memory_of_both_sides_flat() {
     let largest = std::env::var("LONGSHORE_TEST_FILE_MIB").ok().map_or(MIB, |text| text.parse().unwrap());
     let (rabbitmq, redis) = tokio::join!(RabbitMq::start(), Redis::start());

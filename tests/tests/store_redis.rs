@@ -210,7 +210,7 @@ async fn l03_hi_05_hi_06_hi_07_what_dead_instances_leave_goes_and_their_jobs_sta
     let mut open = Vec::new();
     for n in 0..100 {
         let name = format!("i{n}");
-        heart.beat(&Beat { card: card(&name, n), lease_ms: 1 }).await.unwrap();
+        heart.beat(&Beat { card: card(&name, n), reached: 0, lease_ms: 1 }).await.unwrap();
         for ends in [true, false] {
             let id = enqueue(&*store, job("a/b")).await;
             let claims = vec![claim(id, "n")];
@@ -224,7 +224,7 @@ async fn l03_hi_05_hi_06_hi_07_what_dead_instances_leave_goes_and_their_jobs_sta
         }
     }
     eventually("the leases of all others have ended", async || {
-        heart.beat(&Beat { card: card("last", 1), lease_ms: LONG }).await.unwrap();
+        heart.beat(&Beat { card: card("last", 1), reached: 0, lease_ms: LONG }).await.unwrap();
         store.view().await.unwrap().instances.len() == 1
     })
     .await;

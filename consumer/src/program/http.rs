@@ -149,8 +149,8 @@ impl Caller {
     }
 
     /// Posts `payload` (JSON) and judges the answer. `timeout` bounds the whole exchange. `on_answer` is
-    /// called when the answer begins. `now` is this machine's
-    /// clock, asked only for a `Retry-After` date from an endpoint that does not tell its own time.
+    /// called when the answer begins. `now` is this machine's clock, asked only for a `Retry-After` date from an endpoint that does not tell its own time.
+    #[expect(clippy::too_many_arguments, reason = "an exchange has so many parts")]
     pub async fn call(
         &self,
         endpoint: &Endpoint,

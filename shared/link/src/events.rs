@@ -156,7 +156,8 @@ impl Link {
             drop(events.world.tasks.spawn(teller.run(waiting)));
             queue
         });
-        if queue.try_send(told).is_err() && events.dropped.fetch_add(1, Ordering::Relaxed) % QUEUE as u64 == 0 {
+        if queue.try_send(told).is_err() && events.dropped.fetch_add(1, Ordering::Relaxed).is_multiple_of(QUEUE as u64)
+        {
             tracing::warn!("more events happen than the broker takes: some are not told");
         }
     }

@@ -97,7 +97,6 @@ impl RetryRule {
             return Err("delay: more than a year".into());
         }
         match (self.backoff, self.delay) {
-            (Backoff::Fixed, _) => Ok(()),
             (Backoff::Exponential { .. }, None) => Err("a delay that grows needs one to begin with".into()),
             (Backoff::Exponential { factor, .. }, _) if !(2..=100).contains(&factor) => {
                 Err(format!("factor: {factor} is not 2 to 100"))
@@ -105,7 +104,7 @@ impl RetryRule {
             (Backoff::Exponential { max, .. }, Some(delay)) if max < delay => {
                 Err("the longest delay is shorter than the first; make it longer".into())
             }
-            (Backoff::Exponential { .. }, Some(_)) => Ok(()),
+            (Backoff::Fixed, _) | (Backoff::Exponential { .. }, Some(_)) => Ok(()),
         }
     }
 }

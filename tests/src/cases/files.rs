@@ -190,7 +190,7 @@ pub async fn o03_o11_outputs_of_a_superseded_attempt_never_appear(fleet: &Fleet)
     let first = fleet.start(fleet.consumer().await.link(link).on(TOPIC, leaving("first", Arc::clone(&tokens)))).await;
     let sent = fleet.send(fleet.producer().raw(TOPIC, "{}").retry_delay(Duration::ZERO)).await;
     let token = fleet.eventually("the first attempt runs", async || tokens.lock().unwrap().pop()).await;
-    first.registry().remove(&TOPIC.parse().unwrap());
+    assert!(first.registry().remove(&TOPIC.parse().unwrap()));
     fleet.producer().complete(&token, Completion::retry("taken away")).await.unwrap();
     let second = fleet.start(fleet.consumer().await.on(TOPIC, leaving("second", Arc::clone(&tokens)))).await;
     let report = fleet.end(&sent).await;

@@ -21,8 +21,8 @@ pub async fn n01_who_listens_is_known_for_its_time_and_everybody_is_told(bench: 
 pub async fn n01_an_interest_ends_by_itself_and_a_longer_one_stays(bench: &Bench) {
     let (short, both) = (interest(Class::Job, "a"), interest(Class::Job, "b"));
     bench.a.store.listen(&[short, both.clone()], 20).await.unwrap();
-    bench.b.store.listen(&[both.clone()], LONG).await.unwrap();
-    bench.a.store.listen(&[both.clone()], 20).await.unwrap();
+    bench.b.store.listen(std::slice::from_ref(&both), LONG).await.unwrap();
+    bench.a.store.listen(std::slice::from_ref(&both), 20).await.unwrap();
     bench.sleep(30).await;
     let found = bench.a.store.interests().await.unwrap();
     assert_eq!(found.iter().map(|(interest, _)| interest.clone()).collect::<Vec<_>>(), [both]);

@@ -153,7 +153,7 @@ impl Core {
             }
             for (rule, ended) in files {
                 let keep = rule.and_then(|rule| retention.queues.get(rule));
-                let bound = keep.map_or(retention.general(state), |(_, keep)| retention.bound(keep, state));
+                let bound = keep.map_or_else(|| retention.general(state), |(_, keep)| retention.bound(keep, state));
                 old.extend(surplus(&ended, bound, now));
             }
         }
