@@ -36,9 +36,12 @@ async fn main() {
     settings.store.url = Secret::new(server.url());
     settings.broker.url = Secret::new("amqp://127.0.0.1/".to_owned());
     let link = Link::connect_store(&settings, World::system()).await.unwrap();
+    let mut connection = server.connection().await;
+    // Only reading is measured: what is filled in need not be kept.
+    let _: String =
+        redis::cmd("CONFIG").arg("SET").arg("appendonly").arg("no").query_async(&mut connection).await.unwrap();
     let begun = Instant::now();
     let half = fill(&link, jobs).await;
-    let mut connection = server.connection().await;
     let info: String = redis::cmd("INFO").arg("memory").query_async(&mut connection).await.unwrap();
     let memory = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().to_owned();
     println!(
