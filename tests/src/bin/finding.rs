@@ -35,6 +35,7 @@ async fn main() {
     let mut settings = Settings::default();
     settings.store.url = Secret::new(server.url());
     settings.broker.url = Secret::new("amqp://127.0.0.1/".to_owned());
+    settings.store.call_timeout = Duration::from_secs(60);
     let link = Link::connect_store(&settings, World::system()).await.unwrap();
     let mut connection = server.connection().await;
     // Only reading is measured: what is filled in need not be kept.
