@@ -381,6 +381,8 @@ impl Producer {
     /// # Errors
     /// When the place or the store does not answer, and without a place.
     pub async fn adopt_files(&self) -> Result<String, Fault> {
-        Ok(self.inner.link.adopt_files().await?.id)
+        let place = self.inner.link.adopt_files().await?;
+        self.record("files adopt", &place.id, &[]).await;
+        Ok(place.id)
     }
 }

@@ -81,7 +81,8 @@ impl Producer {
         rule: Rule,
         by: &str,
     ) -> Result<KeptRow, MatrixError> {
-        self.change_row(instance, by, |row| row.set(topics, rule, by)).await
+        let action = format!("topic {}", rule.as_str());
+        self.change_row(instance, by, &action, |row| row.set(topics, rule, by)).await
     }
 
     /// Takes all rules of an instance away.
@@ -89,7 +90,7 @@ impl Producer {
     /// # Errors
     /// As [`Self::set_topic`].
     pub async fn clear_topics(&self, instance: &InstanceId, by: &str) -> Result<KeptRow, MatrixError> {
-        self.change_row(instance, by, |row| Ok(row.clear(by))).await
+        self.change_row(instance, by, "topic clear", |row| Ok(row.clear(by))).await
     }
 
     /// Makes an instance take nothing new until it is resumed: its process goes on, finishes what runs and does its other
@@ -98,7 +99,7 @@ impl Producer {
     /// # Errors
     /// As [`Self::set_topic`].
     pub async fn drain_instance(&self, instance: &InstanceId, by: &str) -> Result<KeptRow, MatrixError> {
-        self.change_row(instance, by, |row| Ok(row.drain(true, by))).await
+        self.change_row(instance, by, "instance drain", |row| Ok(row.drain(true, by))).await
     }
 
     /// Lets a drained instance take jobs again, by the rules that it has.
@@ -106,7 +107,7 @@ impl Producer {
     /// # Errors
     /// As [`Self::set_topic`].
     pub async fn resume_instance(&self, instance: &InstanceId, by: &str) -> Result<KeptRow, MatrixError> {
-        self.change_row(instance, by, |row| Ok(row.drain(false, by))).await
+        self.change_row(instance, by, "instance resume", |row| Ok(row.drain(false, by))).await
     }
 
     /// Waits until an instance goes by a row, at most so long. `false`: it is not live, or has not said so in time.
@@ -132,6 +133,7 @@ impl Producer {
         &self,
         instance: &InstanceId,
         by: &str,
+        action: &str,
         change: impl Fn(&Row) -> Result<Row, String>,
     ) -> Result<KeptRow, MatrixError> {
         if by.len() > limits::BY_BYTES {
@@ -144,7 +146,10 @@ impl Producer {
             let kept = known.unwrap_or_default();
             let row = change(&kept.row).map_err(MatrixError::Refused)?;
             match store.set_row(instance, kept.revision, &row).await? {
-                RowChange::Done(kept) => return Ok(kept),
+                RowChange::Done(kept) => {
+                    self.record(action, &instance.0, &[]).await;
+                    return Ok(kept);
+                }
                 RowChange::Differs(now) => known = now,
             }
         }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use longshore_consumer::{Consumer, Ctx};
 use longshore_link::broker::{Letters, Message, Target};
+use longshore_link::error::NotAccepted;
 use longshore_link::{Embedded, Link, World};
 use longshore_model::envelope::Envelope;
 use longshore_model::names::Namespace;
@@ -161,6 +162,8 @@ async fn all_end_as_they_must(
         let readable = Envelope::decode(&letter.body).is_ok();
         match replayed {
             Replayed::Sent(..) if readable => sent += 1,
+            // Of two that bear the same id and different topics the first one is its job; the other one stays.
+            Replayed::Refused(_, NotAccepted::IdTaken(_)) if readable && sent > 0 => {}
             Replayed::Unreadable(_) if !readable => {}
             other => panic!("{other:?}"),
         }

@@ -19,8 +19,16 @@ use tokio::sync::oneshot;
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
     let _watched = Watched(Arc::clone(&engine));
-    let mut state =
-        Beating { heart: None, proven: None, lanes: None, view: None, started: 0, known: None, first: Some(first) };
+    let mut state = Beating {
+        heart: None,
+        proven: None,
+        lanes: None,
+        view: None,
+        synced: None,
+        started: 0,
+        known: None,
+        first: Some(first),
+    };
     loop {
         let begun = clock.boot();
         state.beat(&engine, begun).await;
@@ -65,6 +73,8 @@ struct Beating {
     /// Versions of the known topics and of the matrix.
     lanes: Option<(u64, u64)>,
     view: Option<u64>,
+    /// The last view that was told to be reached by every member.
+    synced: Option<u64>,
     started: u64,
     /// What the store was at the last beat.
     known: Option<Known>,
@@ -108,7 +118,9 @@ impl Beating {
             known: self.known,
         };
         let renewed = heart.renew(&renew).await?;
-        let beaten = heart.beat(&Beat { card: card(engine, self.started), reached: 0, lease_ms }).await?;
+        // What the last beat told of the fleet is in effect by now.
+        let reached = self.view.unwrap_or(0);
+        let beaten = heart.beat(&Beat { card: card(engine, self.started), reached, lease_ms }).await?;
         Ok((beaten, renewed))
     }
 
@@ -142,6 +154,9 @@ impl Beating {
                 coordinator = beaten.coordinator,
                 "the fleet's view changed"
             );
+        }
+        if beaten.synced && self.synced.replace(beaten.view) != Some(beaten.view) {
+            tracing::debug!(view = beaten.view, "every member has reached the view");
         }
         engine.coordinator.send_if_modified(|now| std::mem::replace(now, beaten.coordinator) != beaten.coordinator);
         if beaten.superseded {

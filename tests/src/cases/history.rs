@@ -16,12 +16,13 @@ async fn keep(fleet: &Fleet, keep: &str) {
     assert!(change.applied, "{change:?}");
 }
 
-/// Sends jobs and waits for their ends, one after the other.
+/// Sends jobs and waits for their ends, one after the other, each in a millisecond of its own.
 async fn run(fleet: &Fleet, topic: &str, payloads: &[&str]) -> Vec<JobId> {
     let mut ids = Vec::new();
     for payload in payloads {
         let sent = fleet.send(fleet.producer().raw(topic, payload)).await;
         fleet.end(&sent).await;
+        fleet.pass(Duration::from_millis(2)).await;
         ids.push(sent.id);
     }
     ids

@@ -167,9 +167,9 @@ macro_rules! for_each_case {
             rules::q02_an_ordered_queue_skips_what_waits_behind_a_final_failure;
             rules::q19_a_job_behind_a_failing_head_says_until_when;
             rules::q13_urgent_jobs_pass_a_limit_before_those_that_came_first;
-            rules::qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
-            rules::qd_02_a_gate_that_flutters_runs_everything_once;
-            rules::qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
+            rules::q14_u11_qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
+            rules::q14_u11_qd_02_a_gate_that_flutters_runs_everything_once;
+            rules::q14_u11_qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
             statistics::m03_a_queue_is_looked_at_suspended_resumed_reset_and_emptied;
             statistics::m04_an_examination_tells_of_services_clocks_and_waiting_jobs;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;

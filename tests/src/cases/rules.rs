@@ -144,7 +144,7 @@ pub async fn q19_a_job_behind_a_failing_head_says_until_when(fleet: &Fleet) {
 }
 
 /// QD-01: nothing runs while the gate of all processing is shut, and everything runs once when it opens.
-pub async fn qd_01_jobs_wait_while_all_is_paused_and_run_once_after(fleet: &Fleet) {
+pub async fn q14_u11_qd_01_jobs_wait_while_all_is_paused_and_run_once_after(fleet: &Fleet) {
     let runs = Runs::default();
     let running = fleet.start(fleet.consumer().await.on(TOPIC, runs.then(|_| async {}))).await;
     fleet.producer().pause(&Pausable::All, "ann", "a switch", None).await.unwrap();
@@ -164,7 +164,7 @@ pub async fn qd_01_jobs_wait_while_all_is_paused_and_run_once_after(fleet: &Flee
 }
 
 /// QD-02: a gate that shuts and opens in a row loses and doubles nothing.
-pub async fn qd_02_a_gate_that_flutters_runs_everything_once(fleet: &Fleet) {
+pub async fn q14_u11_qd_02_a_gate_that_flutters_runs_everything_once(fleet: &Fleet) {
     let runs = Runs::default();
     let running = fleet.start(fleet.consumer().await.on(TOPIC, runs.then(|_| async {}))).await;
     let mut sent = Vec::new();
@@ -185,7 +185,7 @@ pub async fn qd_02_a_gate_that_flutters_runs_everything_once(fleet: &Fleet) {
 
 /// QD-03: shutting the gate starts nothing more; whoever wants what runs to end as well stops it, and it is active until
 /// its handler returns.
-pub async fn qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns(fleet: &Fleet) {
+pub async fn q14_u11_qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns(fleet: &Fleet) {
     let (runs, heard) = (Runs::default(), Runs::default());
     let (go, gate) = tokio::sync::watch::channel(false);
     let told = heard.clone();

@@ -1,3 +1,5 @@
+//! The numbers of the seeds' cases (ST-01 to ST-06), sums over queues and topics, and what is read of what a store keeps.
+
 use super::*;
 
 const MINUTE: u64 = 60_000;
