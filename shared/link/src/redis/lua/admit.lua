@@ -180,7 +180,7 @@ local function create(job, created)
   for _, term in ipairs(job.labels) do
     found_by(term, job.topic, id, created)
   end
-  local place = job.topic .. ' ' .. job.queue
+  local place = place_of_job(job.topic, job.queue)
   count(state, place, 1)
   count('accepted', place, 1)
   return {'ok', state, r.ge, created, 0}

@@ -1,6 +1,15 @@
 -- Counters of jobs and statistics, collected over a call by the place of a job (its topic and its queue, space between),
 -- and written by `flush`: what a place adds to its statistics goes in one command, however many jobs there are.
 
+-- The place of a job: jobs of one call mostly share it, and a text is dear to make.
+local topic_of_place, queue_of_place, place_before
+local function place_of_job(topic, queue)
+  if topic ~= topic_of_place or queue ~= queue_of_place then
+    topic_of_place, queue_of_place, place_before = topic, queue, topic .. ' ' .. queue
+  end
+  return place_before
+end
+
 -- Counters, by place, then by state.
 local tally = {}
 local function count(state, place, by)

@@ -361,7 +361,7 @@ local function save(r)
     end
     unindex(K.state .. was, r.id)
     index(K.state .. state, score, r.id)
-    local place = r.tp .. ' ' .. r.qu
+    local place = place_of_job(r.tp, r.qu)
     count(was, place, -1)
     count(state, place, 1)
     if r.ex and expirable(was) ~= expirable(state) then
@@ -554,7 +554,7 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     return {'elsewhere', r.cr}
   end
   r.fe, r.ge, r.at = math.max(r.fe + 1, floor + 1, now_us), math.max(r.ge, generation), r.at + 1
-  count_start(r.tp .. ' ' .. r.qu, now - r.si)
+  count_start(place_of_job(r.tp, r.qu), now - r.si)
   lease_to(r, instance, incarnation, nonce, lease_ms)
   if r.dx then
     put(r, 'dx', false)
@@ -664,7 +664,7 @@ local function purge(r, filed)
   unindex(K.state .. r.st, r.id)
   unindex(K.topic .. r.tp, r.id)
   unindex(K.queue .. r.qu, r.id)
-  local place = r.tp .. ' ' .. r.qu
+  local place = place_of_job(r.tp, r.qu)
   count(r.st, place, -1)
   count('forgotten_' .. r.st, place, 1)
   call('SADD', bucket(0), r.id)

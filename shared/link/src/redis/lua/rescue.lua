@@ -92,7 +92,7 @@ local function lease_gone(r)
   elseif r.cr >= math.max(r.mc, L.shared_crashes) then
     finish_with(r, 'given_up', 'crashes_exhausted')
   else
-    count_other(r.tp .. ' ' .. r.qu, L.slot_failed)
+    count_other(place_of_job(r.tp, r.qu), L.slot_failed)
     -- The rescuer publishes a first crash itself, at once.
     local wait = r.cr <= 1 and L.outbox_grace_ms or (BACKOFF_MS[r.cr] or 30000)
     enter_queued(r, 'crashed', wait)

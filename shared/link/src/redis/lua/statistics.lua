@@ -10,7 +10,7 @@ for _, state in ipairs({'queued', 'blocked'}) do
     local r, since = read(entries[i]), tonumber(entries[i + 1])
     first = math.min(first or since, since)
     if r and r.st == state then
-      local place = r.tp .. ' ' .. r.qu
+      local place = place_of_job(r.tp, r.qu)
       waits[place] = math.min(waits[place] or since, since)
     end
   end

@@ -37,7 +37,7 @@ local function decide(r, item)
   local verdict, said, stopping = item.verdict, item.message ~= '' and item.message, r.cn
   if verdict == 'succeeded' then
     put(r, 'me', said)
-    count_success(r.tp .. ' ' .. r.qu, now - (r.sa or now))
+    count_success(place_of_job(r.tp, r.qu), now - (r.sa or now))
     finish_with(r, 'succeeded', false)
     if item.result ~= '' then
       call('SET', P .. K.result .. r.id, string.sub(item.result, 2))
@@ -58,7 +58,7 @@ local function decide(r, item)
       finish_with(r, 'given_up', spent)
       return
     end
-    count_other(r.tp .. ' ' .. r.qu, L.slot_failed)
+    count_other(place_of_job(r.tp, r.qu), L.slot_failed)
     if item.delay_ms == 0 then
       enter_queued(r, 'failed', L.outbox_grace_ms)
     else
