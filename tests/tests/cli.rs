@@ -135,7 +135,7 @@ async fn thousands_are_imported_from_a_pipe_and_all_are_done() {
     let mut child = program.command(&["job", "import", "-", "--output", "json"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut lines: String = (0..2_000).map(|n| format!("{{\"topic\": \"test/many\", \"payload\": {n}}}\n")).collect();
-    lines.push_str("{\"topic\": \"test/many\", \"priority\": 1}\n");
+    lines.push_str("{\"topic\": \"test/many\", \"colour\": 1}\n");
     stdin.write_all(lines.as_bytes()).await.unwrap();
     drop(stdin);
     let output = within(SOON, "the import ends", child.wait_with_output()).await.unwrap();
@@ -143,7 +143,7 @@ async fn thousands_are_imported_from_a_pipe_and_all_are_done() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["accepted"], &report["refused"]), (&json!(2_000), &json!(1)));
     assert_eq!(report["problems"][0]["line"], 2_001);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("line 2001: unknown field `priority`"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("line 2001: unknown field `colour`"));
 
     let count = async |state: &str| {
         let listed = program.json(0, &["job", "list", "--state", state, "--limit", "0"]).await;

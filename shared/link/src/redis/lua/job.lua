@@ -182,6 +182,10 @@ local function index(key, score, id)
 end
 
 local function unindex(key, id)
+  if additions[key] then
+    -- What was added by this call may be what goes: a job that had to wait and was let through at once.
+    write_index(key)
+  end
   local members = removals[key]
   if not members then
     removals[key] = {id}
