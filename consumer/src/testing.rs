@@ -46,7 +46,6 @@ use longshore_link::store::Report;
 use longshore_model::Job;
 use longshore_model::envelope::{self, Envelope};
 use longshore_model::id::Fence;
-use longshore_model::kind::RetryRules;
 use longshore_model::snapshot::Progress;
 use longshore_model::token::Token;
 use serde::Serialize;
@@ -139,34 +138,9 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             }
         }
         let envelope = Envelope {
-            v: envelope::VERSION,
-            id,
-            topic: topic.clone(),
-            payload: RawValue::from_string(text).expect("the job is not JSON"),
             payload_version: J::VERSION,
-            queue: None,
-            title: None,
-            labels: BTreeMap::new(),
-            retries: None,
-            retry_delay_ms: None,
-            timeout_ms: None,
-            soft_timeout_ms: None,
-            stall_timeout_ms: None,
-            retry_for_ms: None,
-            retry_on: RetryRules::new(),
-            expires_ms: None,
             created_by: Some("a test".into()),
-            parent: None,
-            retry_of: None,
-            trace: None,
-            files: Vec::new(),
-            order_key: None,
-            limits: Vec::new(),
-            turn: None,
-            priority: None,
-            unique: None,
-            schedule: None,
-            indexed: Vec::new(),
+            ..Envelope::new(id, topic.clone(), RawValue::from_string(text).expect("the job is not JSON"))
         };
         let fence = Fence(world.clock.unix_us());
         let token =

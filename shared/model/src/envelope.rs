@@ -215,6 +215,41 @@ pub enum BadEnvelope {
 }
 
 impl Envelope {
+    /// A job that asks for nothing: no queue, no options, the first version of its payload.
+    #[must_use]
+    pub fn new(id: JobId, topic: Topic, payload: Box<RawValue>) -> Self {
+        Self {
+            v: VERSION,
+            id,
+            topic,
+            payload,
+            payload_version: 1,
+            queue: None,
+            title: None,
+            labels: BTreeMap::new(),
+            retries: None,
+            retry_delay_ms: None,
+            timeout_ms: None,
+            soft_timeout_ms: None,
+            stall_timeout_ms: None,
+            retry_for_ms: None,
+            retry_on: RetryRules::new(),
+            expires_ms: None,
+            order_key: None,
+            limits: Vec::new(),
+            turn: None,
+            priority: None,
+            unique: None,
+            created_by: None,
+            parent: None,
+            retry_of: None,
+            trace: None,
+            files: Vec::new(),
+            schedule: None,
+            indexed: Vec::new(),
+        }
+    }
+
     /// How a job is accepted of which only the message is known: runnable at once, its queue's options where it has none
     /// of its own.
     #[must_use]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use longshore_link::store::Claimed;
 use longshore_link::store::{Claim, Finish, NewJob, Report};
 use longshore_link::{Link, World};
-use longshore_model::envelope::{Envelope, VERSION};
+use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::queue::Queues;
 use longshore_model::record::{Reason, Start, State};
@@ -181,34 +181,10 @@ fn job(link: &Link, n: usize, all: usize) -> NewJob {
         labels.push(("late", "yes".to_owned()));
     }
     let envelope = Envelope {
-        v: VERSION,
-        id: link.world.job_id(None),
-        topic: Topic::new(topic).unwrap(),
-        payload: RawValue::from_string(payload).unwrap(),
-        payload_version: 1,
         queue: Some(if n % 20 == 3 { "slow" } else { "main" }.to_owned()),
-        title: None,
         labels: labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        retries: None,
-        retry_delay_ms: None,
-        timeout_ms: None,
-        soft_timeout_ms: None,
-        stall_timeout_ms: None,
-        retry_for_ms: None,
-        retry_on: longshore_model::RetryRules::default(),
-        priority: None,
-        expires_ms: None,
-        order_key: None,
-        limits: Vec::new(),
-        turn: None,
-        unique: None,
-        created_by: None,
-        parent: None,
-        retry_of: None,
-        trace: None,
-        files: Vec::new(),
-        schedule: None,
         indexed,
+        ..Envelope::new(link.world.job_id(None), Topic::new(topic).unwrap(), RawValue::from_string(payload).unwrap())
     };
     let mut admission = envelope.admission(&Queues::default());
     if n % 10 == 9 {

@@ -7,7 +7,7 @@
 
 use super::Label;
 use super::explore::{Found, Next as Step, Space, explore};
-use longshore_model::envelope::{Envelope, VERSION};
+use longshore_model::envelope::Envelope;
 use longshore_model::id::JobId;
 use longshore_model::schedule::change::Next;
 use longshore_model::schedule::{Fired, Missed, Overlap, Schedule, Spec, Suspension, Template, Timing, UTC, Waiting};
@@ -169,36 +169,11 @@ struct Model {
 }
 
 fn template(overlap: Overlap) -> Schedule {
-    let envelope = Envelope {
-        v: VERSION,
-        id: JobId::nil(),
-        topic: "search/slot".parse().expect("a topic"),
-        payload: RawValue::from_string("null".into()).expect("JSON"),
-        payload_version: 1,
-        queue: None,
-        title: None,
-        labels: std::collections::BTreeMap::default(),
-        retries: None,
-        retry_delay_ms: None,
-        timeout_ms: None,
-        soft_timeout_ms: None,
-        stall_timeout_ms: None,
-        retry_for_ms: None,
-        retry_on: longshore_model::RetryRules::default(),
-        priority: None,
-        indexed: Vec::new(),
-        expires_ms: None,
-        created_by: None,
-        parent: None,
-        retry_of: None,
-        trace: None,
-        files: Vec::new(),
-        order_key: None,
-        limits: Vec::new(),
-        turn: None,
-        unique: None,
-        schedule: None,
-    };
+    let envelope = Envelope::new(
+        JobId::nil(),
+        "search/slot".parse().expect("a topic"),
+        RawValue::from_string("null".into()).expect("JSON"),
+    );
     let spec = Spec {
         name: "search".into(),
         job: Template { envelope, expires_in_ms: None },

@@ -3,7 +3,7 @@
 
 use longshore_link::schedules::{Changed, Expect, Kept, ScheduleChange};
 use longshore_link::store::Store;
-use longshore_model::envelope::{Envelope, VERSION};
+use longshore_model::envelope::Envelope;
 use longshore_model::id::JobId;
 use longshore_model::queue::Queues;
 use longshore_model::schedule::change::{self, Next, Now};
@@ -43,34 +43,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 
 fn spec(name: &str, overlap: u8) -> Spec {
     let envelope = Envelope {
-        v: VERSION,
-        id: JobId::nil(),
-        topic: "a/b".parse().unwrap(),
-        payload: RawValue::from_string("{\"n\":1}".into()).unwrap(),
-        payload_version: 1,
-        queue: None,
-        title: None,
         labels: [("side".to_owned(), "s".to_owned())].into(),
         retries: Some(1),
-        retry_delay_ms: None,
-        timeout_ms: None,
-        soft_timeout_ms: None,
-        stall_timeout_ms: None,
-        retry_for_ms: None,
-        retry_on: longshore_model::RetryRules::default(),
-        priority: None,
-        indexed: Vec::new(),
-        expires_ms: None,
-        created_by: None,
-        parent: None,
-        retry_of: None,
-        trace: None,
-        files: Vec::new(),
-        order_key: None,
-        limits: Vec::new(),
-        turn: None,
-        unique: None,
-        schedule: None,
+        ..Envelope::new(JobId::nil(), "a/b".parse().unwrap(), RawValue::from_string("{\"n\":1}".into()).unwrap())
     };
     Spec {
         name: name.into(),

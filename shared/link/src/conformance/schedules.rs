@@ -4,9 +4,8 @@ use super::bench::{Bench, LONG, succeeded, topic};
 use crate::error::NotAccepted;
 use crate::schedules::{Changed, Expect, Kept, ScheduleChange};
 use crate::store::Nudge;
-use longshore_model::envelope::{Envelope, VERSION};
+use longshore_model::envelope::Envelope;
 use longshore_model::id::JobId;
-use longshore_model::kind::RetryRules;
 use longshore_model::limits;
 use longshore_model::queue::Queues;
 use longshore_model::record::State;
@@ -17,34 +16,9 @@ use serde_json::value::RawValue;
 /// A definition that fires so rarely that one slot is due while a case runs.
 fn spec(name: &str) -> Spec {
     let envelope = Envelope {
-        v: VERSION,
-        id: JobId::nil(),
-        topic: topic("sched/one"),
-        payload: RawValue::from_string("{\"n\":1}".into()).unwrap(),
-        payload_version: 1,
-        queue: None,
-        title: None,
         labels: [("tenant".to_owned(), "a".to_owned())].into(),
         retries: Some(2),
-        retry_delay_ms: None,
-        timeout_ms: None,
-        soft_timeout_ms: None,
-        stall_timeout_ms: None,
-        retry_for_ms: None,
-        retry_on: RetryRules::new(),
-        expires_ms: None,
-        created_by: None,
-        parent: None,
-        retry_of: None,
-        trace: None,
-        files: Vec::new(),
-        order_key: None,
-        limits: Vec::new(),
-        turn: None,
-        priority: None,
-        unique: None,
-        schedule: None,
-        indexed: Vec::new(),
+        ..Envelope::new(JobId::nil(), topic("sched/one"), RawValue::from_string("{\"n\":1}".into()).unwrap())
     };
     Spec {
         name: name.into(),

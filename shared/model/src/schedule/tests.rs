@@ -2,8 +2,7 @@
 
 use super::change::{self, Next, Now, Plan};
 use super::*;
-use crate::envelope::{Envelope, VERSION};
-use crate::kind::RetryRules;
+use crate::envelope::Envelope;
 use crate::limits;
 use crate::span::{parse_rfc3339, rfc3339};
 use proptest::prelude::*;
@@ -22,36 +21,11 @@ fn cron(expression: &str) -> Timing {
 }
 
 fn template() -> Template {
-    let envelope = Envelope {
-        v: VERSION,
-        id: JobId::nil(),
-        topic: crate::Topic::new("report/build").unwrap(),
-        payload: RawValue::from_string("{}".into()).unwrap(),
-        payload_version: 1,
-        queue: None,
-        title: None,
-        labels: std::collections::BTreeMap::new(),
-        retries: None,
-        retry_delay_ms: None,
-        timeout_ms: None,
-        soft_timeout_ms: None,
-        stall_timeout_ms: None,
-        retry_for_ms: None,
-        retry_on: RetryRules::new(),
-        expires_ms: None,
-        created_by: None,
-        parent: None,
-        retry_of: None,
-        trace: None,
-        files: Vec::new(),
-        order_key: None,
-        limits: Vec::new(),
-        turn: None,
-        priority: None,
-        unique: None,
-        schedule: None,
-        indexed: Vec::new(),
-    };
+    let envelope = Envelope::new(
+        JobId::nil(),
+        crate::Topic::new("report/build").unwrap(),
+        RawValue::from_string("{}".into()).unwrap(),
+    );
     Template { envelope, expires_in_ms: None }
 }
 
