@@ -435,6 +435,28 @@ fn both_stores_agree_on_a_hundred_thousand_steps() {
     compare(2_500);
 }
 
+/// Random sequences found it: one store forgot to look at a limit that counted whoever ran already when it was set.
+#[tokio::test]
+async fn both_stores_look_at_a_limit_that_is_set_while_a_job_runs() {
+    let send = |job| Step::Send {
+        job,
+        order: None,
+        limits: vec![(2, 0)],
+        turn: 0,
+        priority: Priority::Normal,
+        unique: None,
+        late: false,
+        retry_of: None,
+    };
+    let apply = |max| Step::Queues { max, late: false };
+    let pause = Step::Pause { what: 0, on: true };
+    let claim = |job| Step::Claim { job };
+    let steps = [send(0), send(1), claim(1), apply(Some(1)), claim(0), pause, Step::Promote];
+    let server = redis_server::Server::start().await;
+    let world = World::system();
+    agree(&Embedded::new(&world).link(world.clone()), server.store().await, &steps).await.unwrap();
+}
+
 fn compare(cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let server = runtime.block_on(redis_server::Server::start());

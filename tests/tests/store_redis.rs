@@ -146,7 +146,7 @@ async fn a_purge_leaves_a_tombstone_and_nothing_else() {
 
     let keys: BTreeSet<String> = server.command::<Vec<String>>(&["KEYS", "*"]).await.into_iter().collect();
     let (tombstones, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.contains("tomb:"));
-    let left: Vec<String> = ["n", "shard", "topics"].map(Server::key).into();
+    let left: Vec<String> = ["n", "shard", "st:a/b main", "sts", "topics"].map(Server::key).into();
     assert_eq!(others.into_iter().cloned().collect::<Vec<_>>(), left);
     let ttl: i64 = server.command(&["TTL", tombstones[0]]).await;
     assert!((7_200..=10_800).contains(&ttl), "{ttl}");
@@ -243,13 +243,27 @@ async fn l03_hi_05_hi_06_hi_07_what_dead_instances_leave_goes_and_their_jobs_sta
     assert!(records.iter().all(|record| record.as_ref().is_some_and(|record| record.state == State::Active)));
     store.remove(open.clone()).await.unwrap();
     store.remove(open).await.unwrap();
-    // Nothing is left of any of them but tombstones, which have a time, and counters.
+    // Nothing is left of any of them but tombstones and when it was last seen, which have a time, and counters.
     let keys: Vec<String> = server.command(&["KEYS", "*"]).await;
     let names: BTreeSet<&str> = keys.iter().filter_map(|key| key.split("}:").nth(1)).collect();
     let left: Vec<&str> = names.iter().copied().filter(|name| !name.starts_with("tomb:")).collect();
-    let expected = ["cards", "hb", "inc", "joined", "n", "shard", "started", "topics", "view"];
+    let expected = [
+        "cards",
+        "hb",
+        "inc",
+        "joined",
+        "n",
+        "profiles",
+        "seen",
+        "shard",
+        "st:a/b main",
+        "started",
+        "sts",
+        "topics",
+        "view",
+    ];
     assert_eq!(left, expected);
-    for key in ["cards", "inc", "started"] {
+    for key in ["cards", "inc", "profiles", "started"] {
         let key = keys.iter().find(|found| found.ends_with(&format!("}}:{key}"))).unwrap();
         assert_eq!(server.command::<u64>(&["HLEN", key]).await, 1, "{key}");
     }

@@ -22,6 +22,7 @@ use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::kind::RetryRules;
 use longshore_model::names::Park;
+use longshore_model::queue::Queues;
 use longshore_model::token::Token;
 use longshore_model::transition::Answer;
 use std::sync::Arc;
@@ -387,19 +388,23 @@ impl Attempt {
         self.settler.ack(self.delivery().tag);
     }
 
+    /// Who has a say in its times and in what a failure costs it.
+    pub(super) fn terms<'t>(&'t self, queues: &'t Queues) -> Terms<'t> {
+        let queue = queues.resolve(&self.origin.envelope.topic).config;
+        Terms { job: &self.origin.envelope, handler: &self.registration.options, queue }
+    }
+
     /// How long it may run, how long its job waits should it fail, in what time it may be tried again, and what holds for
     /// which kind of error.
-    fn terms(&self) -> (run::Limits, Duration, Option<u64>, RetryRules) {
+    fn plan(&self) -> (run::Limits, Duration, Option<u64>, RetryRules) {
         let engine = &self.engine;
-        let options = &self.registration.options;
         let queues = engine.policies.get();
-        let queue = queues.resolve(&self.origin.envelope.topic);
-        let terms = Terms { job: &self.origin.envelope, handler: options, queue: queue.config };
+        let terms = self.terms(&queues);
         let limits = run::Limits {
             timeout: terms.timeout(),
             soft: terms.soft_timeout(),
             stall: terms.stall_timeout(),
-            grace: options.grace.unwrap_or(run::DEFAULT_GRACE),
+            grace: self.registration.options.grace.unwrap_or(run::DEFAULT_GRACE),
             lost_grace: engine.lost_grace(),
             awaits_token: true,
         };
@@ -410,7 +415,7 @@ impl Attempt {
     async fn run(&mut self, slot: Slot) {
         let engine = Arc::clone(&self.engine);
         let envelope = Arc::clone(&self.origin.envelope);
-        let (limits, delay, retry_for_ms, retry_rules) = self.terms();
+        let (limits, delay, retry_for_ms, retry_rules) = self.plan();
         let token = Token {
             id: self.id,
             attempt: self.origin.attempt,

@@ -117,9 +117,9 @@ async fn not_fetched(engine: &Engine, file: &FileRef, fault: &Fault) -> NotMoved
 pub(crate) async fn collect(attempt: &Attempt, dir: &Path) -> Result<Vec<FileRef>, NotMoved> {
     let engine = &attempt.engine;
     let mut names = Vec::new();
-    let mut entries = tokio::fs::read_dir(dir).await.map_err(|error| local(dir, &error))?;
-    while let Some(entry) = entries.next_entry().await.map_err(|error| local(dir, &error))? {
-        let meta = entry.metadata().await.map_err(|error| local(dir, &error))?;
+    let mut entries = tokio::fs::read_dir(dir).await.map_err(|error| spoiled(dir, &error))?;
+    while let Some(entry) = entries.next_entry().await.map_err(|error| spoiled(dir, &error))? {
+        let meta = entry.metadata().await.map_err(|error| spoiled(dir, &error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if !meta.is_file() {
             return Err(fails(format!("output `{name}` is not a plain file; leave files only")));
@@ -143,7 +143,7 @@ pub(crate) async fn collect(attempt: &Attempt, dir: &Path) -> Result<Vec<FileRef
     for (name, size) in names {
         let path = dir.join(&name);
         if size <= room {
-            let content = tokio::fs::read(&path).await.map_err(|error| local(dir, &error))?;
+            let content = tokio::fs::read(&path).await.map_err(|error| spoiled(dir, &error))?;
             room = room.saturating_sub(size);
             outputs.push(blobs::inline(name, &content));
         } else {
@@ -217,6 +217,11 @@ async fn keep(attempt: &Attempt, path: &Path, transfer: &Transfer<'_>) -> Result
 
 fn local(path: &Path, error: &std::io::Error) -> NotMoved {
     NotMoved::Away(format!("{}: {error}", path.display()))
+}
+
+/// What the handler left cannot be read, or is gone: that is its attempt's failure, and no place to wait for.
+fn spoiled(path: &Path, error: &std::io::Error) -> NotMoved {
+    NotMoved::Ends(Outcome::retry(format!("{}: {error}", path.display())))
 }
 
 fn fails(why: String) -> NotMoved {

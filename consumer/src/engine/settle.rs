@@ -10,7 +10,6 @@ use super::adopt::{self, Adopted};
 use super::attempt::{Attempt, divert, publish};
 use super::files::NotMoved;
 use super::run::Ended;
-use super::terms::Terms;
 use super::{Engine, files, recommit, telling};
 use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
@@ -194,9 +193,7 @@ fn failure(attempt: &Attempt, outcome: Outcome, cancelled: Option<&Cancelled>) -
     let kind = kind.or_else(|| cancelled.and_then(Cancelled::kind).map(ToOwned::to_owned));
     let engine = &attempt.engine;
     let queues = engine.policies.get();
-    let queue = queues.resolve(&attempt.delivery().lane);
-    let terms = Terms { job: &attempt.origin.envelope, handler: &attempt.registration.options, queue: queue.config };
-    let (delay, terms) = terms.failure(kind, asked, &attempt.origin, engine.link.world.random.next());
+    let (delay, terms) = attempt.terms(&queues).failure(kind, asked, &attempt.origin, engine.link.world.random.next());
     Verdict::Failed { delay_ms: ms(delay), error: cut(error), terms }
 }
 

@@ -117,6 +117,16 @@ pub async fn o03_of_06_outputs_are_there_when_the_final_state_is(fleet: &Fleet) 
     running.drain().await;
 }
 
+/// It is the handler's doing, and not a place that is away: it spends retries, so that the job comes to an end.
+pub async fn o03_outputs_that_the_handler_took_away_fail_the_attempt(fleet: &Fleet) {
+    let work = |ctx: Ctx| async move { std::fs::remove_dir_all(ctx.output_dir()?) };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let sent = fleet.send(fleet.producer().raw(TOPIC, "{}").retries(1).retry_delay(Duration::ZERO)).await;
+    let job = fleet.end(&sent).await.job;
+    assert_eq!((job.state, job.attempt), (State::GivenUp, 2), "{job:?}");
+    running.drain().await;
+}
+
 /// OF-07: a job without files is a job.
 pub async fn o03_of_07_a_job_without_files_has_no_directories(fleet: &Fleet) {
     let work = |ctx: Ctx| async move { Outcome::result(ctx.input_dir().is_none()) };

@@ -129,6 +129,7 @@ macro_rules! for_each_case {
             files::payload_files_reach_the_handler_and_its_outputs_come_back;
             files::o03_o10_of_05_input_files_are_whole_before_the_handler_is_called;
             files::o03_of_06_outputs_are_there_when_the_final_state_is;
+            files::o03_outputs_that_the_handler_took_away_fail_the_attempt;
             files::o03_of_07_a_job_without_files_has_no_directories;
             files::o04_a_place_that_is_not_the_fleets_is_waited_for_and_spends_nothing;
             files::a_file_that_is_gone_from_the_right_place_fails_the_attempt;

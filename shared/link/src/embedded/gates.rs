@@ -307,7 +307,8 @@ impl Gates {
             .is_none_or(|state| state.holders.is_empty() && state.unclaimed.is_empty() && state.turns.is_empty())
     }
 
-    pub(super) fn set_limit(&mut self, name: &str, policy: Option<&LimitPolicy>, now: u64) -> bool {
+    /// Whoever calls this looks again afterwards.
+    pub(super) fn set_limit(&mut self, name: &str, policy: Option<&LimitPolicy>) -> bool {
         match policy {
             None => {
                 self.policies.remove(name);
@@ -317,7 +318,6 @@ impl Gates {
                 self.policies.insert(name.to_owned(), policy.clone());
             }
         }
-        self.look_again(name, now);
         true
     }
 
@@ -334,8 +334,8 @@ impl Gates {
         }
     }
 
-    /// What a limit allows has changed.
-    fn look_again(&mut self, name: &str, now: u64) {
+    /// What a limit allows has changed: who waits is looked at by the next promotion.
+    pub(super) fn look_again(&mut self, name: &str, now: u64) {
         for gate in self.of_limit(name) {
             self.later(&gate, Some(now));
         }
@@ -375,7 +375,7 @@ impl Gates {
         self.queues.iter().skip(1).cloned().collect()
     }
 
-    /// Answers what is there now, and whether it was applied.
+    /// Answers what is there now, and whether it was applied: then whoever calls this looks again at these limits.
     pub(super) fn set_queues(&mut self, set: QueueSet, policies: &[(String, LimitPolicy)]) -> (QueueSet, bool) {
         let now = self.queues.first().map_or(0, |set| set.version);
         if now + 1 != set.version {
@@ -386,11 +386,11 @@ impl Gates {
         let gone: Vec<String> =
             self.policies.keys().filter(|name| name.starts_with(QUEUE_LIMIT) && !kept(name)).cloned().collect();
         for name in gone {
-            self.set_limit(&name, None, set.at);
+            self.set_limit(&name, None);
+            self.look_again(&name, set.at);
         }
         for (name, policy) in policies {
             self.policies.insert(name.clone(), policy.clone());
-            self.look_again(name, set.at);
         }
         self.queues.insert(0, set.clone());
         self.queues.truncate(limits::PAST_QUEUES + 1);

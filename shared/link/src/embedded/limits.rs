@@ -11,9 +11,10 @@ impl Core {
     pub(super) fn set_limit(&mut self, name: &str, policy: Option<&LimitPolicy>) -> bool {
         let now = self.now();
         let uncounted = self.uncounted(policy.map(|policy| (name, policy)).into_iter());
-        let set = self.gates.set_limit(name, policy, now);
+        let set = self.gates.set_limit(name, policy);
         if set {
             self.count_running(&uncounted);
+            self.gates.look_again(name, now);
         }
         set
     }
@@ -24,6 +25,7 @@ impl Core {
         let (set, applied) = self.gates.set_queues(set, policies);
         if applied {
             self.count_running(&uncounted);
+            policies.iter().for_each(|(name, _)| self.gates.look_again(name, set.at));
         }
         (set, applied)
     }
