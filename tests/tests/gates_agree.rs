@@ -448,10 +448,10 @@ async fn both_stores_look_at_a_limit_that_is_set_while_a_job_runs() {
         late: false,
         retry_of: None,
     };
-    let apply = |max| Step::Queues { max, late: false };
+    let apply = Step::Queues { max: Some(1), late: false };
     let pause = Step::Pause { what: 0, on: true };
     let claim = |job| Step::Claim { job };
-    let steps = [send(0), send(1), claim(1), apply(Some(1)), claim(0), pause, Step::Promote];
+    let steps = [send(0), send(1), claim(1), apply, claim(0), pause, Step::Promote];
     let server = redis_server::Server::start().await;
     let world = World::system();
     agree(&Embedded::new(&world).link(world.clone()), server.store().await, &steps).await.unwrap();

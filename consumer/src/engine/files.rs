@@ -143,7 +143,7 @@ pub(crate) async fn collect(attempt: &Attempt, dir: &Path) -> Result<Vec<FileRef
     for (name, size) in names {
         let path = dir.join(&name);
         if size <= room {
-            let content = tokio::fs::read(&path).await.map_err(|error| spoiled(dir, &error))?;
+            let content = tokio::fs::read(&path).await.map_err(|error| spoiled(&path, &error))?;
             room = room.saturating_sub(size);
             outputs.push(blobs::inline(name, &content));
         } else {
