@@ -97,7 +97,7 @@ async fn watch(inner: Weak<Inner>, clock: longshore_link::world::Clock) {
 /// Sends all again. Answers whether the store took part.
 async fn offer(inner: &Arc<Inner>) -> bool {
     let producer = Producer { inner: Arc::clone(inner), operator: None };
-    let recent = inner.reoffer.recent.take(inner.link.world.clock.boot());
+    let recent = inner.reoffer.recent.again(inner.link.world.clock.boot());
     let (mut lost, mut answered) = (0, true);
     for part in recent.chunks(limits::BATCH) {
         let deadline = inner.deadline();
@@ -107,10 +107,6 @@ async fn offer(inner: &Arc<Inner>) -> bool {
             Err(failed) => {
                 tracing::warn!(fault = %failed.fault, jobs = part.len(), "the store began anew and does not answer");
                 answered = false;
-                let now = inner.link.world.clock.boot();
-                for prepared in part {
-                    inner.reoffer.recent.note(now, prepared.job.envelope.len() + OVERHEAD, prepared.clone());
-                }
                 continue;
             }
         };

@@ -13,9 +13,13 @@ use longshore_link::store::{Finish, Finished};
 use longshore_model::limits;
 use longshore_model::transition::Answer;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a kept commit takes beside its job and its result, about, bytes.
 const OVERHEAD: usize = 1_024;
+
+/// When commits that the store did not answer for are offered once more.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A commit, and what its job is made from again.
 #[derive(Debug, Clone)]
@@ -34,7 +38,7 @@ pub(crate) fn keep(attempt: &Attempt, finish: Finish) {
     engine.committed.note(engine.link.world.clock.boot(), bytes, committed);
 }
 
-/// Offers them whenever the store began anew, until the instance has stopped.
+/// Offers them whenever the store began anew, and until it has answered, until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
     loop {
         tokio::select! {
@@ -42,17 +46,23 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             () = engine.until(Phase::Stopped) => return,
             () = engine.recommit_now.notified() => {}
         }
-        let recent = engine.committed.take(engine.link.world.clock.boot());
-        let (mut lost, all) = (0, recent.len());
+        let recent = engine.committed.again(engine.link.world.clock.boot());
+        let (mut lost, mut missed, all) = (0, false, recent.len());
         for part in recent.chunks(limits::BATCH) {
             match offer(&engine, part).await {
                 Ok(count) => lost += count,
-                Err(fault) => tracing::warn!(%fault, jobs = part.len(), "commits could not be offered again"),
+                Err(fault) => {
+                    tracing::warn!(%fault, jobs = part.len(), "commits could not be offered again yet");
+                    missed = true;
+                }
             }
         }
         if lost > 0 {
             engine.metrics.recommitted(lost);
             tracing::warn!(jobs = lost, of = all, "the store had lost results; it has them again");
+        }
+        if missed && engine.pause(AGAIN).await {
+            engine.recommit_now.notify_one();
         }
     }
 }

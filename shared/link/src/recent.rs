@@ -28,33 +28,31 @@ impl<T> Default for Recent<T> {
     }
 }
 
-impl<T> Recent<T> {
+impl<T: Clone> Recent<T> {
     /// Keeps something of about so many bytes. `now`: the boot clock.
     pub fn note(&self, now: Duration, bytes: usize, item: T) {
         let mut kept = self.kept();
         kept.bytes += bytes;
         kept.entries.push_back((now, bytes, item));
-        while kept.bytes > limits::RECENT_BYTES || kept.oldest().is_some_and(|at| now.saturating_sub(at) > SPAN) {
-            if kept.forget().is_none() {
-                break;
-            }
+        while kept.bytes > limits::RECENT_BYTES {
+            kept.forget();
         }
+        kept.forget_old(now);
     }
 
-    /// Takes all that is recent, oldest first.
-    pub fn take(&self, now: Duration) -> Vec<T> {
+    /// All that is recent, oldest first, to be offered again: it stays, and is as recent as what is noted now, because a
+    /// store that began anew twice may lose it twice.
+    pub fn again(&self, now: Duration) -> Vec<T> {
         let mut kept = self.kept();
-        kept.bytes = 0;
-        let entries = std::mem::take(&mut kept.entries);
-        entries.into_iter().filter(|(at, ..)| now.saturating_sub(*at) <= SPAN).map(|(.., item)| item).collect()
+        kept.forget_old(now);
+        kept.entries.iter_mut().for_each(|(at, ..)| *at = now);
+        kept.entries.iter().map(|(.., item)| item.clone()).collect()
     }
 
     /// Forgets what is too old, and answers whether nothing is left.
     pub fn is_over(&self, now: Duration) -> bool {
         let mut kept = self.kept();
-        while kept.oldest().is_some_and(|at| now.saturating_sub(at) > SPAN) {
-            kept.forget();
-        }
+        kept.forget_old(now);
         kept.entries.is_empty()
     }
 
@@ -64,14 +62,16 @@ impl<T> Recent<T> {
 }
 
 impl<T> Kept<T> {
-    fn oldest(&self) -> Option<Duration> {
-        self.entries.front().map(|(at, ..)| *at)
+    fn forget_old(&mut self, now: Duration) {
+        while self.entries.front().is_some_and(|(at, ..)| now.saturating_sub(*at) > SPAN) {
+            self.forget();
+        }
     }
 
-    fn forget(&mut self) -> Option<()> {
-        let (_, bytes, _) = self.entries.pop_front()?;
-        self.bytes -= bytes;
-        Some(())
+    fn forget(&mut self) {
+        if let Some((_, bytes, _)) = self.entries.pop_front() {
+            self.bytes -= bytes;
+        }
     }
 }
 
@@ -88,16 +88,18 @@ mod tests {
         recent.note(second * 2, 1, 'b');
         assert!(!recent.is_over(second + SPAN));
         recent.note(second * 2 + SPAN, 1, 'c');
-        assert_eq!(recent.take(second * 2 + SPAN), ['b', 'c']);
-        assert!(recent.is_over(second), "taken once");
+        let handed_out = second * 2 + SPAN;
+        assert_eq!(recent.again(handed_out), ['b', 'c']);
+        assert_eq!(recent.again(handed_out + SPAN), ['b', 'c'], "as recent as if noted then");
+        assert!(recent.is_over(handed_out + SPAN * 2 + second) && recent.again(second).is_empty());
 
         recent.note(second, limits::RECENT_BYTES - 1, 'd');
         recent.note(second, 1, 'e');
-        assert_eq!(recent.take(second), ['d', 'e'], "at the bound");
+        assert_eq!(recent.again(second), ['d', 'e'], "at the bound");
         recent.note(second, limits::RECENT_BYTES, 'f');
         recent.note(second, 1, 'g');
-        assert_eq!(recent.take(second), ['g'], "one byte beyond it");
+        assert_eq!(recent.again(second), ['g'], "one byte beyond it");
         recent.note(second, 1, 'h');
-        assert!(recent.is_over(second * 2 + SPAN) && recent.take(second).is_empty());
+        assert!(recent.is_over(second * 2 + SPAN) && recent.again(second).is_empty());
     }
 }
