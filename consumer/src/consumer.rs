@@ -333,6 +333,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             busy: signal::Sender::new(0),
             phase: signal::Sender::new(Phase::Working),
             trust: signal::Sender::new(Trust::Doubt),
+            proven: signal::Sender::new(None),
             coordinator: signal::Sender::new(false),
             wanted: signal::Sender::new(None),
             consuming: signal::Sender::new(BTreeSet::new()),

@@ -5,6 +5,7 @@ use longshore_consumer::{Consumer, Ctx, Job, Outcome, Running, Settings};
 use longshore_link::World;
 use longshore_link::embedded::Embedded;
 use longshore_model::envelope::Envelope;
+use longshore_model::record::Record;
 use longshore_model::topic::Topic;
 use longshore_model::{JobId, State};
 use longshore_producer::{Producer, ProducerOptions};
@@ -70,9 +71,13 @@ impl Bench {
         self.backend.copies(&id.to_string())
     }
 
-    async fn state(&self, id: JobId) -> Option<State> {
+    async fn record(&self, id: JobId) -> Option<Record> {
         let link = self.backend.link(self.world.process());
-        link.store.records(vec![id]).await.unwrap().remove(0).map(|record| record.state)
+        link.store.records(vec![id]).await.unwrap().remove(0)
+    }
+
+    async fn state(&self, id: JobId) -> Option<State> {
+        self.record(id).await.map(|record| record.state)
     }
 }
 
@@ -246,5 +251,31 @@ async fn the_expiry_of_a_follow_up_travels_with_it() {
     let snapshot = link.store.load(vec![id.follow_up(0)]).await.unwrap().remove(0).unwrap();
     let expires = Envelope::decode(&snapshot.envelope).unwrap().expires_ms.unwrap();
     assert!((sent + 90_000..sent + 95_000).contains(&expires), "{expires}");
+    running.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_granted_while_the_session_ended_runs_and_is_no_crash() {
+    let bench = Bench::new();
+    let mut settings = Settings::default();
+    settings.instance.concurrency = 1;
+    let handle = async |ctx: Ctx| ctx.sleep(Duration::from_secs(5)).await.map(|()| done());
+    let consumer = Consumer::new(settings).link(bench.backend.link(bench.world.process())).on(TOPIC, handle);
+    let running = consumer.start().await.unwrap();
+    running.ready().await;
+    let first = bench.send().await;
+    bench.sleep(1).await;
+    assert_eq!(bench.state(first).await, Some(State::Active));
+    let second = bench.send().await;
+    // The store hears everything and is not heard, from before the first ends until after the session is gone.
+    bench.sleep(3).await;
+    bench.backend.lose_store_answers(u32::MAX);
+    bench.sleep(2).await;
+    bench.backend.close_all_sessions("by a test");
+    bench.sleep(2).await;
+    bench.backend.lose_store_answers(0);
+    bench.sleep(60).await;
+    let record = bench.record(second).await.unwrap();
+    assert_eq!((record.state, record.attempts, record.crashes), (State::Succeeded, 1, 0), "{record:?}");
     running.drain().await;
 }

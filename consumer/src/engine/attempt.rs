@@ -12,7 +12,8 @@ use super::settle;
 use super::taken_back::{self, NoMessage};
 use super::terms::Terms;
 use super::{Engine, files, isolation, reporter, telling};
-use crate::ctx::{Ctx, JobInfo, ReportSink};
+use crate::ctx::{Cancelled, Ctx, JobInfo, ReportSink};
+use crate::outcome::Outcome;
 use crate::registry::Registration;
 use futures_util::FutureExt;
 use longshore_link::broker::{Delivery, Headers, Message, Settler, Target};
@@ -66,8 +67,10 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
             Some(claim_of(&taken.delivery, envelope, taken.alone))
         })
         .collect();
+    let asked = engine.link.world.clock.boot();
+    let together = !claims.is_empty() && settler.is_live() && engine.is_sure();
     let mut answers = Vec::new().into_iter();
-    if !claims.is_empty() && settler.is_live() && engine.is_sure() {
+    if together {
         match engine.link.store.claim(&engine.owner, engine.lease_ms(), claims).await {
             Ok(claimed) => answers = claimed.into_iter(),
             Err(fault) => tracing::debug!(%fault, "claims not answered; each tries again for itself"),
@@ -76,8 +79,14 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
     let mut last = None;
     for (taken, envelope) in all.into_iter().zip(read) {
         let claimable = envelope.as_ref().is_ok_and(|envelope| taken.registration.can_read(envelope));
-        let first = if claimable { answers.next() } else { None };
-        let one = run(Arc::clone(&engine), Arc::clone(&settler), taken, envelope, first);
+        let first = if !together {
+            First::NotAsked
+        } else if claimable {
+            answers.next().map_or(First::NotAnswered, First::Answered)
+        } else {
+            First::NotAsked
+        };
+        let one = run(Arc::clone(&engine), Arc::clone(&settler), taken, envelope, first, asked);
         if let Some(before) = last.replace(one) {
             drop(engine.link.world.tasks.spawn(before));
         }
@@ -87,13 +96,15 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
     }
 }
 
-/// Takes a delivery that was read, and whose claim may have been answered, to its settlement.
+/// Takes a delivery that was read, and whose claim may have been answered, to its settlement. `asked`: nobody claimed it
+/// before.
 async fn run(
     engine: Arc<Engine>,
     settler: Arc<dyn Settler>,
     taken: Taken,
     envelope: Result<Arc<Envelope>, String>,
-    first: Option<Claimed>,
+    first: First,
+    asked: Duration,
 ) {
     let Taken { delivery, registration, slot, alone } = taken;
     let envelope = match envelope {
@@ -122,7 +133,7 @@ async fn run(
     match answer {
         Answer::Run { fence, attempt, failures, kinds, crashes, last } => {
             let origin = Origin { envelope, delivery, attempt, failures, kinds, crashes };
-            Attempt::start(engine, settler, registration, origin, fence, last).run(slot).await;
+            Attempt::start(engine, settler, registration, origin, fence, last).run(slot, asked).await;
         }
         Answer::Elsewhere { crashes } => {
             drop(slot);
@@ -160,10 +171,11 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
     if !registration.can_read(&envelope) {
         return;
     }
-    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), None, false).await;
+    let asked = engine.link.world.clock.boot();
+    let claimed = claim(&engine, &delivery, &NoMessage, Arc::clone(&envelope), First::NotAsked, false).await;
     let Some(Verdict::Answer(Answer::Run { fence, attempt, failures, kinds, crashes, last })) = claimed else { return };
     let origin = Origin { envelope, delivery, attempt, failures, kinds, crashes };
-    Attempt::start(engine, Arc::new(NoMessage), registration, origin, fence, last).run(slot).await;
+    Attempt::start(engine, Arc::new(NoMessage), registration, origin, fence, last).run(slot, asked).await;
 }
 
 fn read(delivery: &Delivery) -> Result<Envelope, String> {
@@ -265,6 +277,14 @@ async fn publish_unless(
     }
 }
 
+/// What became of the claim that was made for several deliveries together.
+enum First {
+    NotAsked,
+    /// It may have been granted all the same.
+    NotAnswered,
+    Answered(Claimed),
+}
+
 enum Verdict {
     Answer(Answer),
     Done,
@@ -282,22 +302,30 @@ pub(crate) fn claim_of(delivery: &Delivery, envelope: &Envelope, alone: bool) ->
 }
 
 /// Claims until the store answers, unless it has answered already. `None`: the delivery is not ours any more, or the
-/// instance ends.
+/// instance ends. Once asked, the end of the delivery's session ends nothing: what was granted runs here or, blamed for a
+/// crash, when its lease is over.
 async fn claim(
     engine: &Engine,
     delivery: &Delivery,
     settler: &dyn Settler,
     envelope: Arc<Envelope>,
-    mut first: Option<Claimed>,
+    first: First,
     alone: bool,
 ) -> Option<Verdict> {
     let claim = claim_of(delivery, &envelope, alone);
     let (store, lease) = (&engine.link.store, engine.lease_ms());
+    let (mut asked, mut answered) = match first {
+        First::NotAsked => (false, None),
+        First::NotAnswered => (true, None),
+        First::Answered(claimed) => (true, Some(claimed)),
+    };
     loop {
-        if !settler.is_live() || !engine.is_sure() && !engine.until_sure().boxed().await {
+        let ours = asked || settler.is_live();
+        if !ours || !engine.is_sure() && !engine.until_sure().boxed().await {
             return None;
         }
-        let claimed = match first.take() {
+        asked = true;
+        let claimed = match answered.take() {
             Some(claimed) => Some(claimed),
             None => match store.claim(&engine.owner, lease, vec![claim.clone()]).await {
                 Ok(mut answers) => answers.pop(),
@@ -343,6 +371,26 @@ async fn claim(
             Claimed::Unknown => continue,
         });
     }
+}
+
+/// Whether a handler may begin that was claimed, and put under the care of beats, after these times. Where the process
+/// stood still since, others may have run the job meanwhile: the next beat tells.
+async fn may_begin(engine: &Engine, ctx: &Ctx, asked: Duration, entered: Duration) -> Result<(), Cancelled> {
+    let now = engine.link.world.clock.boot();
+    let renewed = engine.proven.borrow().filter(|proven| *proven >= entered);
+    if engine.is_fresh(renewed.unwrap_or(asked), now) {
+        return Ok(());
+    }
+    let proven = async {
+        tokio::select! {
+            biased;
+            _ = ctx.until_cancelled() => {}
+            () = engine.until_proven() => {}
+        }
+    };
+    // Boxed: it is rare, and a task is as large as the largest thing it may wait for.
+    proven.boxed().await;
+    ctx.cancelled().map_or(Ok(()), Err)
 }
 
 /// The job that a message describes: what the store needs to accept it from the message alone.
@@ -412,7 +460,8 @@ impl Attempt {
         (limits, delay, failure.retry_for_ms, terms.rules())
     }
 
-    async fn run(&mut self, slot: Slot) {
+    /// Runs the handler and ends the attempt. `asked`: it was claimed after this time, by the boot clock.
+    async fn run(&mut self, slot: Slot, asked: Duration) {
         let engine = Arc::clone(&self.engine);
         let envelope = Arc::clone(&self.origin.envelope);
         let (limits, delay, retry_for_ms, retry_rules) = self.plan();
@@ -441,6 +490,7 @@ impl Attempt {
         };
         let (ctx, controls) =
             Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.path().to_owned(), ReportSink::default());
+        let entered = engine.link.world.clock.boot();
         engine.running.enter(self.id, self.fence, controls.cancel.clone(), Arc::clone(&self.origin));
         let over = CancellationToken::new();
         let work = async {
@@ -449,10 +499,13 @@ impl Attempt {
                 None => Ok(()),
             };
             let ended = match delivered {
-                Ok(()) => {
-                    let clock = &engine.link.world.clock;
-                    run::handler(&self.registration.run, &ctx, &controls, clock, limits).await
-                }
+                Ok(()) => match may_begin(&engine, &ctx, asked, entered).await {
+                    Ok(()) => {
+                        let clock = &engine.link.world.clock;
+                        run::handler(&self.registration.run, &ctx, &controls, clock, limits).await
+                    }
+                    Err(why) => Ended::Outcome(Outcome::Cancelled(why)),
+                },
                 Err(NotMoved::Ends(outcome)) => Ended::Outcome(outcome),
                 Err(NotMoved::Away(why)) => Ended::FilesAway(why),
             };

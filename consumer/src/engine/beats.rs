@@ -19,16 +19,8 @@ use tokio::sync::oneshot;
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
     let _watched = Watched(Arc::clone(&engine));
-    let mut state = Beating {
-        heart: None,
-        proven: None,
-        lanes: None,
-        view: None,
-        synced: None,
-        started: 0,
-        known: None,
-        first: Some(first),
-    };
+    let mut state =
+        Beating { heart: None, lanes: None, view: None, synced: None, started: 0, known: None, first: Some(first) };
     loop {
         let begun = clock.boot();
         state.beat(&engine, begun).await;
@@ -68,8 +60,6 @@ impl Drop for Watched {
 
 struct Beating {
     heart: Option<Box<dyn Heart>>,
-    /// Start of the last beat that was answered: until then the instance is proven alive.
-    proven: Option<Duration>,
     /// Versions of the known topics and of the matrix.
     lanes: Option<(u64, u64)>,
     view: Option<u64>,
@@ -86,12 +76,13 @@ impl Beating {
         // No answer within one beat counts as none.
         match engine.link.world.clock.timeout(engine.lease.beat, self.try_beat(engine)).await {
             Some(Ok((beaten, renewed))) => {
-                self.proven = Some(begun);
                 self.started = if self.started == 0 { beaten.now } else { self.started };
                 if let Some(first) = self.first.take() {
                     let _ = first.send(());
                 }
                 self.heard(engine, &beaten, renewed);
+                // Last: whoever waits for it goes by what it said.
+                engine.proven.send_replace(Some(begun));
             }
             Some(Err(fault)) => {
                 tracing::warn!(%fault, "beat not answered");
@@ -199,7 +190,7 @@ impl Beating {
         if before == Trust::Superseded {
             return before;
         }
-        let doubt = self.proven.is_none_or(|proven| now.saturating_sub(proven) > engine.lease.doubt);
+        let doubt = !engine.proven.borrow().is_some_and(|proven| engine.is_fresh(proven, now));
         let trust = if doubt { Trust::Doubt } else { Trust::Sure };
         if trust != before {
             if doubt {

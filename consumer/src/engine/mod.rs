@@ -103,6 +103,8 @@ pub(crate) struct Engine {
     pub(crate) busy: signal::Sender<usize>,
     pub(crate) phase: signal::Sender<Phase>,
     pub(crate) trust: signal::Sender<Trust>,
+    /// When the last beat began that was answered, by the boot clock: what ran then held its leases.
+    pub(crate) proven: signal::Sender<Option<Duration>>,
     pub(crate) coordinator: signal::Sender<bool>,
     /// `None` until the known topics were read for the first time.
     pub(crate) wanted: signal::Sender<Option<BTreeSet<Topic>>>,
@@ -162,6 +164,24 @@ impl Engine {
             biased;
             () = self.until(Phase::Stopped) => false,
             sure = trust.wait_for(|trust| *trust != Trust::Doubt) => sure.is_ok_and(|trust| *trust == Trust::Sure),
+        }
+    }
+
+    /// Whether what the store said at this time, by the boot clock, can still be relied on: the lease that began then is
+    /// not in doubt yet.
+    pub(crate) fn is_fresh(&self, said: Duration, now: Duration) -> bool {
+        now.saturating_sub(said) <= self.lease.doubt
+    }
+
+    /// Waits until a beat from now on was answered, which tells the attempts that run whether they still may.
+    pub(crate) async fn until_proven(&self) {
+        let now = self.link.world.clock.boot();
+        let mut proven = self.proven.subscribe();
+        self.beat_now.notify_one();
+        tokio::select! {
+            biased;
+            () = self.until(Phase::Stopped) => {}
+            _ = proven.wait_for(|proven| proven.is_some_and(|proven| proven >= now)) => {}
         }
     }
 

@@ -10,9 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long a process that stood still may need until the handler of a claim from before begins.
-const LATE: Duration = Duration::from_secs(10);
-
 /// Every run of every handler.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -74,14 +71,6 @@ struct Run {
     stands: Stands,
 }
 
-impl Run {
-    /// Whether its process stood still between its claim and its begin, as far as can be known: others may have taken
-    /// the job over meanwhile, or ended it.
-    fn is_late(&self) -> bool {
-        self.stands.during(self.begun.saturating_sub(LATE), self.begun)
-    }
-}
-
 impl History {
     /// An empty history of what happens to the jobs of a store.
     #[must_use]
@@ -135,10 +124,10 @@ impl History {
         let mut runs = runs.clone();
         runs.sort_by_key(|run| run.begun);
         for pair in runs.windows(2) {
-            let excused = pair[1].is_late() || pair[0].stands.during(pair[0].begun, pair[1].begun);
+            let excused = pair[0].stands.during(pair[0].begun, pair[1].begun);
             // A claim from before a wipe may begin after one from after it.
             let wiped_between = wiped.is_some_and(|wiped| pair[1].begun >= wiped);
-            if pair[1].fence <= pair[0].fence && !pair[1].is_late() && !wiped_between {
+            if pair[1].fence <= pair[0].fence && !wiped_between {
                 wrong.push(format!("job {}: a later run has an older fence: {pair:?}", record.id));
             }
             // After a wipe a job may run again, also while it runs.
@@ -152,7 +141,7 @@ impl History {
         if wiped.is_some() {
             return wrong;
         }
-        for run in runs.iter().filter(|run| !run.is_late()) {
+        for run in &runs {
             if record.finished.is_some_and(|finished| run.begun_ms > finished) {
                 wrong.push(format!("job {}: a run began after its end at {:?}: {run:?}", record.id, record.finished));
             }
@@ -189,7 +178,7 @@ pub struct Span {
     pub begun_ms: u64,
     /// When it ended; far away while it goes on.
     pub ended: Duration,
-    /// Its process stood still before it or in it, so that others may have been let in.
+    /// Its process stood still in it, so that others may have been let in.
     pub excused: bool,
 }
 
@@ -200,7 +189,7 @@ impl History {
         let runs = self.runs.lock().unwrap();
         let span = |run: &Run| {
             let ended = run.ended.unwrap_or(Duration::MAX);
-            let excused = run.is_late() || run.stands.during(run.begun, ended);
+            let excused = run.stands.during(run.begun, ended);
             Span { begun: run.begun, begun_ms: run.begun_ms, ended, excused }
         };
         runs.get(id).into_iter().flatten().map(span).collect()
