@@ -76,23 +76,19 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
             Err(fault) => tracing::debug!(%fault, "claims not answered; each tries again for itself"),
         }
     }
-    let mut last = None;
-    for (taken, envelope) in all.into_iter().zip(read) {
+    let others = all.len().saturating_sub(1);
+    for (place, (taken, envelope)) in all.into_iter().zip(read).enumerate() {
         let claimable = envelope.as_ref().is_ok_and(|envelope| taken.registration.can_read(envelope));
-        let first = if !together {
-            First::NotAsked
-        } else if claimable {
+        let first = if together && claimable {
             answers.next().map_or(First::NotAnswered, First::Answered)
         } else {
             First::NotAsked
         };
         let one = run(Arc::clone(&engine), Arc::clone(&settler), taken, envelope, first, asked);
-        if let Some(before) = last.replace(one) {
-            drop(engine.link.world.tasks.spawn(before));
+        if place == others {
+            return one.await;
         }
-    }
-    if let Some(one) = last {
-        one.await;
+        drop(engine.link.world.tasks.spawn(one));
     }
 }
 
