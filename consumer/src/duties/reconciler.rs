@@ -32,7 +32,7 @@ const LOOK: usize = 1_000;
 /// Calls that one round makes to look through the queued jobs; the next round goes on where it ended.
 const CALLS: usize = 50;
 /// What an instance may have taken from a lane since its last beat, as a multiple of its slots.
-const PREFETCH: u64 = 3;
+const PREFETCH: u64 = crate::engine::flow::MOST as u64;
 
 /// Reconciles until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {

@@ -6,6 +6,7 @@
 //! rests until there is a slot again.
 
 use super::attempt::{self, Taken};
+use super::flow::Flow;
 use super::{Engine, Phase, Trust};
 use crate::registry::Registration;
 use longshore_link::broker::{Consumption, Delivery, Intake, Settler};
@@ -112,8 +113,14 @@ pub(super) struct Session {
     pub(super) resting: BTreeSet<Topic>,
     /// Lanes whose messages are large: how many of each may be here at once.
     pub(super) narrow: BTreeMap<Topic, u16>,
+    /// What begins of each lane.
+    pub(super) flows: BTreeMap<Topic, Flow>,
+    /// Lanes whose jobs have just turned out to be quick.
+    pub(super) quick: Vec<Topic>,
     /// Whether a lane failed and must be tried again.
-    retry_lanes: bool,
+    pub(super) retry_lanes: bool,
+    /// When it was last looked at what time alone changes.
+    looked: Duration,
     /// Since when the instance is in doubt.
     doubt: Option<Duration>,
 }
@@ -140,12 +147,15 @@ impl Session {
             turns: VecDeque::new(),
             resting: BTreeSet::new(),
             narrow: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            quick: Vec::new(),
             retry_lanes: false,
+            looked: Duration::ZERO,
             doubt: None,
         }
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.engine.link.world.clock.boot()
     }
 
@@ -156,9 +166,17 @@ impl Session {
         let mut trust = engine.trust.subscribe();
         let mut phase = engine.phase.subscribe();
         self.adjust_lanes().await;
+        self.looked = self.now();
         loop {
+            // Here, as deliveries that keep coming would keep a timer from its turn.
+            let tick = (self.looked + self.next_tick()).saturating_sub(self.now());
+            if tick.is_zero()
+                && let Some(why) = self.look().await
+            {
+                return why;
+            }
             self.hand_out();
-            let tick = self.next_tick();
+            self.quicken().await;
             let woken = tokio::select! {
                 biased;
                 _ = phase.changed() => Woken::Phase,
@@ -209,20 +227,26 @@ impl Session {
                         return "drained".into();
                     }
                 }
-                Woken::Time => {
-                    if self.retry_lanes {
-                        self.adjust_lanes().await;
-                    }
-                    self.give_back_overdue().await;
-                    self.widen().await;
-                    if self.doubt.is_some_and(|since| self.now().saturating_sub(since) > DOUBT_LIMIT) {
-                        self.give_all_back().await;
-                        self.consumption.close().await;
-                        return "the store gave no sign of life; deliveries went back".into();
-                    }
-                }
+                Woken::Time => {}
             }
         }
+    }
+
+    /// Sees to what time alone changes. Answers why the session has to end, if it has to.
+    async fn look(&mut self) -> Option<String> {
+        self.looked = self.now();
+        if self.retry_lanes {
+            self.adjust_lanes().await;
+        }
+        self.give_back_overdue().await;
+        self.widen().await;
+        self.slow_down().await;
+        if self.doubt.is_some_and(|since| self.now().saturating_sub(since) > DOUBT_LIMIT) {
+            self.give_all_back().await;
+            self.consumption.close().await;
+            return Some("the store gave no sign of life; deliveries went back".into());
+        }
+        None
     }
 
     fn next_tick(&self) -> Duration {
@@ -270,7 +294,9 @@ impl Session {
                 continue;
             };
             self.engine.held.take(&held.delivery);
-            if queue.is_empty() {
+            let empty = queue.is_empty();
+            self.count(&lane);
+            if empty {
                 self.held.remove(&lane);
             } else {
                 self.turns.push_back(lane);
@@ -302,16 +328,6 @@ impl Session {
             let tasks = engine.link.world.tasks.clone();
             drop(tasks.spawn(attempt::run_again(engine, delivery, registration, slot)));
         }
-    }
-
-    /// How many of a lane's messages may be here at once: enough for the running ones, as many again to be at hand,
-    /// and those whose commit is under way.
-    pub(super) fn prefetch(&self, lane: &Topic, lanes: usize) -> u16 {
-        let limit = self.engine.registry.choose(lane).and_then(|handler| handler.options.concurrency);
-        let slots = limit.map_or(self.engine.slots, |limit| limit.min(self.engine.slots)).max(1);
-        let share = (3 * self.engine.slots).div_ceil(lanes.max(1)).clamp(slots, 3 * slots);
-        let share = u16::try_from(share).unwrap_or(u16::MAX);
-        self.narrow.get(lane).map_or(share, |most| share.min(*most))
     }
 
     async fn adjust_lanes(&mut self) {

@@ -15,6 +15,7 @@ pub(crate) mod adopt;
 pub(crate) mod attempt;
 pub(crate) mod beats;
 pub(crate) mod files;
+pub(crate) mod flow;
 pub(crate) mod held;
 pub(crate) mod intake;
 pub(crate) mod isolation;

@@ -42,9 +42,7 @@ impl Session {
             if now < usual {
                 self.narrow.insert(lane.clone(), now);
             }
-            if let Err(fault) = self.consumption.add(&lane, now).await {
-                tracing::debug!(%lane, %fault, "the lane's room could not be changed");
-            }
+            self.make_room(lane, now).await;
         }
     }
 

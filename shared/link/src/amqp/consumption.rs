@@ -155,8 +155,9 @@ impl AmqpConsumption {
             // It may be gone since it was declared.
             self.session.known.forget(lane);
         })?;
-        self.settler.allow(pipe, prefetch);
         self.lanes.insert(lane.clone(), Registered { consumer, pipe, prefetch });
+        let least = self.lanes.values().filter(|lane| lane.pipe == pipe).map(|lane| lane.prefetch).min();
+        self.settler.allow(pipe, least.unwrap_or(prefetch));
         self.streams.push(LaneStream { lane: lane.clone(), consumer, pipe, stream: Some(stream) });
         Ok(())
     }

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 const REST: Duration = Duration::from_millis(5);
 
 /// Enough to be written at once: this part of what a lane may have out.
-const PART: u16 = 6;
+const PART: u16 = 4;
 
 /// Settles the deliveries of one session.
 #[derive(Debug)]
@@ -52,11 +52,11 @@ impl AmqpSettler {
         drop(world.tasks.spawn(keep(book, channel, session, late, clock)));
     }
 
-    /// A lane of this channel may have so many deliveries out.
+    /// Each lane of this channel may have so many deliveries out, or more.
     pub(super) fn allow(&self, number: u32, prefetch: u16) {
         let books = self.books.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(book) = books.get(&number) {
-            book.enough.fetch_min(usize::from(prefetch / PART).max(1), Ordering::Relaxed);
+            book.enough.store(usize::from(prefetch / PART).max(1), Ordering::Relaxed);
         }
     }
 
