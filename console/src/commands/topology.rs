@@ -183,15 +183,11 @@ impl Instance {
         let mut lines = vec![
             format!("{} ({})", self.name, self.instance),
             format!("cluster {}, version {}, since {}", self.cluster, self.version, moment(&self.started)),
-            format!(
-                "{} of {} slots are busy; {} deliveries wait, the longest for {}",
-                self.running,
-                self.slots,
-                self.held,
-                show(Duration::from_millis(self.lag_ms))
-            ),
+            format!("{} of {} slots are busy", self.running, self.slots),
             format!("takes {}", self.takes()),
         ];
+        let lag = show(Duration::from_millis(self.lag_ms));
+        lines.extend((self.held > 0).then(|| format!("deliveries that wait for a slot: {}, up to {lag}", self.held)));
         lines.extend(self.skew_ms.map(|skew| format!("clock {skew:+} ms against the store's")));
         lines.extend((!self.labels.is_empty()).then(|| format!("labels {}", write_labels(&self.labels))));
         lines.extend((!self.endpoints.is_empty()).then(|| format!("reached at {}", self.endpoints.join(", "))));

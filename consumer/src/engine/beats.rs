@@ -151,7 +151,8 @@ impl Beating {
             engine.rescue_now.notify_one();
         }
         engine.metrics.beat(beaten.now);
-        engine.sight.glimpsed(Glimpse { view: beaten.view, profiles: beaten.profiles, synced: beaten.synced });
+        let Beaten { view, profiles, synced, .. } = *beaten;
+        engine.sight.glimpsed(Glimpse { epoch: renewed.known.epoch, view, profiles, synced });
         let lanes = (beaten.topics, beaten.matrix);
         if self.lanes.replace(lanes) != Some(lanes) {
             engine.topics_changed.notify_one();

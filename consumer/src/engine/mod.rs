@@ -4,9 +4,10 @@
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
-//! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there, [`reporter`] writes what handlers report,
-//! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
-//! store that lost them, [`isolation`] runs alone what must not run beside others, [`telling`] tells those who listen.
+//! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there,
+//! [`reporter`] writes what handlers report, [`taken_back`] holds what a dead instance left and this one runs itself,
+//! [`adopt`] takes running attempts back into a store that lost them, [`isolation`] runs alone what must not run beside
+//! others, [`telling`] tells those who listen.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -157,7 +158,13 @@ impl Engine {
         }
     }
 
-    /// Whether the instance can prove that it is alive.
+    /// Whether the instance can prove now that it is alive and has not stopped, whatever has been noticed so far.
+    pub(crate) fn is_proven(&self) -> bool {
+        let now = self.link.world.clock.boot();
+        !self.is_stopped() && self.proven.borrow().is_some_and(|proven| self.is_fresh(proven, now))
+    }
+
+    /// Whether the instance can prove that it is alive, as its beats have noticed.
     pub(crate) fn is_sure(&self) -> bool {
         *self.trust.borrow() == Trust::Sure
     }

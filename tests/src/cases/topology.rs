@@ -142,7 +142,7 @@ pub async fn v08_what_the_leader_does_is_done_by_one_at_a_time(fleet: &Fleet) {
     let at_work = Arc::new(AtomicUsize::new(0));
     let lead = |running: &Running| {
         let (topology, at_work) = (running.topology(), Arc::clone(&at_work));
-        tokio::spawn(async move {
+        fleet.process().tasks.spawn(async move {
             let work = |_| {
                 let at_work = Arc::clone(&at_work);
                 async move {
@@ -207,7 +207,6 @@ async fn together(fleet: &Fleet, count: usize, within: Duration) {
     fleet.eventually("all agree on the view", agreed).await;
     let took = Duration::from_millis(fleet.unix_ms() - began);
     assert!(took <= within, "{count} instances agreed after {took:?}");
-    println!("{count} instances agreed on a view after {took:?}");
     let leaders = all.iter().filter(|running| running.topology().is_coordinator()).count();
     assert_eq!(leaders, 1);
     for running in &all {

@@ -7,47 +7,74 @@
 
 use super::{Card, View};
 use crate::id::Owner;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Answers whether the process can prove, at the moment it is asked, that it is alive. Asked whenever somebody wants to
+/// know whether a view is current, so that a process that was suspended knows it before anything else of it runs.
+#[derive(Clone)]
+pub struct Proof(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Proof {
+    /// A proof that goes by a question. It should not take long.
+    pub fn new(question: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(question))
+    }
+
+    fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof")
+    }
+}
 
 /// A view as one process sees it.
 #[derive(Debug)]
 pub struct TopologyView {
     view: View,
-    me: Option<Owner>,
+    me: Owner,
+    proof: Proof,
     current: AtomicBool,
 }
 
 impl TopologyView {
-    /// A view that is current until [`Announcer`] says otherwise. `me`: the member that looks at it, where it is one.
+    /// A view that is current until it is superseded, or the proof does not hold. `me`: the instance that looks at it.
     #[must_use]
-    pub const fn new(view: View, me: Option<Owner>) -> Self {
-        Self { view, me, current: AtomicBool::new(true) }
+    pub const fn new(view: View, me: Owner, proof: Proof) -> Self {
+        Self { view, me, proof, current: AtomicBool::new(true) }
     }
 
     /// A view that is not current, and never was.
     #[must_use]
-    pub const fn outdated(view: View, me: Option<Owner>) -> Self {
-        Self { view, me, current: AtomicBool::new(false) }
+    pub fn outdated(view: View, me: Owner) -> Self {
+        Self { view, me, proof: Proof::new(|| false), current: AtomicBool::new(false) }
     }
 
-    /// Whether it is the newest view, and this process can prove that it belongs to it. Once it is not, it never is
-    /// again: whoever does what only one instance may do stops then, and waits for the next view.
+    /// Whether it is the newest view that is known here, and this process can prove that it is alive. Once it is not, it
+    /// never is again: whoever does what only one instance may do stops then, and waits for the next view.
     #[must_use]
     pub fn is_current(&self) -> bool {
+        if !self.proof.holds() {
+            self.supersede();
+        }
         self.current.load(Ordering::SeqCst)
     }
 
-    fn supersede(&self) {
+    /// From now on it is not current.
+    pub fn supersede(&self) {
         self.current.store(false, Ordering::SeqCst);
     }
 
-    /// This process's own card, where it is a member.
+    /// This instance's own card, where it is in the view.
     #[must_use]
     pub fn local(&self) -> Option<&Card> {
-        let me = self.me.as_ref()?;
-        self.view.instances.iter().find(|card| card.owner == *me)
+        self.view.instances.iter().find(|card| card.owner == self.me)
     }
 
     /// Whether this process's instance leads its cluster, by a view that is still current.
@@ -60,7 +87,7 @@ impl TopologyView {
     /// Whether this process's instance is the coordinator of the whole fleet, by a view that is still current.
     #[must_use]
     pub fn is_coordinator(&self) -> bool {
-        self.is_current() && self.me.is_some() && self.view.coordinator == self.me
+        self.is_current() && self.view.coordinator.as_ref() == Some(&self.me)
     }
 
     /// The instances that fit, in the order in which they joined.
@@ -139,14 +166,27 @@ pub struct Announced {
 
 impl Announced {
     /// Whether it is the same as another one: the same view, not merely an equal one.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
+    fn is(&self, other: &Self) -> bool {
         let views = match (&self.view, &other.view) {
             (None, None) => true,
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
         views && (self.changing, self.changes) == (other.changing, other.changes)
+    }
+
+    /// Becomes the same as another one; a view that is replaced is not current any more. Answers whether it differed.
+    pub fn follow(&mut self, other: &Self) -> bool {
+        if self.is(other) {
+            return false;
+        }
+        let old = std::mem::replace(self, other.clone());
+        if let (Some(old), Some(new)) = (old.view, &self.view)
+            && !Arc::ptr_eq(&old, new)
+        {
+            old.supersede();
+        }
+        true
     }
 }
 
@@ -163,7 +203,8 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct Announcer {
     patience: Patience,
-    me: Option<Owner>,
+    me: Owner,
+    proof: Proof,
     now: Announced,
     next: Option<Next>,
 }
@@ -176,10 +217,10 @@ struct Next {
 }
 
 impl Announcer {
-    /// One that has announced nothing. `me`: the member that looks, where the process is one.
+    /// One that has announced nothing. `me`: the instance that looks; `proof`: whether it can prove that it is alive.
     #[must_use]
-    pub fn new(patience: Patience, me: Option<Owner>) -> Self {
-        Self { patience, me, now: Announced::default(), next: None }
+    pub fn new(patience: Patience, me: Owner, proof: Proof) -> Self {
+        Self { patience, me, proof, now: Announced::default(), next: None }
     }
 
     /// What is announced.
@@ -195,6 +236,16 @@ impl Announcer {
         self.supersede();
     }
 
+    /// Whether the announced view ceased to be current without a word from here: [`Self::changing`] is due.
+    #[must_use]
+    pub fn has_lapsed(&self) -> bool {
+        !self.now.changing && self.now.view.as_ref().is_some_and(|view| !view.is_current())
+    }
+
+    fn announce(&mut self, view: View) {
+        self.now.view = Some(Arc::new(TopologyView::new(view, self.me.clone(), self.proof.clone())));
+    }
+
     fn supersede(&mut self) {
         if let Some(view) = &self.now.view {
             view.supersede();
@@ -208,10 +259,7 @@ impl Announcer {
         match difference {
             Some(Difference::None) if !self.now.changing => return,
             Some(Difference::Properties) if !self.now.changing => {
-                if let Some(old) = &self.now.view {
-                    old.supersede();
-                }
-                self.now.view = Some(Arc::new(TopologyView::new(view, self.me.clone())));
+                self.announce(view);
                 return;
             }
             _ => self.supersede(),
@@ -248,7 +296,7 @@ impl Announcer {
         }
         if let Some(Next { view, .. }) = self.next.take() {
             self.now.changes += u64::from(self.now.view.is_some());
-            self.now.view = Some(Arc::new(TopologyView::new(view, self.me.clone())));
+            self.announce(view);
             self.now.changing = false;
         }
     }
@@ -257,6 +305,8 @@ impl Announcer {
 /// What one listener has heard.
 #[derive(Debug, Default)]
 pub struct Hearing {
+    /// Nothing is heard before this, ms.
+    from: u64,
     heard: Option<Heard>,
 }
 
@@ -267,64 +317,59 @@ struct Heard {
     changing: bool,
 }
 
+/// A listener cannot be held back for no time at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("delay: zero holds nothing back; leave the delay out")]
+pub struct NoDelay;
+
 impl Hearing {
+    /// One that hears nothing for a while, then the newest view as [`TopologyEvent::Init`], then everything as it comes
+    /// (CH-03 to CH-07): for an application that is still starting.
+    ///
+    /// # Errors
+    /// [`NoDelay`], when there is nothing to hold back.
+    pub fn after(delay_ms: u64, now: u64) -> Result<Self, NoDelay> {
+        if delay_ms == 0 {
+            return Err(NoDelay);
+        }
+        Ok(Self { from: now.saturating_add(delay_ms), heard: None })
+    }
+
+    /// How long nothing will be heard, ms.
+    #[must_use]
+    pub const fn silence(&self, now: u64) -> u64 {
+        self.from.saturating_sub(now)
+    }
+
     /// The next event, by what is announced now; `None`: none yet. Ask again until there is none.
-    pub fn next(&mut self, now: &Announced) -> Option<TopologyEvent> {
-        let new = now.view.as_ref()?;
+    pub fn next(&mut self, announced: &Announced, now: u64) -> Option<TopologyEvent> {
+        if self.silence(now) > 0 {
+            return None;
+        }
+        let new = announced.view.as_ref()?;
         let Some(heard) = &mut self.heard else {
-            if now.changing {
+            if announced.changing || !new.is_current() {
                 return None;
             }
-            self.heard = Some(Heard { view: Arc::clone(new), changes: now.changes, changing: false });
+            self.heard = Some(Heard { view: Arc::clone(new), changes: announced.changes, changing: false });
             return Some(TopologyEvent::Init(Arc::clone(new)));
         };
-        let missed = heard.changes != now.changes;
-        if !heard.changing && (now.changing || missed) {
+        let missed = heard.changes != announced.changes;
+        if !heard.changing && (announced.changing || missed) {
             heard.changing = true;
             return Some(TopologyEvent::Changing(Arc::clone(&heard.view)));
         }
-        if now.changing || Arc::ptr_eq(&heard.view, new) {
+        if announced.changing || Arc::ptr_eq(&heard.view, new) {
             return None;
         }
         let old = std::mem::replace(&mut heard.view, Arc::clone(new));
-        heard.changes = now.changes;
+        heard.changes = announced.changes;
         let new = Arc::clone(new);
         Some(if std::mem::replace(&mut heard.changing, false) {
             TopologyEvent::Changed { old, new }
         } else {
             TopologyEvent::PropertiesChanged { old, new }
         })
-    }
-}
-
-/// Holds back what a listener hears while an application starts (CH-03 to CH-07): nothing for a while, then the newest
-/// view as [`TopologyEvent::Init`], then everything as it comes.
-#[derive(Debug)]
-pub struct StartDelay {
-    until: u64,
-}
-
-impl StartDelay {
-    /// Holds back until `delay_ms` after `now`.
-    ///
-    /// # Errors
-    /// A sentence, when there is nothing to hold back.
-    pub fn new(delay_ms: u64, now: u64) -> Result<Self, String> {
-        if delay_ms == 0 {
-            return Err("delay: zero holds nothing back; leave the delay out".to_owned());
-        }
-        Ok(Self { until: now.saturating_add(delay_ms) })
-    }
-
-    /// The next event of a listener that is held back.
-    pub fn next(&self, hearing: &mut Hearing, announced: &Announced, now: u64) -> Option<TopologyEvent> {
-        if now < self.until { None } else { hearing.next(announced) }
-    }
-
-    /// When it ends, ms.
-    #[must_use]
-    pub const fn until(&self) -> u64 {
-        self.until
     }
 }
 

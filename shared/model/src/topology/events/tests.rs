@@ -27,6 +27,8 @@ fn view(number: u64, members: &[&str]) -> View {
 
 /// A process with listeners, and a clock.
 struct Bench {
+    /// Whether the process can prove that it is alive.
+    alive: Arc<AtomicBool>,
     announcer: Announcer,
     listeners: Vec<Hearing>,
     now: u64,
@@ -35,7 +37,12 @@ struct Bench {
 impl Bench {
     fn new(stable_ms: u64) -> Self {
         let patience = Patience { stable_ms, synced_ms: SYNCED };
-        Self { announcer: Announcer::new(patience, Some(owner("a"))), listeners: Vec::new(), now: 0 }
+        let alive = Arc::new(AtomicBool::new(true));
+        let proof = Proof::new({
+            let alive = Arc::clone(&alive);
+            move || alive.load(Ordering::SeqCst)
+        });
+        Self { alive, announcer: Announcer::new(patience, owner("a"), proof), listeners: Vec::new(), now: 0 }
     }
 
     /// A view that all members have reached.
@@ -49,14 +56,18 @@ impl Bench {
     }
 
     fn listen(&mut self) -> usize {
-        self.listeners.push(Hearing::default());
+        self.add(Hearing::default())
+    }
+
+    fn add(&mut self, listener: Hearing) -> usize {
+        self.listeners.push(listener);
         self.listeners.len() - 1
     }
 
     /// What a listener hears now: `init 1`, `changing 1`, `changed 1 2`, `properties 1 1`.
     fn hears(&mut self, listener: usize) -> Vec<String> {
         let mut all = Vec::new();
-        while let Some(event) = self.listeners[listener].next(self.announcer.announced()) {
+        while let Some(event) = self.listeners[listener].next(self.announcer.announced(), self.now) {
             all.push(said(&event));
         }
         all
@@ -107,11 +118,14 @@ fn v03_dv_04_dv_05_dv_06_equal_views_new_members_and_new_properties() {
     let listener = bench.listen();
     bench.read(view(1, &["a"]));
     assert_eq!(bench.hears(listener), ["init 1"]);
-    let first = bench.announcer.announced().view.clone().unwrap();
+    let mut shown = bench.announcer.announced().clone();
+    let first = shown.view.clone().unwrap();
     bench.read(view(1, &["a"]));
     assert_eq!(bench.hears(listener), [""; 0]);
+    assert!(!shown.follow(bench.announcer.announced()) && first.is_current());
     bench.read(view(1, &["a=1"]));
     assert_eq!(bench.hears(listener), ["properties 1 1"]);
+    assert!(shown.follow(bench.announcer.announced()));
     assert!(!first.is_current() && current(&bench), "DV-19: the old view is not current");
     bench.read(view(2, &["a=1", "b"]));
     assert_eq!(bench.hears(listener), ["changing 1", "changed 1 2"]);
@@ -186,7 +200,7 @@ fn v02_dv_14_dm_22_how_views_differ() {
 
 #[test]
 fn v02_dv_15_instances_are_found_by_what_they_are() {
-    let view = TopologyView::new(view(1, &["a", "b", "c", "d"]), Some(owner("b")));
+    let view = TopologyView::new(view(1, &["a", "b", "c", "d"]), owner("b"), Proof::new(|| true));
     let ids = |fits: fn(&Card) -> bool| view.find(fits).map(|card| card.name.as_str()).collect::<Vec<_>>();
     assert_eq!(ids(|_| true), ["a", "b", "c", "d"]);
     assert_eq!(ids(|card| card.name == "c"), ["c"]);
@@ -260,34 +274,47 @@ fn v10_who_is_cut_off_is_nobody_until_it_is_back() {
 }
 
 #[test]
-fn ch_03_ch_04_ch_05_ch_06_ch_07_a_start_delay_holds_events_back_and_tells_the_newest_as_init() {
-    let hear = |delay: &StartDelay, bench: &mut Bench, listener: usize| {
-        let (now, mut all) = (bench.now, Vec::new());
-        while let Some(event) = delay.next(&mut bench.listeners[listener], bench.announcer.announced(), now) {
-            all.push(said(&event));
-        }
-        all
-    };
-    assert!(StartDelay::new(0, 5).unwrap_err().contains("leave the delay out"), "CH-07");
-    let delay = StartDelay::new(1_000, 0).unwrap();
-    assert_eq!(delay.until(), 1_000);
-    let mut bench = Bench::new(0);
+fn v11_a_view_lapses_when_nothing_proves_any_more_that_its_process_lives() {
+    let mut bench = Bench::new(STABLE);
     let listener = bench.listen();
+    bench.read(view(1, &["a"]));
+    let view_1 = bench.announcer.announced().view.clone().unwrap();
+    assert!(view_1.is_leader() && !bench.announcer.has_lapsed());
+    assert_eq!(bench.hears(listener), ["init 1"]);
+    bench.alive.store(false, Ordering::SeqCst);
+    assert!(!view_1.is_current() && !view_1.is_leader(), "though nobody said a word");
+    bench.alive.store(true, Ordering::SeqCst);
+    assert!(!view_1.is_current(), "what was not current never is again");
+    assert!(bench.announcer.has_lapsed());
+    bench.announcer.changing();
+    assert!(!bench.announcer.has_lapsed(), "it is told");
+    bench.read(view(1, &["a"]));
+    bench.pass(STABLE);
+    assert_eq!(bench.hears(listener), ["changing 1", "changed 1 1"]);
+    assert!(current(&bench) && !bench.announcer.has_lapsed());
+}
+
+#[test]
+fn ch_03_ch_04_ch_05_ch_06_ch_07_a_start_delay_holds_events_back_and_tells_the_newest_as_init() {
+    assert!(Hearing::after(0, 5).unwrap_err().to_string().contains("leave the delay out"), "CH-07");
+    let mut bench = Bench::new(0);
+    let listener = bench.add(Hearing::after(1_000, 0).unwrap());
+    assert_eq!(bench.listeners[listener].silence(300), 700);
     // CH-03, CH-05: whatever happens meanwhile, the newest view is the first that is told.
     for number in 1..5 {
         bench.read(view(number, &["a"]));
         bench.pass(200);
-        assert_eq!(hear(&delay, &mut bench, listener), [""; 0]);
+        assert_eq!(bench.hears(listener), [""; 0]);
     }
     // CH-04: a change is under way when the delay ends.
     bench.announcer.changing();
     bench.pass(200);
-    assert_eq!(hear(&delay, &mut bench, listener), [""; 0]);
+    assert_eq!(bench.hears(listener), [""; 0]);
     bench.read(view(6, &["a"]));
-    assert_eq!(hear(&delay, &mut bench, listener), ["init 6"]);
+    assert_eq!(bench.hears(listener), ["init 6"]);
     for number in 7..12 {
         bench.read(view(number, &["a"]));
-        assert_eq!(hear(&delay, &mut bench, listener).len(), 2, "from then on as it comes");
+        assert_eq!(bench.hears(listener).len(), 2, "from then on as it comes");
     }
 }
 
