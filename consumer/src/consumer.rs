@@ -8,7 +8,7 @@ use crate::duties;
 use crate::engine::files::WorkDir;
 use crate::engine::isolation::{self, Isolation};
 use crate::engine::taken_back::TakenBack;
-use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, recommit, running};
+use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, recommit, running, sight};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
 use crate::instance::{RunError, Running, Signals};
@@ -35,6 +35,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// How long a view has to be stable before it is announced.
+const STABLE: Duration = Duration::from_secs(3);
 
 /// Why a consumer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,7 @@ pub struct Consumer<S = ()> {
     queues: Queues,
     allowed: Allowed,
     retention: Retention,
+    stable: Duration,
     link: Option<Link>,
     world: Option<World>,
     registry: Registry,
@@ -100,6 +104,7 @@ impl Consumer<()> {
             queues: Queues::default(),
             allowed: settings.instance.allowed.clone(),
             retention: retention(&settings.retention),
+            stable: STABLE,
             settings,
             link: None,
             world: None,
@@ -139,6 +144,7 @@ impl Consumer<()> {
             queues: self.queues,
             allowed: self.allowed,
             retention: self.retention,
+            stable: self.stable,
             link: self.link,
             world: self.world,
             registry: self.registry,
@@ -181,6 +187,14 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// How long a changed topology has to stay as it is before its listeners hear of it; default 3 s. That it changes
+    /// they hear at once ([`crate::topology`]).
+    #[must_use]
+    pub const fn stable_after(mut self, stable: Duration) -> Self {
+        self.stable = stable;
         self
     }
 
@@ -318,6 +332,10 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             lease: self.settings.lease.clone(),
             policies: policies::Policies::new(self.queues, self.settings.instance.apply_queues),
             matrix: crate::engine::matrix::Matrix::default(),
+            sight: sight::Sight::new(self.stable),
+            properties: crate::properties::Properties::default(),
+            labels: self.settings.instance.labels.clone(),
+            endpoints: self.settings.instance.endpoints.clone(),
             allowed: self.allowed,
             work_dir: identity.work_dir,
             max_file_bytes: self.settings.blobs.max_file_bytes,
@@ -368,6 +386,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         }
         drop(world.tasks.spawn(lanes::follow_nudges(Arc::clone(&engine))));
         drop(world.tasks.spawn(policies::run(Arc::clone(&engine))));
+        drop(world.tasks.spawn(sight::follow_nudges(Arc::clone(&engine))));
+        drop(world.tasks.spawn(sight::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(lanes::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));

@@ -8,7 +8,9 @@ use crate::consumer::StartError;
 use crate::engine::{Engine, Phase, Status, Trust};
 use crate::home::Home;
 use crate::metrics::Gauges;
+use crate::properties::{BadProperty, Provided};
 use crate::registry::Registry;
+use crate::topology::Topology;
 use longshore_model::id::{InstanceId, Owner};
 use longshore_model::topic::Topic;
 use std::sync::Arc;
@@ -59,6 +61,25 @@ impl Running {
     #[must_use]
     pub fn registry(&self) -> Registry {
         self.engine.registry.clone()
+    }
+
+    /// The topology as this instance sees it.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        Topology::new(&self.engine)
+    }
+
+    /// Gives the instance properties, which everybody sees in the topology, until the answer is dropped. Where several
+    /// provide the same one, the highest ranking wins, and among equals who came first.
+    ///
+    /// # Errors
+    /// [`BadProperty`] for a name that breaks the grammar (letters, digits, `.`, `_`, `-`) or what is out of bounds.
+    pub fn provide<N: Into<String>, V: Into<String>>(
+        &self,
+        ranking: i32,
+        values: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Provided, BadProperty> {
+        Provided::new(&self.engine, ranking, values)
     }
 
     /// Where the instance stands.

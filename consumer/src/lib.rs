@@ -48,8 +48,10 @@ pub mod metrics;
 pub mod program;
 
 pub mod outcome;
+pub mod properties;
 pub mod registry;
 pub mod testing;
+pub mod topology;
 
 pub use batch::{Batched, IntoOutcomes, Item, batch};
 pub use consumer::{Consumer, StartError};
@@ -63,3 +65,5 @@ pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::{Job, JobId, JobOptions, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern};
 pub use longshore_producer::SettingsError;
 pub use outcome::{IntoOutcome, JobError, Json, Outcome, WithKind};
+pub use properties::{BadProperty, Provided};
+pub use topology::{Topology, TopologyEvents, TopologyView};

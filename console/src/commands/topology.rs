@@ -4,7 +4,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Answer, Cell, Screen, Table, Tone, clean, moment};
 use crate::session::Session;
-use longshore_model::span::rfc3339;
+use longshore_model::span::{rfc3339, show};
+use longshore_model::topology::properties::write_labels;
 use longshore_model::topology::{Allowed, Capability, Card};
 use longshore_producer::{Row, View, World};
 use serde::Serialize;
@@ -39,14 +40,14 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
             }
             Err(fault) => return Err(fault.into()),
         };
-        if now != last {
+        if !now.looks_like(&last) {
             session.out.answer(&now)?;
             last = now;
         }
     }
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Topology {
     /// Grows whenever the set of instances or the coordinator changes.
     number: u64,
@@ -56,7 +57,7 @@ pub(super) struct Topology {
 }
 
 /// A live instance, as it says of itself.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Instance {
     pub(super) instance: String,
     incarnation: String,
@@ -75,10 +76,30 @@ pub(super) struct Instance {
     allowed: Allowed,
     /// The row of the topic matrix that it goes by.
     row: Row,
+    labels: BTreeMap<String, String>,
+    endpoints: Vec<String>,
     properties: BTreeMap<String, String>,
+    /// Deliveries that wait in it for a slot.
+    held: u64,
+    /// How long the one waits that waits longest, ms.
+    lag_ms: u64,
+    /// By how much its clock is ahead of the store's, ms.
+    skew_ms: Option<i64>,
 }
 
 impl Topology {
+    /// Whether nothing differs that is worth to be shown again: clocks and waiting times always do.
+    fn looks_like(&self, other: &Self) -> bool {
+        let still = |topology: &Self| {
+            let mut still = topology.clone();
+            for instance in &mut still.instances {
+                (instance.skew_ms, instance.lag_ms) = (None, 0);
+            }
+            still
+        };
+        still(self) == still(other)
+    }
+
     pub(super) fn new(view: View) -> Self {
         let leads = |card: &Card| view.leader(&card.cluster).is_some_and(|leader| leader.owner == card.owner);
         let leaders: Vec<bool> = view.instances.iter().map(leads).collect();
@@ -108,7 +129,12 @@ impl Instance {
             capabilities: card.capabilities,
             allowed: card.allowed,
             row: card.row,
+            labels: card.labels,
+            endpoints: card.endpoints,
             properties: card.properties,
+            held: card.held.values().sum(),
+            lag_ms: card.lag_ms,
+            skew_ms: card.skew_ms,
         }
     }
 
@@ -160,6 +186,11 @@ impl Instance {
             format!("{} of {} slots are busy", self.running, self.slots),
             format!("takes {}", self.takes()),
         ];
+        let lag = show(Duration::from_millis(self.lag_ms));
+        lines.extend((self.held > 0).then(|| format!("deliveries that wait for a slot: {}, up to {lag}", self.held)));
+        lines.extend(self.skew_ms.map(|skew| format!("clock {skew:+} ms against the store's")));
+        lines.extend((!self.labels.is_empty()).then(|| format!("labels {}", write_labels(&self.labels))));
+        lines.extend((!self.endpoints.is_empty()).then(|| format!("reached at {}", self.endpoints.join(", "))));
         lines.extend(self.properties.iter().map(|(name, value)| format!("{name} = {value}")));
         let lines: Vec<String> = lines.iter().map(|line| clean(line).into_owned()).collect();
         lines.join("\n")

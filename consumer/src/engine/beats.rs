@@ -5,6 +5,7 @@
 //! on while the machine sleeps: when no beat was answered for `lease.doubt`, the instance stops
 //! trusting itself before anybody else may take its jobs.
 
+use super::sight::Glimpse;
 use super::{Engine, Phase, Trust};
 use crate::ctx::Cancelled;
 use longshore_link::store::{Beat, Beaten, Heart, Known, LossKind, Renew, Renewed};
@@ -19,8 +20,16 @@ use tokio::sync::oneshot;
 pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let clock = engine.link.world.clock.clone();
     let _watched = Watched(Arc::clone(&engine));
-    let mut state =
-        Beating { heart: None, lanes: None, view: None, synced: None, started: 0, known: None, first: Some(first) };
+    let mut state = Beating {
+        heart: None,
+        lanes: None,
+        view: None,
+        synced: None,
+        started: 0,
+        skew_ms: None,
+        known: None,
+        first: Some(first),
+    };
     loop {
         let begun = clock.boot();
         state.beat(&engine, begun).await;
@@ -66,6 +75,8 @@ struct Beating {
     /// The last view that was told to be reached by every member.
     synced: Option<u64>,
     started: u64,
+    /// By how much this machine's clock was ahead of the store's at the last beat, ms.
+    skew_ms: Option<i64>,
     /// What the store was at the last beat.
     known: Option<Known>,
     first: Option<oneshot::Sender<()>>,
@@ -109,9 +120,15 @@ impl Beating {
             known: self.known,
         };
         let renewed = heart.renew(&renew).await?;
-        // What the last beat told of the fleet is in effect by now.
-        let reached = self.view.unwrap_or(0);
-        let beaten = heart.beat(&Beat { card: card(engine, self.started), reached, lease_ms }).await?;
+        let clock = &engine.link.world.clock;
+        let asked = clock.unix_ms();
+        let beaten = heart
+            .beat(&Beat { card: card(engine, self.started, self.skew_ms), reached: engine.sight.reached(), lease_ms })
+            .await?;
+        // The store read its clock somewhere in between.
+        let middle = asked + clock.unix_ms().saturating_sub(asked) / 2;
+        let skew = i128::from(middle) - i128::from(beaten.now);
+        self.skew_ms = i64::try_from(skew).ok();
         Ok((beaten, renewed))
     }
 
@@ -134,6 +151,8 @@ impl Beating {
             engine.rescue_now.notify_one();
         }
         engine.metrics.beat(beaten.now);
+        let Beaten { view, profiles, synced, .. } = *beaten;
+        engine.sight.glimpsed(Glimpse { epoch: renewed.known.epoch, view, profiles, synced });
         let lanes = (beaten.topics, beaten.matrix);
         if self.lanes.replace(lanes) != Some(lanes) {
             engine.topics_changed.notify_one();
@@ -208,7 +227,8 @@ impl Beating {
     }
 }
 
-fn card(engine: &Engine, started: u64) -> Card {
+/// What the instance says of itself now.
+pub(crate) fn card(engine: &Engine, started: u64, skew_ms: Option<i64>) -> Card {
     Card {
         name: engine.name.clone(),
         cluster: engine.cluster.clone(),
@@ -221,6 +241,11 @@ fn card(engine: &Engine, started: u64) -> Card {
         running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
         held: engine.held.counts(),
         draining: engine.phase() != Phase::Working,
+        lag_ms: ms(engine.held.lag(engine.link.world.clock.boot())),
+        skew_ms,
+        labels: engine.labels.clone(),
+        endpoints: engine.endpoints.clone(),
+        properties: engine.properties.merged(),
         ..Card::bare(engine.owner.clone())
     }
 }

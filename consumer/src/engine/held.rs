@@ -5,6 +5,7 @@ use longshore_link::broker::Delivery;
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The sums.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ struct Sums {
     /// A topic without any is not in it.
     counts: BTreeMap<Topic, u64>,
     bytes: u64,
+    /// Since when the delivery waits that waits longest, by the boot clock, as the intake saw it last.
+    oldest: Option<Duration>,
 }
 
 impl Held {
@@ -44,6 +47,16 @@ impl Held {
                 sums.counts.remove(&delivery.lane);
             }
         }
+    }
+
+    /// Since when the one waits that waits longest.
+    pub(crate) fn note_oldest(&self, since: Option<Duration>) {
+        self.lock().oldest = since;
+    }
+
+    /// How long the one has waited that waits longest.
+    pub(crate) fn lag(&self, now: Duration) -> Duration {
+        self.lock().oldest.map_or(Duration::ZERO, |since| now.saturating_sub(since))
     }
 
     /// None at all: the session that they came through is over.

@@ -20,6 +20,8 @@ use tokio::sync::OwnedSemaphorePermit;
 const HOLD: Duration = Duration::from_secs(30);
 /// A lane whose consumer was lost is tried again after this.
 const LANE_RETRY: Duration = Duration::from_secs(1);
+/// Time between two looks at how long deliveries wait.
+const LAG_LOOK: Duration = Duration::from_secs(1);
 /// Without a sign of life from the store for so long, deliveries go to others.
 const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -123,6 +125,8 @@ pub(super) struct Session {
     looked: Duration,
     /// Since when the instance is in doubt.
     doubt: Option<Duration>,
+    /// When it was told last how long deliveries wait.
+    told_lag: Duration,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack of the loop")]
@@ -152,6 +156,7 @@ impl Session {
             retry_lanes: false,
             looked: Duration::ZERO,
             doubt: None,
+            told_lag: Duration::ZERO,
         }
     }
 
@@ -177,6 +182,7 @@ impl Session {
             }
             self.hand_out();
             self.quicken().await;
+            self.tell_lag();
             let woken = tokio::select! {
                 biased;
                 _ = phase.changed() => Woken::Phase,
@@ -247,6 +253,16 @@ impl Session {
             return Some("the store gave no sign of life; deliveries went back".into());
         }
         None
+    }
+
+    /// Tells how long deliveries wait, now and then: looking at every lane for each delivery would be too much.
+    fn tell_lag(&mut self) {
+        let now = self.now();
+        if now.saturating_sub(self.told_lag) >= LAG_LOOK {
+            self.told_lag = now;
+            let oldest = self.held.values().filter_map(VecDeque::front).map(|held| held.since).min();
+            self.engine.held.note_oldest(oldest);
+        }
     }
 
     fn next_tick(&self) -> Duration {

@@ -85,7 +85,8 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
                     engine.beat_now.notify_one();
                 }
             }
-            Ok(Nudge::View | Nudge::Ended(_) | Nudge::Schedules | Nudge::Interests) => {}
+            Ok(Nudge::View) => engine.sight.nudged.notify_one(),
+            Ok(Nudge::Ended(_) | Nudge::Schedules | Nudge::Interests) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
                 engine.policies.changed.notify_one();

@@ -4,9 +4,10 @@
 //! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
-//! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`reporter`] writes what handlers report,
-//! [`taken_back`] holds what a dead instance left and this one runs itself, [`adopt`] takes running attempts back into a
-//! store that lost them, [`isolation`] runs alone what must not run beside others, [`telling`] tells those who listen.
+//! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there,
+//! [`reporter`] writes what handlers report, [`taken_back`] holds what a dead instance left and this one runs itself,
+//! [`adopt`] takes running attempts back into a store that lost them, [`isolation`] runs alone what must not run beside
+//! others, [`telling`] tells those who listen.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -27,6 +28,7 @@ pub(crate) mod reporter;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
+pub(crate) mod sight;
 pub(crate) mod taken_back;
 pub(crate) mod telling;
 mod terms;
@@ -44,7 +46,7 @@ use longshore_model::id::Owner;
 use longshore_model::settings::LeaseSettings;
 use longshore_model::topic::Topic;
 use longshore_model::topology::Allowed;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -83,6 +85,8 @@ pub(crate) struct Engine {
     pub(crate) cluster: String,
     pub(crate) lease: LeaseSettings,
     pub(crate) allowed: Allowed,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) endpoints: Vec<String>,
     pub(crate) work_dir: files::WorkDir,
     pub(crate) max_file_bytes: u64,
     /// Whether what waits for its time is written to the journal.
@@ -96,6 +100,8 @@ pub(crate) struct Engine {
     pub(crate) held: held::Held,
     pub(crate) policies: policies::Policies,
     pub(crate) matrix: matrix::Matrix,
+    pub(crate) sight: sight::Sight,
+    pub(crate) properties: crate::properties::Properties,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) isolation: isolation::Isolation,
     pub(crate) metrics: Arc<Metrics>,
@@ -153,7 +159,13 @@ impl Engine {
         }
     }
 
-    /// Whether the instance can prove that it is alive.
+    /// Whether the instance can prove now that it is alive and has not stopped, whatever has been noticed so far.
+    pub(crate) fn is_proven(&self) -> bool {
+        let now = self.link.world.clock.boot();
+        !self.is_stopped() && self.proven.borrow().is_some_and(|proven| self.is_fresh(proven, now))
+    }
+
+    /// Whether the instance can prove that it is alive, as its beats have noticed.
     pub(crate) fn is_sure(&self) -> bool {
         *self.trust.borrow() == Trust::Sure
     }

@@ -59,6 +59,14 @@ pub const ROWS: usize = 1_000;
 pub const INSTANCE_KEPT_MS: u64 = 30 * 86_400_000;
 /// Instances that one beat forgets.
 pub const INSTANCES_FORGOTTEN: usize = 50;
+/// Most properties of an instance, over all providers; most labels.
+pub const INSTANCE_PROPERTIES: usize = 64;
+/// Longest name of a property or a label of an instance, bytes.
+pub const INSTANCE_PROPERTY_NAME_BYTES: usize = 64;
+/// Longest value of a property or a label of an instance, and longest endpoint, bytes.
+pub const INSTANCE_PROPERTY_BYTES: usize = 256;
+/// Most endpoints of an instance.
+pub const ENDPOINTS: usize = 8;
 /// Longest name of who changed a row of the matrix, bytes.
 pub const BY_BYTES: usize = TITLE_BYTES;
 /// Most pauses at once.

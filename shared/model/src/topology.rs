@@ -1,6 +1,8 @@
 //! Who is there: the card that an instance shows, and the view that the store keeps of all of them.
 
+pub mod events;
 pub mod matrix;
+pub mod properties;
 pub mod table;
 
 use self::matrix::{Row, Stand};
@@ -41,9 +43,27 @@ pub struct Card {
     /// It takes no new work and will leave.
     #[serde(default)]
     pub draining: bool,
-    /// Free-form properties.
+    /// How long the delivery has waited that waits longest here for a slot, ms.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lag_ms: u64,
+    /// By how much its clock is ahead of the store's, ms; behind where negative. Known from the second beat on, to about
+    /// the time that a beat takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
+    /// What it is, by its settings: `instance.labels`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where it can be reached, by its settings: `instance.endpoints`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// What its application says of it while it runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A topic pattern that an instance consumes.
@@ -73,6 +93,10 @@ impl Card {
             running: 0,
             held: BTreeMap::new(),
             draining: false,
+            lag_ms: 0,
+            skew_ms: None,
+            labels: BTreeMap::new(),
+            endpoints: Vec::new(),
             properties: BTreeMap::new(),
         }
     }
@@ -80,7 +104,7 @@ impl Card {
     /// What stays the same from beat to beat: whoever follows properties hears of changes of this, and not of load.
     #[must_use]
     pub fn profile(&self) -> Self {
-        Self { started: 0, running: 0, held: BTreeMap::new(), ..self.clone() }
+        Self { started: 0, running: 0, held: BTreeMap::new(), lag_ms: 0, skew_ms: None, ..self.clone() }
     }
 
     /// How the instance stands to a topic, whatever the payload's version. Of several reasons not to take it the one

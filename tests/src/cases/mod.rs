@@ -30,6 +30,7 @@ pub mod statistics;
 pub mod times;
 pub mod timing;
 pub mod topics;
+pub mod topology;
 pub mod trouble;
 pub mod unique;
 
@@ -60,6 +61,10 @@ macro_rules! for_each_case {
             topics::u01_tm_06_every_form_of_handler_matches_alike;
             topics::u04_u05_tm_09_allow_and_deny_lists_bound_what_is_advertised_and_taken;
             topics::u06_a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does;
+            topology::v02_v03_v04_v07_v14_v16_events_come_in_order_and_late_listeners_begin_with_init;
+            topology::v05_u06_properties_and_topics_of_an_instance_reach_all_others;
+            topology::v04_a_slow_listener_delays_only_itself;
+            topology::v08_what_the_leader_does_is_done_by_one_at_a_time;
             matrix::o08_a_disabled_topic_is_given_back_and_what_runs_is_finished;
             matrix::o09_an_exclusive_topic_puts_all_others_off;
             matrix::v01_o08_a_row_outlives_the_process_of_its_instance;
@@ -184,6 +189,8 @@ macro_rules! for_each_case {
 macro_rules! for_each_case_of_virtual_time {
     ($run:ident) => {
         $run! {
+            topology::v07_twenty_four_instances_agree_on_a_view_within_fifteen_seconds;
+            topology::v07_fifty_one_instances_agree_on_a_view_within_thirty_seconds;
             payload::s11_pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::s09_s10_a_killed_instance_is_replaced_after_its_lease;

@@ -6,6 +6,7 @@ use crate::names::Namespace;
 use crate::secret::Secret;
 use crate::span;
 use crate::topic::TopicPattern;
+use crate::topology::properties::{parse_endpoints, parse_labels, write_labels};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -246,6 +247,23 @@ pub const KEYS: &[Key] = &[
             Slot::Path { at: |s| &mut s.instance.home },
         )
     },
+    key(
+        "instance.labels",
+        "what the instance is, for whoever looks for instances: `zone=a,disk=ssd`; everybody in the fleet sees it",
+        Slot::Text {
+            set: |s, text| parse_labels(text).map(|labels| s.instance.labels = labels),
+            show: |s| write_labels(&s.instance.labels),
+        },
+    ),
+    key(
+        "instance.endpoints",
+        "where the instance can be reached, parted by commas: `http://worker-1:8080`; without passwords, as everybody in \
+         the fleet sees it",
+        Slot::Text {
+            set: |s, text| parse_endpoints(text).map(|endpoints| s.instance.endpoints = endpoints),
+            show: |s| s.instance.endpoints.join(","),
+        },
+    ),
     key(
         "instance.allow",
         "topics and patterns that the instance may take, whatever its handlers; default: `**`, all",

@@ -25,6 +25,7 @@ pub use queues::QUEUE_FIELDS;
 use crate::names::Namespace;
 use crate::secret::Secret;
 use crate::topology::Allowed;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,6 +145,10 @@ pub struct InstanceSettings {
     pub cluster: Option<String>,
     /// Where it keeps its id and its lock; `<state directory>/longshore/<namespace>/<name>` by default.
     pub home: Option<PathBuf>,
+    /// What it is, for whoever looks for instances.
+    pub labels: BTreeMap<String, String>,
+    /// Where it can be reached, for whoever looks for instances.
+    pub endpoints: Vec<String>,
     /// Which topics it may take at all, whatever its handlers.
     pub allowed: Allowed,
     /// Jobs that it runs at once.
@@ -286,6 +291,8 @@ impl Default for Settings {
                 name: None,
                 cluster: None,
                 home: None,
+                labels: BTreeMap::new(),
+                endpoints: Vec::new(),
                 allowed: Allowed::default(),
                 concurrency: 16,
                 held_bytes: 64 * 1024 * 1024,

@@ -218,6 +218,8 @@ fn every_value_can_be_set() {
         ("instance.name", "n"),
         ("instance.cluster", "c"),
         ("instance.home", "/h"),
+        ("instance.labels", "disk=ssd,zone=a"),
+        ("instance.endpoints", "http://h:1"),
         ("instance.allow", "a/**, b"),
         ("instance.deny", "a/b"),
         ("instance.concurrency", "6"),
