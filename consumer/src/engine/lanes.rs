@@ -85,7 +85,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
                     engine.beat_now.notify_one();
                 }
             }
-            Ok(Nudge::View | Nudge::Ended(_) | Nudge::Schedules | Nudge::Interests) => {}
+            Ok(Nudge::View | Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
                 engine.policies.changed.notify_one();
