@@ -342,6 +342,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             journal: self.settings.broker.journal.enabled,
             slots: self.settings.instance.concurrency.max(1),
             held_bytes: self.settings.instance.held_bytes,
+            log_lines: self.settings.instance.log_lines,
             registry: self.registry,
             running: running::Running::default(),
             held: crate::engine::held::Held::default(),

@@ -118,7 +118,7 @@ struct ProgressState {
 }
 
 /// What an attempt wants to be written, collected until somebody takes it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReportSink {
     inner: Arc<SinkInner>,
 }
@@ -126,6 +126,8 @@ pub struct ReportSink {
 #[derive(Debug, Default)]
 struct SinkInner {
     pending: Mutex<Report>,
+    /// Kept log lines of the attempt.
+    keep: usize,
     /// Woken when there is something to take.
     filled: Notify,
     /// Every progress that was ever said, for test runs.
@@ -133,9 +135,21 @@ struct SinkInner {
 }
 
 impl ReportSink {
+    /// A sink for an attempt of whose log so many lines are kept.
+    #[must_use]
+    pub fn keeping(lines: usize) -> Self {
+        Self { inner: Arc::new(SinkInner { keep: lines, ..SinkInner::default() }) }
+    }
+
     /// A sink that remembers every progress.
     pub(crate) fn journalled() -> Self {
-        Self { inner: Arc::new(SinkInner { journal: Some(Mutex::default()), ..SinkInner::default() }) }
+        Self {
+            inner: Arc::new(SinkInner {
+                journal: Some(Mutex::default()),
+                keep: limits::LOG_LINES,
+                ..SinkInner::default()
+            }),
+        }
     }
 
     /// Every progress so far, of a journalled sink.
@@ -157,7 +171,8 @@ impl ReportSink {
         older.log.extend(newer.log);
         older.properties.extend(newer.properties);
         older.progress = newer.progress.or(older.progress);
-        trim_log(&mut older.log);
+        older.dropped += newer.dropped;
+        trim_log(&mut older, self.inner.keep);
         *pending = older;
     }
 
@@ -181,16 +196,21 @@ impl ReportSink {
     fn with(&self, change: impl FnOnce(&mut Report)) {
         let mut pending = self.inner.pending.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut pending);
-        trim_log(&mut pending.log);
+        trim_log(&mut pending, self.inner.keep);
+        let empty = pending.is_empty();
         drop(pending);
-        self.inner.filled.notify_one();
+        if !empty {
+            self.inner.filled.notify_one();
+        }
     }
 }
 
-fn trim_log(log: &mut Vec<(String, String)>) {
-    if log.len() > limits::LOG_LINES {
-        log.drain(..log.len() - limits::LOG_LINES);
-    }
+/// The newest lines are kept, and the others counted.
+fn trim_log(report: &mut Report, keep: usize) {
+    let over = report.log.len().saturating_sub(keep);
+    report.log.drain(..over);
+    report.dropped += over as u64;
+    report.keep = (!report.log.is_empty()).then_some(keep);
 }
 
 /// A property that cannot be set, or one too many.
@@ -502,7 +522,8 @@ impl Ctx {
         self.inner.clock.unix_ms()
     }
 
-    /// Adds a line to the job's log: the newest 200 are kept, long ones are cut (U08).
+    /// Adds a line to the job's log: the newest 200 are kept, or as many as `instance.log_lines` says; long ones are cut
+    /// (U08).
     pub fn log(&self, text: impl Into<String>) -> &Self {
         self.log_at("info", text)
     }

@@ -1,7 +1,7 @@
 //! Following one job: what changes on it while somebody looks (O10).
 //!
-//! Reads the job every half second while it is followed, at once when a nudge says that it ended, and
-//! answers only when something is different. Lines that left the bounded log between two looks are
+//! Reads the job when a nudge says that its state changed, or that its attempt reported something, and every two seconds
+//! in case a nudge was lost; answers only when something is different. Lines that left the bounded log between two looks are
 //! lost to the follower, not to anybody else.
 
 use crate::connect::Producer;
@@ -12,8 +12,8 @@ use longshore_model::snapshot::{JobView, LogView};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// Longest time between two looks: what a lost nudge costs.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Producer {
     /// Follows a job from now until it ends.
@@ -88,10 +88,10 @@ impl Follow {
         Some(Change { job, new_log })
     }
 
-    /// Asks for the nudge of the job's end. Failing costs half a second at the end.
+    /// Asks for nudges of the job. Failing costs two seconds with each change.
     async fn watch(&mut self) {
         if !self.watched {
-            self.watched = self.producer.inner.link.store.watch(vec![self.id]).await.is_ok();
+            self.watched = self.producer.inner.link.store.follow(self.id).await.is_ok();
         }
     }
 
@@ -102,8 +102,8 @@ impl Follow {
         let closed = clock.timeout(LOOK, async {
             loop {
                 match nudges.recv().await {
-                    Ok(Nudge::Ended(ended)) if ended != id => {}
-                    Ok(Nudge::Ended(_) | Nudge::Missed) | Err(broadcast::error::RecvError::Lagged(_)) => return false,
+                    Ok(Nudge::Ended(told) | Nudge::Changed(told)) if told == id => return false,
+                    Ok(Nudge::Missed) | Err(broadcast::error::RecvError::Lagged(_)) => return false,
                     Ok(_) => {}
                     Err(broadcast::error::RecvError::Closed) => return true,
                 }
@@ -119,7 +119,9 @@ impl Follow {
 fn added<'n>(old: &[LogView], new: &'n [LogView]) -> &'n [LogView] {
     let kept = (0..=old.len()).find_map(|cut| {
         let kept = &old[cut..];
-        new.starts_with(kept).then_some(kept.len())
+        let same =
+            |(old, new): (&LogView, &LogView)| (&old.at, &old.level, &old.text) == (&new.at, &new.level, &new.text);
+        (new.len() >= kept.len() && kept.iter().zip(new).all(same)).then_some(kept.len())
     });
     &new[kept.unwrap_or(0)..]
 }
@@ -131,7 +133,12 @@ mod tests {
     #[test]
     fn new_lines_are_found_when_old_ones_were_cut_off() {
         let lines = |texts: &[&str]| -> Vec<LogView> {
-            let line = |text: &&str| LogView { at: String::new(), level: "info".into(), text: (*text).into() };
+            let line = |text: &&str| LogView {
+                at: String::new(),
+                level: "info".into(),
+                text: (*text).into(),
+                truncated: false,
+            };
             texts.iter().map(line).collect()
         };
         let check = |old: &[&str], new: &[&str], gained: usize| {

@@ -229,7 +229,7 @@ impl Case {
             Step::Report => {
                 let progress = Some(Progress { step: 1, steps: 3, eta: None, text: None });
                 let properties = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
-                let report = Report { progress, properties, log: Vec::new() };
+                let report = Report { progress, properties, ..Report::default() };
                 assert_eq!(store.report(vec![(id, fence, report)]).await?, [true]);
             }
             Step::Renew => {

@@ -96,7 +96,8 @@ impl Page {
             }
         }
         for line in &job.log {
-            self.line("log", &format!("{} {} {}", moment(&line.at), line.level, line.text), Tone::Faint);
+            let more = if line.truncated { " …(older lines were let go)" } else { "" };
+            self.line("log", &format!("{} {} {}{more}", moment(&line.at), line.level, line.text), Tone::Faint);
         }
     }
 

@@ -484,8 +484,12 @@ impl Attempt {
             envelope: Arc::clone(&envelope),
             input_dir: input_dir.clone(),
         };
-        let (ctx, controls) =
-            Ctx::new(info, engine.link.world.clock.clone(), engine.work_dir.path().to_owned(), ReportSink::default());
+        let (ctx, controls) = Ctx::new(
+            info,
+            engine.link.world.clock.clone(),
+            engine.work_dir.path().to_owned(),
+            ReportSink::keeping(engine.log_lines),
+        );
         let entered = engine.link.world.clock.boot();
         engine.running.enter(self.id, self.fence, controls.cancel.clone(), Arc::clone(&self.origin));
         let over = CancellationToken::new();

@@ -86,7 +86,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
                 }
             }
             Ok(Nudge::View) => engine.sight.nudged.notify_one(),
-            Ok(Nudge::Ended(_) | Nudge::Schedules | Nudge::Interests) => {}
+            Ok(Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
                 engine.policies.changed.notify_one();

@@ -94,6 +94,8 @@ pub(crate) struct Engine {
     pub(crate) slots: usize,
     /// Most bytes of deliveries that wait for a slot.
     pub(crate) held_bytes: u64,
+    /// Kept log lines of an attempt.
+    pub(crate) log_lines: usize,
     // Shared; each safe by itself.
     pub(crate) registry: Registry,
     pub(crate) running: running::Running,

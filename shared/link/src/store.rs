@@ -126,6 +126,10 @@ pub struct Report {
     pub properties: BTreeMap<String, String>,
     /// New log lines, `(level, text)`, oldest first. The store stamps them.
     pub log: Vec<(String, String)>,
+    /// How many lines of the attempt's log are kept; `None`: as many as the store keeps at most.
+    pub keep: Option<usize>,
+    /// How many older lines were let go before these.
+    pub dropped: u64,
 }
 
 impl Report {
@@ -509,6 +513,8 @@ pub enum Nudge {
     Matrix,
     /// A watched job ended.
     Ended(JobId),
+    /// A followed job changed its state, or its attempt reported something.
+    Changed(JobId),
     /// Nudges may have been lost: read the state again.
     Missed,
 }
@@ -748,6 +754,10 @@ pub trait Store: Send + Sync + Debug {
     /// Registers this process as a watcher of jobs and answers their states now (`None`: no such job). When one ends,
     /// [`Nudge::Ended`] comes to [`Self::nudges`] of this process; asking again is the net.
     async fn watch(&self, jobs: Vec<JobId>) -> Result<Vec<Option<State>>, Fault>;
+
+    /// Follows a job: as [`Self::watch`], with [`Nudge::Changed`] whenever its state changes or its attempt reports
+    /// something. Answers its state now.
+    async fn follow(&self, job: JobId) -> Result<Option<State>, Fault>;
 
     /// Counts jobs by topic and state.
     async fn counts(&self) -> Result<Counts, Fault>;

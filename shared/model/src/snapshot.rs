@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub properties: BTreeMap<String, String>,
     /// Its log, oldest first.
     pub log: Vec<LogLine>,
+    /// How many older lines of it were let go.
+    pub log_dropped: u64,
     /// Output files.
     pub outputs: Vec<FileRef>,
     /// Attempts that ended otherwise than well, oldest first.
@@ -171,11 +173,14 @@ pub struct LogView {
     pub level: String,
     /// The line.
     pub text: String,
+    /// With the last line: older ones were let go, because there were too many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 impl From<LogLine> for LogView {
     fn from(line: LogLine) -> Self {
-        Self { at: rfc3339(line.at), level: line.level, text: line.text }
+        Self { at: rfc3339(line.at), level: line.level, text: line.text, truncated: false }
     }
 }
 
@@ -298,13 +303,27 @@ impl JobView {
     /// # Errors
     /// A sentence when the kept envelope cannot be read (the store was written by something else).
     pub fn build(snapshot: Snapshot) -> Result<Self, String> {
-        let Snapshot { record, envelope, result, progress, properties, log, outputs, mut attempts, mut past, now: _ } =
-            snapshot;
+        let Snapshot {
+            record,
+            envelope,
+            result,
+            progress,
+            properties,
+            log,
+            log_dropped,
+            outputs,
+            mut attempts,
+            mut past,
+            now: _,
+        } = snapshot;
         let envelope = Envelope::decode(&envelope).map_err(|error| format!("job {}: {error}", record.id))?;
         let retries = record.all_failures();
         let instance = record.owner.as_ref().map(|owner| owner.instance.0.clone());
         let progress: Option<ProgressView> = progress.map(Into::into);
-        let log: Vec<LogView> = log.into_iter().map(Into::into).collect();
+        let mut log: Vec<LogView> = log.into_iter().map(Into::into).collect();
+        if let Some(last) = log.last_mut() {
+            last.truncated = log_dropped > 0;
+        }
         let last = record.attempts;
         let mut reported = |number: u32| {
             if number == last {

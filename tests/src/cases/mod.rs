@@ -71,6 +71,8 @@ macro_rules! for_each_case {
             matrix::o08_a_drained_instance_takes_nothing_and_lives_on;
             matrix::ch_11_jobs_of_a_handler_that_goes_away_run_elsewhere;
             progress::u07_u08_each_attempt_keeps_its_log_and_its_progress;
+            progress::u08_pr_01_an_instance_keeps_as_many_lines_as_it_is_set_to;
+            progress::u07_u08_what_a_handler_reports_is_pushed_to_followers;
             progress::u08_reports_are_written_together;
             progress::u08_pr_01_the_newest_log_lines_are_kept_in_order;
             progress::j03_u09_pr_03_illegal_properties_are_rejected;

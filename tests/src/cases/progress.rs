@@ -202,3 +202,52 @@ pub async fn u08_reports_are_written_together(fleet: &Fleet) {
     assert!(stamps.len() >= 3, "it is written while the handler runs: {stamps:?}");
     running.drain().await;
 }
+
+/// PR-01: as many lines as the instance is set to, the newest; none; all, up to the bound.
+pub async fn u08_pr_01_an_instance_keeps_as_many_lines_as_it_is_set_to(fleet: &Fleet) {
+    for (limit, first) in [(10, Some(10)), (0, None), (limits::LOG_LINES, Some(0))] {
+        let work = |ctx: Ctx| async move {
+            for n in 0..20 {
+                ctx.log(format!("line {n}"));
+            }
+        };
+        let consumer = fleet.consumer_with(|settings| settings.instance.log_lines = limit).await.on(TOPIC, work);
+        let running = fleet.start(consumer).await;
+        let job = fleet.end(&fleet.send_to(TOPIC).await).await.job;
+        let expected: Vec<_> = first.into_iter().flat_map(|first| first..20).map(|n| format!("line {n}")).collect();
+        assert_eq!(log(&job), expected, "{limit}");
+        let marked: Vec<_> = job.log.iter().filter(|line| line.truncated).map(|line| line.text.as_str()).collect();
+        assert_eq!(marked, if limit == 10 { vec!["line 19"] } else { Vec::new() }, "{limit}");
+        running.drain().await;
+    }
+}
+
+/// A follower sees what a handler reports well before it would look by itself.
+pub async fn u07_u08_what_a_handler_reports_is_pushed_to_followers(fleet: &Fleet) {
+    let go = CancellationToken::new();
+    let gate = go.clone();
+    let work = move |ctx: Ctx| {
+        let gate = gate.clone();
+        async move {
+            gate.cancelled().await;
+            ctx.log("it goes on").progress(1, 2, "half of it");
+            ctx.until_cancelled().await;
+        }
+    };
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, work)).await;
+    let sent = fleet.send_to(TOPIC).await;
+    let mut changes = fleet.producer().follow(sent.id);
+    let mut until = async |what: &str, fits: fn(&JobView) -> bool| {
+        let seen = async { while !fits(&changes.next().await.unwrap().unwrap().job) {} };
+        fleet.within(what, seen).await;
+    };
+    until("it runs", |job| job.state == State::Active).await;
+    let said = tokio::time::Instant::now();
+    go.cancel();
+    until("it has said something", |job| !job.log.is_empty() && job.progress.is_some()).await;
+    let after = said.elapsed();
+    assert!(after < fleet.span(Duration::from_millis(300), Duration::from_millis(1_500)), "seen after {after:?}");
+    fleet.producer().stop([sent.id], "enough").await.unwrap();
+    until("it has ended", |job| job.state.is_terminal()).await;
+    running.drain().await;
+}

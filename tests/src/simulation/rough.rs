@@ -274,6 +274,7 @@ rough_store! {
     scrubbing() -> Scrubbing;
     find(query: Query) -> Page;
     watch(jobs: Vec<JobId>) -> Vec<Option<State>>;
+    follow(job: JobId) -> Option<State>;
     counts() -> Counts;
     ledger() -> Ledger;
     statistics() -> Statistics;

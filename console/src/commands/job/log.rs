@@ -67,13 +67,14 @@ impl Answer for Log {
 
 impl Answer for Line {
     fn text(&self, screen: Screen) -> String {
-        let LogView { at, level, text } = &self.0;
+        let LogView { at, level, text, truncated } = &self.0;
         let tone = match level.as_str() {
             "error" => Tone::Bad,
             "warn" => Tone::Waiting,
             _ => Tone::Plain,
         };
         let (at, level) = (screen.paint(Tone::Faint, &clean(&moment(at))), screen.paint(tone, &clean(level)));
-        format!("{at} {level:<5} {}", clean(text))
+        let more = if *truncated { " …(older lines were let go)" } else { "" };
+        format!("{at} {level:<5} {}{more}", clean(text))
     }
 }

@@ -1,7 +1,7 @@
 //! What running attempts write, and how they stay alive (T7).
 
 use super::bench::{Bench, LONG, failed, me, owner};
-use crate::store::{Renew, Renewed, Report};
+use crate::store::{Nudge, Renew, Renewed, Report};
 use longshore_model::id::{Fence, JobId, Owner};
 use longshore_model::limits;
 use longshore_model::record::State;
@@ -20,6 +20,7 @@ fn said(step: u64, property: &str) -> Report {
         progress: Some(Progress { step, steps: 2, eta: Some(5), text: None }),
         properties: [("p".to_owned(), property.to_owned())].into(),
         log: vec![("warn".into(), format!("line {step}"))],
+        ..Report::default()
     }
 }
 
@@ -251,4 +252,44 @@ pub async fn u08_of_an_earlier_log_the_end_is_kept(bench: &Bench) {
     let past = bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap().past;
     assert_eq!((past[&1].log.len(), past[&1].log[0].text.as_str()), (limits::PAST_LOG_LINES, "line 9"));
     assert_eq!((past[&2].log.len(), past[&2].log[0].text.as_bytes()[0]), (4, b'5'), "no more than fit");
+}
+
+pub async fn u08_pr_01_as_many_lines_are_kept_as_the_report_says_and_the_others_counted(bench: &Bench) {
+    let lines = |from: usize| (from..from + 10).map(|n| ("info".to_owned(), format!("line {n}"))).collect::<Vec<_>>();
+    for (keep, first, dropped) in [(Some(10), 10, 10 + 3), (Some(7), 13, 13 + 3), (None, 0, 3), (Some(9_999), 0, 3)] {
+        let (id, fence) = bench.running().await;
+        for from in [0, 10] {
+            let report = Report { log: lines(from), keep, dropped: u64::from(from > 0) * 3, ..Report::default() };
+            assert_eq!(bench.a.store.report(vec![(id, fence, report)]).await.unwrap(), [true]);
+        }
+        let snapshot = bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+        assert_eq!(snapshot.log.first().unwrap().text, format!("line {first}"), "{keep:?}");
+        assert_eq!(
+            (snapshot.log.last().unwrap().text.as_str(), snapshot.log_dropped),
+            ("line 19", dropped),
+            "{keep:?}"
+        );
+        bench.finish(id, fence, failed(0)).await;
+        bench.run(id).await;
+        assert_eq!(bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap().log_dropped, 0, "of each attempt");
+    }
+}
+
+pub async fn u07_u08_whoever_follows_a_job_hears_of_every_change(bench: &Bench) {
+    let id = bench.queued().await;
+    let mut nudges = bench.b.store.nudges();
+    assert_eq!(bench.b.store.follow(id).await.unwrap(), Some(State::Queued));
+    assert_eq!(bench.b.store.follow(bench.a.world.job_id(None)).await.unwrap(), None);
+    let mut heard = async |expected: Nudge| {
+        let hearing = async { while nudges.recv().await.unwrap() != expected {} };
+        bench.within(&format!("{expected:?}"), hearing).await;
+    };
+    let fence = bench.run(id).await;
+    heard(Nudge::Changed(id)).await;
+    assert_eq!(bench.a.store.report(vec![(id, fence, said(1, "1"))]).await.unwrap(), [true]);
+    heard(Nudge::Changed(id)).await;
+    bench.finish(id, fence, failed(LONG)).await;
+    heard(Nudge::Changed(id)).await;
+    bench.stop(id).await;
+    heard(Nudge::Ended(id)).await;
 }

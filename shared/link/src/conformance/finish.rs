@@ -21,6 +21,7 @@ pub async fn t8_success_keeps_result_outputs_and_last_report(bench: &Bench) {
         progress: Some(Progress { step: 4, steps: 4, eta: None, text: None }),
         properties: [("width".to_owned(), "640".to_owned())].into(),
         log: vec![("info".into(), "all done".into())],
+        ..Report::default()
     };
     let verdict = Verdict::Succeeded { message: Some("fine".into()) };
     let whole = Finish {

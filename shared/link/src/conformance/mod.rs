@@ -158,6 +158,8 @@ macro_rules! conformance_store {
                 reports_are_fenced
                 u07_u08_what_an_attempt_reported_is_kept_beside_the_next_ones
                 u08_of_an_earlier_log_the_end_is_kept
+                u08_pr_01_as_many_lines_are_kept_as_the_report_says_and_the_others_counted
+                u07_u08_whoever_follows_a_job_hears_of_every_change
                 the_log_is_bounded_and_stamped
                 the_last_property_and_the_last_progress_win
                 t7_a_renewal_keeps_the_lease

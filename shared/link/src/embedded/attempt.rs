@@ -36,6 +36,7 @@ impl Core {
             keep_report(entry);
             entry.progress = None;
             entry.log.clear();
+            entry.log_dropped = 0;
             entry.properties.clear();
         }
         Claimed::Known(answer)
@@ -109,6 +110,9 @@ impl Core {
         let current = entry.record.state == State::Active && entry.record.fence == fence;
         if current {
             write(entry, report, now);
+            if !report.is_empty() {
+                self.table.tell_followers(id);
+            }
         }
         current
     }
@@ -183,7 +187,10 @@ fn write(entry: &mut Entry, report: &Report, now: u64) {
         level: level.clone(),
         text: limits::cut(text, limits::LOG_LINE_BYTES),
     }));
-    while entry.log.len() > limits::LOG_LINES {
-        entry.log.pop_front();
+    let keep = report.keep.unwrap_or(limits::LOG_LINES).min(limits::LOG_LINES);
+    if !report.log.is_empty() {
+        let over = entry.log.len().saturating_sub(keep);
+        entry.log.drain(..over);
+        entry.log_dropped += over as u64 + report.dropped;
     }
 }

@@ -197,6 +197,11 @@ impl Core {
                 }
             }
         }
+        for (job, followers) in self.table.take_changed() {
+            for process in followers.iter().filter_map(|follower| self.processes.get(follower)) {
+                let _ = process.send(Nudge::Changed(job));
+            }
+        }
         for nudge in std::mem::take(&mut self.news) {
             for process in self.processes.values() {
                 let _ = process.send(nudge.clone());

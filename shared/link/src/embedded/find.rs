@@ -78,7 +78,8 @@ impl Core {
 
     pub(super) fn snapshot(&self, id: &JobId) -> Option<Snapshot> {
         let entry = self.table.get(id)?;
-        let Entry { record, envelope, result, progress, properties, outputs, log, attempts, past, .. } = entry;
+        let Entry { record, envelope, result, progress, properties, outputs, log, log_dropped, attempts, past, .. } =
+            entry;
         Some(Snapshot {
             record: record.clone(),
             envelope: envelope.to_vec(),
@@ -86,6 +87,7 @@ impl Core {
             progress: progress.clone(),
             properties: properties.clone(),
             log: log.iter().cloned().collect(),
+            log_dropped: *log_dropped,
             outputs: outputs.clone(),
             attempts: attempts.iter().cloned().collect(),
             past: past.clone(),

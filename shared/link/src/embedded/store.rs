@@ -255,8 +255,20 @@ impl Store for EmbeddedStore {
         let process = self.process;
         self.each(jobs, |core, id| {
             let entry = core.table.get_mut(id)?;
-            if !entry.record.state.is_terminal() && entry.watchers.len() < limits::WATCHERS {
+            if !entry.record.state.is_terminal() && entry.watchers.len() + entry.followers.len() < limits::WATCHERS {
                 entry.watchers.insert(process);
+            }
+            Some(entry.record.state)
+        })
+        .await
+    }
+
+    async fn follow(&self, job: JobId) -> Result<Option<State>, Fault> {
+        let process = self.process;
+        self.call(move |core| {
+            let entry = core.table.get_mut(&job)?;
+            if !entry.record.state.is_terminal() && entry.watchers.len() + entry.followers.len() < limits::WATCHERS {
+                entry.followers.insert(process);
             }
             Some(entry.record.state)
         })

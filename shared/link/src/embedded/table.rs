@@ -33,11 +33,15 @@ pub(super) struct Entry {
     pub(super) properties: BTreeMap<String, String>,
     pub(super) outputs: Vec<FileRef>,
     pub(super) log: VecDeque<LogLine>,
+    /// How many older lines of it were let go.
+    pub(super) log_dropped: u64,
     pub(super) attempts: VecDeque<PastAttempt>,
     /// What attempts before the last one reported, by their number.
     pub(super) past: BTreeMap<u32, PastReport>,
     /// Processes that wait for its end.
     pub(super) watchers: BTreeSet<u64>,
+    /// Processes that follow every change.
+    pub(super) followers: BTreeSet<u64>,
 }
 
 impl Entry {
@@ -52,9 +56,11 @@ impl Entry {
             properties: BTreeMap::new(),
             outputs: Vec::new(),
             log: VecDeque::new(),
+            log_dropped: 0,
             attempts: VecDeque::new(),
             past: BTreeMap::new(),
             watchers: BTreeSet::new(),
+            followers: BTreeSet::new(),
         }
     }
 }
@@ -90,6 +96,8 @@ pub(super) struct Table {
     tombstones: BTreeMap<u64, BTreeSet<JobId>>,
     /// Jobs that ended in the current operation, and who waits for them.
     ended: Vec<(JobId, BTreeSet<u64>)>,
+    /// Followed jobs that changed in the current operation, and who follows them.
+    changed: Vec<(JobId, BTreeSet<u64>)>,
 }
 
 /// One of the indexes.
@@ -153,10 +161,10 @@ impl Table {
 
     /// Lets something happen to a job; `None` when there is no such job.
     pub(super) fn apply(&mut self, id: &JobId, now_us: u64, event: &Event) -> Option<Answer> {
-        let (was_terminal, happened, (answer, past)) = self.adjust(id, |record| {
-            let (was_terminal, before) = (record.state.is_terminal(), Before::of(record));
+        let (was, happened, (answer, past)) = self.adjust(id, |record| {
+            let (was, before) = (record.state, Before::of(record));
             let answered = transition(record, now_us, event);
-            (was_terminal, Happened::by(event, &before, record, now_us / 1_000), answered)
+            (was, Happened::by(event, &before, record, now_us / 1_000), answered)
         })?;
         if let Some(happened) = happened {
             self.count(id, happened, now_us / 1_000);
@@ -168,8 +176,13 @@ impl Table {
                 entry.attempts.pop_front();
             }
         }
-        if !was_terminal && entry.record.state.is_terminal() {
-            self.ended.push((*id, std::mem::take(&mut entry.watchers)));
+        let state = entry.record.state;
+        if !was.is_terminal() && state.is_terminal() {
+            let mut told = std::mem::take(&mut entry.watchers);
+            told.append(&mut entry.followers);
+            self.ended.push((*id, told));
+        } else if was != state {
+            self.tell_followers(id);
         }
         Some(answer)
     }
@@ -304,6 +317,18 @@ impl Table {
     pub(super) fn next_due(&self) -> Option<u64> {
         let first = |state| self.state(state).next().map(|(due, _)| due);
         first(State::Scheduled).into_iter().chain(first(State::Retrying)).min()
+    }
+
+    /// Something about a job changed that its followers want to see.
+    pub(super) fn tell_followers(&mut self, id: &JobId) {
+        if let Some(entry) = self.jobs.get(id).filter(|entry| !entry.followers.is_empty()) {
+            self.changed.push((*id, entry.followers.clone()));
+        }
+    }
+
+    /// Followed jobs that changed since the last call.
+    pub(super) fn take_changed(&mut self) -> Vec<(JobId, BTreeSet<u64>)> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Jobs that ended since the last call.

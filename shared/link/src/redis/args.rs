@@ -219,6 +219,9 @@ pub(super) fn report(cmd: &mut Cmd, report: &Report) -> Result<(), Fault> {
         cmd.arg(property(name)).arg(value);
     }
     cmd.arg(report.log.len());
+    if !report.log.is_empty() {
+        cmd.arg(report.keep.unwrap_or(limits::LOG_LINES).min(limits::LOG_LINES)).arg(report.dropped);
+    }
     for (level, line) in &report.log {
         // The script puts the time in front, by its own clock.
         let line: Value = json!({ "level": level, "text": limits::cut(line, limits::LOG_LINE_BYTES) });

@@ -142,6 +142,7 @@ pub(super) fn loaded(id: JobId, now: u64, mut items: Items) -> Result<Option<Res
         progress: detail.0.get("p").and_then(|text| serde_json::from_str(text).ok()),
         properties,
         log,
+        log_dropped: detail.0.get("ld").and_then(|text| text.parse().ok()).unwrap_or_default(),
         outputs: detail.0.get("o").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
         attempts,
         past,

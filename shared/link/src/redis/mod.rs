@@ -502,6 +502,14 @@ impl Store for RedisStore {
         self.per_id(&self.server.scripts.watch, Repeat::Safe, &jobs, Some(&self.watcher), read).await
     }
 
+    async fn follow(&self, job: JobId) -> Result<Option<State>, Fault> {
+        let read = |value| Ok(Items::of(value)?.texts()?.iter().map(|text| text.parse().ok()).collect());
+        let follower = format!("{}+", self.watcher);
+        let mut states: Vec<Option<State>> =
+            self.per_id(&self.server.scripts.watch, Repeat::Safe, &[job], Some(&follower), read).await?;
+        Ok(states.pop().flatten())
+    }
+
     async fn counts(&self) -> Result<Counts, Fault> {
         let fields: BTreeMap<String, i64> = self.command("HGETALL", shard_keys::COUNTS).await?;
         let mut counts = Counts::new();

@@ -123,7 +123,10 @@ impl Listener {
 
 fn parse(outcome: bool, text: &str) -> Option<Nudge> {
     if outcome {
-        return text.parse().ok().map(Nudge::Ended);
+        return match text.strip_prefix('~') {
+            Some(id) => id.parse().ok().map(Nudge::Changed),
+            None => text.parse().ok().map(Nudge::Ended),
+        };
     }
     match text {
         "topics" => Some(Nudge::Topics),
@@ -154,6 +157,7 @@ mod tests {
         assert_eq!(parse(false, "matrix"), Some(Nudge::Matrix));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));
+        assert_eq!(parse(true, &format!("~{id}")), Some(Nudge::Changed(id.parse().unwrap())));
         assert_eq!(parse(false, "of a newer version"), None);
         assert_eq!(parse(true, "nonsense"), None);
     }

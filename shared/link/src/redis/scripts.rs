@@ -148,7 +148,6 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
     ];
     let limits = [
         ("topics", limits::TOPICS as u64),
-        ("log", limits::LOG_LINES as u64),
         ("attempts", limits::ATTEMPTS_KEPT as u64),
         ("kinds", limits::KINDS as u64),
         ("past_reports", limits::PAST_REPORTS.into()),

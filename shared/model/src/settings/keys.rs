@@ -2,6 +2,7 @@
 
 use super::urls;
 use super::{LogFormat, OnDoubt, OnUnreachable, Settings, WithoutStore};
+use crate::limits;
 use crate::names::Namespace;
 use crate::secret::Secret;
 use crate::span;
@@ -298,6 +299,11 @@ pub const KEYS: &[Key] = &[
         "instance.grace",
         "how long running jobs may go on after the instance was told to stop",
         Slot::Span { at: |s| &mut s.instance.grace, from: Duration::ZERO, to: Duration::from_secs(86_400) },
+    ),
+    key(
+        "instance.log_lines",
+        "kept log lines of each attempt that the instance runs, the newest; 0: none",
+        Slot::Count { at: |s| &mut s.instance.log_lines, from: 0, to: limits::LOG_LINES },
     ),
     key(
         "instance.apply_queues",

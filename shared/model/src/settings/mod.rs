@@ -22,6 +22,7 @@ pub use layers::{Loaded, SettingRow, read_queues};
 pub use problems::{Origin, Problem, Problems};
 pub use queues::QUEUE_FIELDS;
 
+use crate::limits;
 use crate::names::Namespace;
 use crate::secret::Secret;
 use crate::topology::Allowed;
@@ -157,6 +158,8 @@ pub struct InstanceSettings {
     pub held_bytes: u64,
     /// How long running jobs may go on after the instance was told to stop.
     pub grace: Duration,
+    /// Kept log lines of each attempt that it runs.
+    pub log_lines: usize,
     /// Whether its queues are applied for the whole fleet when it starts, where they differ.
     pub apply_queues: bool,
 }
@@ -297,6 +300,7 @@ impl Default for Settings {
                 concurrency: 16,
                 held_bytes: 64 * 1024 * 1024,
                 grace: Duration::from_secs(30),
+                log_lines: limits::LOG_LINES,
                 apply_queues: true,
             },
             lease: LeaseSettings {

@@ -225,6 +225,7 @@ fn every_value_can_be_set() {
         ("instance.concurrency", "6"),
         ("instance.held_bytes", "8000000"),
         ("instance.grace", "6s"),
+        ("instance.log_lines", "10"),
         ("instance.apply_queues", "off"),
         ("lease.beat", "3s"),
         ("lease.length", "12s"),

@@ -8,7 +8,8 @@
 --   cr crashes          mr max_retries        mc max_crashes        no nonce
 --   oi, oc instance and incarnation of the owner
 --   ct created          si since: the time of entry into the state, which is the end in terminal states
---   sa started          ex expires            ra retried_as         wa watchers, space between
+--   sa started          ex expires            ra retried_as
+--   wa watchers, space between; `+` after one that follows every change
 --   du due (while scheduled or retrying)
 --   le lease (while active)
 --   ob outbox, pb when a copy was last confirmed, hi how often it was republished (while queued)
@@ -342,6 +343,17 @@ local function free_key(r, state)
   end
 end
 
+-- Tells those who wait for a job's end; with `changed`, those who follow it.
+local function tell(r, changed)
+  for watcher, follows in string.gmatch(r.wa, '([^%s+]+)(%+?)') do
+    if not changed then
+      call('PUBLISH', P .. K.outcomes .. watcher, r.id)
+    elseif follows == '+' then
+      call('PUBLISH', P .. K.outcomes .. watcher, '~' .. r.id)
+    end
+  end
+end
+
 -- Has written what changed. A record is complete and checked by now, so that nothing here can fail halfway.
 local function save(r)
   if not r.changed then
@@ -380,11 +392,9 @@ local function save(r)
       if state ~= 'succeeded' and state ~= 'dropped' then
         count_other(place, L.slot_cancelled)
       end
-      if r.wa then
-        for watcher in string.gmatch(r.wa, '%S+') do
-          call('PUBLISH', P .. K.outcomes .. watcher, r.id)
-        end
-      end
+    end
+    if r.wa then
+      tell(r, not TERMINAL[state])
     end
     r.was = state
   end
@@ -398,13 +408,14 @@ local function save(r)
   r.out = r.ob
 end
 
--- Writes a detail of a job; a key of another type in its place holds nothing that could be used.
+-- Writes a detail of a job, and answers what the server does; a key of another type in its place holds nothing that could be used.
 local function detail(command, key, ...)
   local answer = try(command, key, ...)
   if type(answer) == 'table' and answer.err then
     call('DEL', key)
-    call(command, key, ...)
+    answer = call(command, key, ...)
   end
+  return answer
 end
 
 -- The steps of the state machine, as in transition.rs.
@@ -576,9 +587,18 @@ end
 -- What an attempt reports: progress, properties, log. Read from the arguments apart from being written, so that a
 -- refused item does not shift those behind it.
 local function read_report()
-  return {progress = arg(), properties = list(), log = list()}
+  local report = {progress = arg(), properties = list(), log = {}}
+  local lines = number()
+  if lines > 0 then
+    report.keep, report.dropped = number(), number()
+    for i = 1, lines do
+      report.log[i] = arg()
+    end
+  end
+  return report
 end
 
+-- Of the log the newest lines are kept, as many as the report says.
 local function write_report(r, report)
   local fields, log = report.properties, report.log
   if report.progress ~= '' then
@@ -592,11 +612,17 @@ local function write_report(r, report)
     for i = 1, #log do
       log[i] = stamp .. log[i]
     end
-    detail('RPUSH', P .. K.log .. r.id, unpack(log))
-    call('LTRIM', P .. K.log .. r.id, -L.log, -1)
+    local dropped = math.max(detail('RPUSH', P .. K.log .. r.id, unpack(log)) - report.keep, 0) + report.dropped
+    if dropped > 0 then
+      call('LTRIM', P .. K.log .. r.id, -report.keep, -1)
+      detail('HINCRBY', P .. K.detail .. r.id, 'ld', dropped)
+    end
   end
   if #fields > 0 or #log > 0 then
     put(r, 'dx', true)
+    if r.wa then
+      tell(r, true)
+    end
   end
 end
 

@@ -1,7 +1,7 @@
 -- watch: registers a process as a watcher of jobs that have not ended (bounded per job), and answers their states.
 -- When such a job ends, its id is published on the watcher's channel. Repeating it changes nothing.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; watcher; count; ids
+-- ARGV  [1] nudge channel; watcher, with `+` behind it if it follows every change; count; ids
 -- Answers, per job: its state, or empty when there is none (or it cannot be read)
 local watcher, answers = arg(), {}
 for i = 1, number() do
