@@ -134,6 +134,7 @@ async fn a_purge_leaves_a_tombstone_and_nothing_else() {
         progress: Some(Progress::default()),
         properties: BTreeMap::from([("name".into(), "1".into())]),
         log: vec![("info".into(), "line".into())],
+        ..Report::default()
     };
     store.report(vec![(id, fence, report.clone())]).await.unwrap();
     store.finish(vec![finish(id, fence, Verdict::failed(0, "x"))]).await.unwrap();

@@ -152,7 +152,7 @@ pub(crate) async fn collect(attempt: &Attempt, dir: &Path) -> Result<Vec<FileRef
         }
     }
     if !large.is_empty() {
-        let (sink, over) = (ReportSink::default(), CancellationToken::new());
+        let (sink, over) = (ReportSink::keeping(engine.log_lines), CancellationToken::new());
         let keeping = async {
             let kept = keep_all(attempt, &mut outputs, &large, &sink).await;
             over.cancel();
