@@ -25,6 +25,8 @@ end
 local since, after_score, after_id, want, budget = number(), arg(), arg(), number(), number()
 -- Entries that are gathered and sorted at once; entries that one command takes; indexes that are read side by side.
 local FEW, MANY, BESIDE = 5000, 1000, 32
+-- An index of more is not intersected with others: the server does nothing else meanwhile.
+local LARGE = 100000
 local forward = phase == 'open'
 
 local wanted, topic_set, any_topic = {}, {}, #topics == 0
@@ -177,7 +179,9 @@ local by_state = restrictions[#restrictions]
 
 -- The members of a place.
 local function members(place)
-  if place.lex then
+  if place.ids then
+    return place.ids
+  elseif place.lex then
     local ids = call('ZRANGEBYLEX', P .. place.key, place.range.low, place.range.high)
     for i, member in ipairs(ids) do
       ids[i] = string.sub(member, -36)
@@ -243,6 +247,28 @@ local narrowest = restrictions[1]
 for _, restriction in ipairs(restrictions) do
   if restriction.size < narrowest.size then
     narrowest = restriction
+  end
+end
+
+-- What two indexes or more have in common may be few, where each of them is large.
+if narrowest.size > FEW then
+  local whole, least = {}, math.huge
+  for _, restriction in ipairs(restrictions) do
+    local place = restriction.places[1]
+    if #restriction.places == 1 and not place.range then
+      whole[#whole + 1] = P .. place.key
+      least = math.min(least, restriction.size)
+    end
+  end
+  if #whole > 1 and least <= LARGE then
+    local bounded = {unpack(whole)}
+    bounded[#whole + 1], bounded[#whole + 2] = 'LIMIT', FEW + 1
+    local common = call('ZINTERCARD', #whole, unpack(bounded))
+    if common <= FEW then
+      local ids = common > 0 and call('ZINTER', #whole, unpack(whole)) or {}
+      looked = looked + least
+      narrowest = {places = {{ids = ids}}, size = common}
+    end
   end
 end
 if narrowest.size <= FEW then
