@@ -1,17 +1,17 @@
 //! Who holds a job when broker or store lose it, on the embedded backend in virtual time.
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+mod bench;
+
+use bench::{Bench, slots, started};
 use longshore_consumer::{Consumer, Ctx, Job, Outcome, Running, Settings};
-use longshore_link::World;
-use longshore_link::embedded::Embedded;
 use longshore_model::envelope::Envelope;
 use longshore_model::record::Record;
 use longshore_model::topic::Topic;
 use longshore_model::{JobId, State};
-use longshore_producer::{Producer, ProducerOptions};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const TOPIC: &str = "test/custody";
@@ -20,23 +20,9 @@ const TOPIC: &str = "test/custody";
 #[job(topic = "test/later", expires_in = "90s")]
 struct Later {}
 
-struct Bench {
-    backend: Embedded,
-    world: World,
-    producer: Producer,
-    begun: Arc<AtomicUsize>,
-}
-
 impl Bench {
-    fn new() -> Self {
-        let world = World::simulated(11);
-        let backend = Embedded::new(&world);
-        let producer = Producer::connect_with(backend.link(world.process()), ProducerOptions::default());
-        Self { backend, world, producer, begun: Arc::default() }
-    }
-
     /// A consumer whose handler takes so long and then ends so.
-    async fn consumer(&self, span: Duration, outcome: fn() -> Outcome) -> Running {
+    async fn runs(&self, span: Duration, outcome: fn() -> Outcome) -> Running {
         let mut settings = Settings::default();
         settings.lease.hold = Duration::from_secs(20);
         let begun = Arc::clone(&self.begun);
@@ -49,22 +35,11 @@ impl Bench {
                 }
             }
         };
-        let consumer = Consumer::new(settings).link(self.backend.link(self.world.process())).on(TOPIC, handle);
-        let running = consumer.start().await.unwrap();
-        running.ready().await;
-        running
+        started(self.consumer(settings).on(TOPIC, handle)).await
     }
 
     async fn send(&self) -> JobId {
         self.producer.raw(TOPIC, "{}").retries(0).send().await.unwrap().id
-    }
-
-    async fn sleep(&self, seconds: u64) {
-        self.world.clock.sleep(Duration::from_secs(seconds)).await;
-    }
-
-    fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
     }
 
     fn copies(&self, id: JobId) -> usize {
@@ -91,8 +66,8 @@ fn lane() -> Topic {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_run_swaps_its_message_for_a_parked_copy_and_goes_on() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(100), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(100), done).await;
     let id = bench.send().await;
     bench.sleep(15).await;
     assert_eq!(bench.copies(id), 1, "its delivery");
@@ -111,8 +86,8 @@ async fn a_long_run_swaps_its_message_for_a_parked_copy_and_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_run_swaps_nothing() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(10), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(10), done).await;
     let id = bench.send().await;
     bench.sleep(30).await;
     assert_eq!((bench.state(id).await, bench.copies(id)), (Some(State::Succeeded), 0));
@@ -122,8 +97,8 @@ async fn a_short_run_swaps_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_failure_that_ends_a_job_parks_no_copy() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(1), || Outcome::retry("no luck")).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(1), || Outcome::retry("no luck")).await;
     let id = bench.send().await;
     bench.sleep(5).await;
     assert_eq!((bench.state(id).await, bench.copies(id)), (Some(State::GivenUp), 0));
@@ -132,8 +107,8 @@ async fn the_failure_that_ends_a_job_parks_no_copy() {
 
 #[tokio::test(start_paused = true)]
 async fn t7b_a_running_attempt_outlives_the_loss_of_store_and_broker() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(60), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(60), done).await;
     let id = bench.send().await;
     bench.sleep(5).await;
     assert_eq!(bench.begun(), 1);
@@ -152,8 +127,8 @@ async fn t7b_a_running_attempt_outlives_the_loss_of_store_and_broker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_lands_on_a_store_that_was_wiped_a_moment_before() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_millis(5_200), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_millis(5_200), done).await;
     let id = bench.send().await;
     bench.sleep(5).await;
     bench.backend.wipe_store();
@@ -167,8 +142,8 @@ async fn a_result_lands_on_a_store_that_was_wiped_a_moment_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_result_that_the_store_forgot_is_committed_again() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(1), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(1), done).await;
     let id = bench.send().await;
     bench.sleep(6).await;
     assert_eq!((bench.state(id).await, bench.begun()), (Some(State::Succeeded), 1));
@@ -187,8 +162,8 @@ async fn a_result_that_the_store_forgot_is_committed_again() {
 
 #[tokio::test(start_paused = true)]
 async fn scheduled_jobs_that_a_wiped_store_lost_are_counted() {
-    let bench = Bench::new();
-    let running = bench.consumer(Duration::from_secs(1), done).await;
+    let bench = Bench::new(11);
+    let running = bench.runs(Duration::from_secs(1), done).await;
     for _ in 0..3 {
         bench.producer.raw(TOPIC, "{}").after(Duration::from_secs(3_600)).send().await.unwrap();
     }
@@ -204,14 +179,14 @@ async fn scheduled_jobs_that_a_wiped_store_lost_are_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_whose_copies_the_broker_lost_run_all_the_same() {
-    let bench = Bench::new();
+    let bench = Bench::new(11);
     let mut ids = Vec::new();
     for _ in 0..20 {
         ids.push(bench.send().await);
     }
     bench.sleep(5).await;
     bench.backend.lose_copies(&lane());
-    let running = bench.consumer(Duration::from_secs(1), done).await;
+    let running = bench.runs(Duration::from_secs(1), done).await;
     bench.sleep(90).await;
     for id in ids {
         assert_eq!(bench.state(id).await, Some(State::Succeeded));
@@ -223,12 +198,12 @@ async fn jobs_whose_copies_the_broker_lost_run_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_healthy_backlog_gets_no_second_copies() {
-    let bench = Bench::new();
+    let bench = Bench::new(11);
     for _ in 0..400 {
         bench.send().await;
     }
     // Ten minutes of work: most jobs wait for far longer than a copy is under way.
-    let running = bench.consumer(Duration::from_secs(24), done).await;
+    let running = bench.runs(Duration::from_secs(24), done).await;
     bench.sleep(1_200).await;
     assert_eq!(bench.begun(), 400);
     assert!(running.metrics().contains("longshore_reconciled_total 0\n"), "{}", running.metrics());
@@ -237,7 +212,7 @@ async fn a_healthy_backlog_gets_no_second_copies() {
 
 #[tokio::test(start_paused = true)]
 async fn the_expiry_of_a_follow_up_travels_with_it() {
-    let bench = Bench::new();
+    let bench = Bench::new(11);
     let handle = |ctx: Ctx| async move {
         ctx.enqueue(&Later {}).unwrap();
     };
@@ -256,13 +231,9 @@ async fn the_expiry_of_a_follow_up_travels_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_granted_while_the_session_ended_runs_and_is_no_crash() {
-    let bench = Bench::new();
-    let mut settings = Settings::default();
-    settings.instance.concurrency = 1;
+    let bench = Bench::new(11);
     let handle = async |ctx: Ctx| ctx.sleep(Duration::from_secs(5)).await.map(|()| done());
-    let consumer = Consumer::new(settings).link(bench.backend.link(bench.world.process())).on(TOPIC, handle);
-    let running = consumer.start().await.unwrap();
-    running.ready().await;
+    let running = started(bench.consumer(slots(1)).on(TOPIC, handle)).await;
     let first = bench.send().await;
     bench.sleep(1).await;
     assert_eq!(bench.state(first).await, Some(State::Active));

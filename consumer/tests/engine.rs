@@ -1,11 +1,12 @@
 //! The engine on the embedded backend, in virtual time: the plain paths of a job.
 
+mod bench;
+
+use bench::{Bench, slots, started};
 use longshore_consumer::{Consumer, Ctx, Job, Json, Outcome, RunError, Settings};
 use longshore_link::World;
-use longshore_link::embedded::Embedded;
 use longshore_link::store::Beat;
 use longshore_model::State as JobState;
-use longshore_producer::{Producer, ProducerOptions};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,29 +19,11 @@ struct Add {
     b: i64,
 }
 
-struct Bench {
-    backend: Embedded,
-    world: World,
-    producer: Producer,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let world = World::simulated(7);
-        let backend = Embedded::new(&world);
-        let producer = Producer::connect_with(backend.link(world.process()), ProducerOptions::default());
-        Self { backend, world, producer }
-    }
-
-    fn consumer(&self) -> Consumer {
-        Consumer::new(Settings::default()).link(self.backend.link(self.world.process()))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn jh_01_a_job_runs_once_and_its_result_comes_back() {
-    let bench = Bench::new();
-    let running = bench.consumer().handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
+    let bench = Bench::new(7);
+    let running =
+        bench.consumer(Settings::default()).handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
     running.ready().await;
     let report = bench.producer.send(Add { a: 2, b: 3 }).await.unwrap().outcome().await.unwrap();
     assert_eq!(report.result::<i64>().unwrap(), 5);
@@ -51,11 +34,11 @@ async fn jh_01_a_job_runs_once_and_its_result_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn jh_05_a_failing_job_runs_once_more_than_its_retries_and_is_given_up() {
-    let bench = Bench::new();
+    let bench = Bench::new(7);
     let seen = Arc::new(AtomicU32::new(0));
     let runs = Arc::clone(&seen);
     let running = bench
-        .consumer()
+        .consumer(Settings::default())
         .handle(move |_job: Add, ctx: Ctx| {
             let runs = Arc::clone(&runs);
             async move {
@@ -78,9 +61,9 @@ async fn jh_05_a_failing_job_runs_once_more_than_its_retries_and_is_given_up() {
 async fn instances_without_a_home_share_no_directory() {
     // The same seed twice: ids and all are equal, as in two tests at the same time.
     let mut dirs = Vec::new();
-    for bench in [Bench::new(), Bench::new()] {
+    for bench in [Bench::new(7), Bench::new(7)] {
         let place = |ctx: Ctx| async move { ctx.output_dir().map(|dir| Json(dir.parent().map(ToOwned::to_owned))) };
-        let running = bench.consumer().on("test/place", place).start().await.unwrap();
+        let running = bench.consumer(Settings::default()).on("test/place", place).start().await.unwrap();
         let report = bench.producer.raw("test/place", "{}").send().await.unwrap().outcome().await.unwrap();
         dirs.push((running, report.result::<std::path::PathBuf>().unwrap()));
     }
@@ -94,8 +77,9 @@ async fn instances_without_a_home_share_no_directory() {
 
 #[tokio::test(start_paused = true)]
 async fn v_12_an_instance_whose_place_was_taken_cannot_go_on_and_says_so() {
-    let bench = Bench::new();
-    let running = bench.consumer().handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
+    let bench = Bench::new(7);
+    let running =
+        bench.consumer(Settings::default()).handle(async |job: Add| Json(job.a + job.b)).start().await.unwrap();
     running.ready().await;
     let owner = running.owner().clone();
     let mut heart = bench.backend.link(bench.world.process()).store.heart().await.unwrap();
@@ -111,19 +95,15 @@ async fn v_12_an_instance_whose_place_was_taken_cannot_go_on_and_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn t_12_a_job_of_a_dead_instance_does_not_wait_behind_what_was_sent_since() {
-    let bench = Bench::new();
+    let bench = Bench::new(7);
     let start = async |world: World| {
-        let mut settings = Settings::default();
-        settings.instance.concurrency = 1;
-        let consumer = Consumer::new(settings).link(bench.backend.link(world.clone())).world(world);
+        let consumer = Consumer::new(slots(1)).link(bench.backend.link(world.clone())).world(world);
         let handler = async |job: Add, ctx: Ctx| {
             // The first attempt of the first job never ends by itself.
             let span = if job.a == 0 && ctx.attempt() == 1 { 1_000_000 } else { 1 };
             ctx.sleep(Duration::from_secs(span)).await.map(|()| Json(job.a))
         };
-        let running = consumer.handle(handler).start().await.unwrap();
-        running.ready().await;
-        running
+        started(consumer.handle(handler)).await
     };
     let doomed = bench.world.process();
     let dead = start(doomed.clone()).await;

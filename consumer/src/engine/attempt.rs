@@ -76,7 +76,7 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
             Err(fault) => tracing::debug!(%fault, "claims not answered; each tries again for itself"),
         }
     }
-    let others = all.len().saturating_sub(1);
+    let last = all.len().saturating_sub(1);
     for (place, (taken, envelope)) in all.into_iter().zip(read).enumerate() {
         let claimable = envelope.as_ref().is_ok_and(|envelope| taken.registration.can_read(envelope));
         let first = if together && claimable {
@@ -85,7 +85,7 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
             First::NotAsked
         };
         let one = run(Arc::clone(&engine), Arc::clone(&settler), taken, envelope, first, asked);
-        if place == others {
+        if place == last {
             return one.await;
         }
         drop(engine.link.world.tasks.spawn(one));

@@ -68,27 +68,22 @@ impl Session {
         }
     }
 
-    /// Looks again at those whose jobs were quick: fewer than the usual number in a window are not.
+    /// Looks again at those whose jobs were quick: no more than the usual number in a window are not.
     pub(super) async fn slow_down(&mut self) {
         self.flows.retain(|lane, _| self.registered.contains(lane));
         let now = self.now();
-        let (mut slow, mut quick) = (Vec::new(), Vec::new());
-        for (lane, flow) in self.flows.iter().filter(|(_, flow)| flow.quick) {
+        let still = |flow: &Flow| {
             let windows = now.saturating_sub(flow.since).as_millis() / WINDOW.as_millis();
-            if windows > 0 {
-                let few = (flow.begun * QUICK) as u128 <= windows * flow.enough as u128;
-                if few { &mut slow } else { &mut quick }.push(lane.clone());
-            }
-        }
-        for lane in slow {
-            self.set_pace(lane, false).await;
-        }
-        for lane in quick {
-            let flow = self.flow(&lane, true);
-            self.flows.insert(lane, flow);
+            (windows > 0).then_some((flow.begun * QUICK) as u128 > windows * flow.enough as u128)
+        };
+        let quick = self.flows.iter().filter(|(_, flow)| flow.quick);
+        let looked: Vec<_> = quick.filter_map(|(lane, flow)| Some((lane.clone(), still(flow)?))).collect();
+        for (lane, quick) in looked {
+            self.set_pace(lane, quick).await;
         }
     }
 
+    /// Counts the lane's jobs from now on, and lets as many be here as it takes.
     async fn set_pace(&mut self, lane: Topic, quick: bool) {
         self.flows.insert(lane.clone(), self.flow(&lane, quick));
         let room = self.prefetch(&lane, self.registered.len());

@@ -22,6 +22,8 @@ pub struct World {
     pub random: Random,
     /// Starts tasks.
     pub tasks: Tasks,
+    /// The last id made.
+    ids: Ids,
 }
 
 impl World {
@@ -29,21 +31,34 @@ impl World {
     #[must_use]
     pub fn system() -> Self {
         let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
-        Self { clock: Clock::system(), random: Random::seeded(seed), tasks: Tasks::new(Kind::System) }
+        Self {
+            clock: Clock::system(),
+            random: Random::seeded(seed),
+            tasks: Tasks::new(Kind::System),
+            ids: Ids::default(),
+        }
     }
 
     /// A world for a paused single-threaded runtime: virtual time that starts at a fixed date, seeded randomness,
     /// and no thread but the caller's.
     #[must_use]
     pub fn simulated(seed: u64) -> Self {
-        Self { clock: Clock::simulated(), random: Random::seeded(seed), tasks: Tasks::new(Kind::Simulated) }
+        Self {
+            clock: Clock::simulated(),
+            random: Random::seeded(seed),
+            tasks: Tasks::new(Kind::Simulated),
+            ids: Ids::default(),
+        }
     }
 
-    /// A new job id on the given shard byte.
+    /// A new job id on the given shard byte. Ids that one process makes in one millisecond sort in the order in which
+    /// they were made, so that jobs are listed in the order in which they were sent.
     #[must_use]
     pub fn job_id(&self, shard: Option<u8>) -> longshore_model::JobId {
-        let random = self.random.bytes();
-        longshore_model::JobId::new(self.clock.unix_ms(), random, shard.unwrap_or(random[15]))
+        let (unix_ms, mut random) = (self.clock.unix_ms(), self.random.bytes());
+        let number = self.ids.next(unix_ms, u16::from_be_bytes([random[0], random[1]]));
+        random[..2].copy_from_slice(&number.to_be_bytes());
+        longshore_model::JobId::new(unix_ms, random, shard.unwrap_or(random[15]))
     }
 
     /// The world of one more process in the same simulation: same time and randomness, a wall clock and tasks of its
@@ -51,7 +66,30 @@ impl World {
     #[must_use]
     pub fn process(&self) -> Self {
         let clock = Clock { jumped: Arc::default(), ..self.clock.clone() };
-        Self { clock, random: self.random.clone(), tasks: Tasks::new(self.tasks.kind) }
+        Self { clock, random: self.random.clone(), tasks: Tasks::new(self.tasks.kind), ids: Ids::default() }
+    }
+}
+
+/// Numbers the ids of one millisecond: the first 12 bits behind the time, from a random number of 11 bits upwards
+/// (RFC 9562, section 6.2, method 1). More than fit into a millisecond share the last number, and sort by chance.
+#[derive(Clone, Debug, Default)]
+struct Ids(Arc<AtomicU64>);
+
+impl Ids {
+    const BITS: u32 = 12;
+    const LAST: u64 = (1 << Self::BITS) - 1;
+
+    fn next(&self, unix_ms: u64, drawn: u16) -> u16 {
+        let follow = |last: u64| {
+            let number = match last >> Self::BITS == unix_ms {
+                true => (last & Self::LAST).saturating_add(1).min(Self::LAST),
+                false => u64::from(drawn) & (Self::LAST >> 1),
+            };
+            unix_ms << Self::BITS | number
+        };
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(follow(last)));
+        let before = before.unwrap_or_else(|last| last);
+        u16::try_from(follow(before) & Self::LAST).unwrap_or_default()
     }
 }
 
@@ -341,5 +379,18 @@ mod tests {
         assert_eq!(other.clock.unix_ms(), before - 3_600_000);
         assert_eq!(other.clock.unix_us() / 1_000, before - 3_600_000);
         assert_eq!((world.clock.unix_ms(), world.clock.boot()), (before, other.clock.boot()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_of_one_process_sort_in_the_order_in_which_they_were_made() {
+        let world = World::simulated(1);
+        let mut made: Vec<_> = (0..2_000).map(|_| world.clone().job_id(None)).collect();
+        world.clock.sleep(Duration::from_millis(1)).await;
+        made.extend((0..2_000).map(|_| world.job_id(None)));
+        assert!(made.is_sorted_by(|one, next| one < next));
+        // More than a millisecond has numbers for are different all the same.
+        let many: std::collections::HashSet<_> = (0..5_000).map(|_| world.job_id(Some(7))).collect();
+        assert_eq!(many.len(), 5_000);
+        assert!(many.iter().all(|id| id.shard_byte() == 7));
     }
 }

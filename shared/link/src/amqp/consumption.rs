@@ -156,8 +156,8 @@ impl AmqpConsumption {
             self.session.known.forget(lane);
         })?;
         self.lanes.insert(lane.clone(), Registered { consumer, pipe, prefetch });
-        let least = self.lanes.values().filter(|lane| lane.pipe == pipe).map(|lane| lane.prefetch).min();
-        self.settler.allow(pipe, least.unwrap_or(prefetch));
+        let beside = self.lanes.values().filter(|lane| lane.pipe == pipe);
+        self.settler.allow(pipe, beside.map(|lane| lane.prefetch).fold(prefetch, u16::min));
         self.streams.push(LaneStream { lane: lane.clone(), consumer, pipe, stream: Some(stream) });
         Ok(())
     }
