@@ -85,6 +85,10 @@ end
 local looked = 0
 local function matches(id)
   looked = looked + 4
+  -- Of a range of texts no index told yet who fits: most do not, as a rule.
+  if #templates > 0 and not fits(id) then
+    return false
+  end
   local r = read(id)
   if not r or not wanted[r.st] or not (any_topic or topic_set[r.tp]) or r.ct < since or (queue ~= '' and r.qu ~= queue) then
     return false
@@ -94,7 +98,7 @@ local function matches(id)
       return false
     end
   end
-  return #templates == 0 or fits(id)
+  return true
 end
 
 -- Whether position a comes before position b.
@@ -242,13 +246,12 @@ local function sieve(entries, source, asked)
   return entries
 end
 
+-- The narrowest is asked first: it leaves the fewest for the others.
+table.sort(restrictions, function(a, b)
+  return a.size < b.size
+end)
 -- Few candidates in all: gather them, and sort those that are left.
 local narrowest = restrictions[1]
-for _, restriction in ipairs(restrictions) do
-  if restriction.size < narrowest.size then
-    narrowest = restriction
-  end
-end
 
 -- What two indexes or more have in common may be few, where each of them is large.
 if narrowest.size > FEW then
