@@ -13,6 +13,7 @@ pub(crate) mod relay;
 pub(crate) mod rescuer;
 pub(crate) mod scheduler;
 pub(crate) mod scrubber;
+pub(crate) mod teller;
 pub(crate) mod undertaker;
 
 use crate::engine::Engine;
@@ -33,6 +34,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     drop(tasks.spawn(reconciler::run(Arc::clone(engine))));
     drop(tasks.spawn(auditor::run(Arc::clone(engine))));
     drop(tasks.spawn(scrubber::run(Arc::clone(engine))));
+    drop(tasks.spawn(teller::run(Arc::clone(engine))));
     drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
     drop(tasks.spawn(collector::run(Arc::clone(engine), file_grace)));
 }

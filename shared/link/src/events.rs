@@ -7,7 +7,7 @@
 use crate::broker::{Broker, Headers, Message, Target};
 use crate::connect::Link;
 use crate::error::{Fault, Service};
-use crate::store::{Accepted, NewJob, Store};
+use crate::store::{Accepted, NewJob, Store, Untold};
 use crate::world::World;
 use bytes::Bytes;
 use longshore_model::envelope::Envelope;
@@ -139,6 +139,11 @@ impl Link {
     /// Tells what happened to a job of which only the id is at hand.
     pub fn tell_of(&self, kind: Kind, id: JobId) {
         self.put(Told::Of(kind, id, self.world.clock.unix_ms()));
+    }
+
+    /// Tells what happened to a job without a process that told it then.
+    pub fn tell_untold(&self, untold: Untold) {
+        self.put(Told::Of(untold.kind, untold.id, untold.at));
     }
 
     fn put(&self, told: Told) {

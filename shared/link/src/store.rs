@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::envelope::FileRef;
-use longshore_model::event::Interest;
+use longshore_model::event::{Interest, Kind};
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::indexed::{FieldRange, Fields};
@@ -305,6 +305,17 @@ pub struct Renewed {
     pub expired: u64,
     /// Until when nobody is declared dead, ms; 0 without an amnesty.
     pub amnesty: u64,
+}
+
+/// What happened to a job, of which no process could tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    /// What: [`Kind::Failed`] (an attempt was lost, another follows), [`Kind::Cancelled`] or [`Kind::Removed`].
+    pub kind: Kind,
+    /// The job.
+    pub id: JobId,
+    /// When, ms of the store's clock.
+    pub at: u64,
 }
 
 /// What a rescue or a promotion did.
@@ -678,6 +689,12 @@ pub trait Store: Send + Sync + Debug {
     /// Changes whenever somebody began to listen, or that may have been missed: what [`Self::interests`] answered before is
     /// out of date. 0: nobody ever did. Known without asking.
     fn interest_changes(&self) -> u64;
+
+    /// Takes what happened to jobs without a process that tells it (an attempt was lost with its process; a waiting job
+    /// expired, or made room for another), oldest first, at most `limit`. It is kept only while somebody listens to jobs,
+    /// and for [`limits::UNTOLD_MS`]; each is answered once, and lost with a lost answer.
+    async fn untold(&self, limit: usize) -> Result<Vec<Untold>, Fault>;
+
     /// The job that has an order now, and holds up those behind it.
     async fn head(&self, order: &GateName) -> Result<Option<JobId>, Fault>;
 

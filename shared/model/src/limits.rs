@@ -164,6 +164,10 @@ pub const PLAN_BYTES: usize = 2 * 1024;
 pub const AUDIT_COUNTS: usize = 16;
 /// Most interests in events at once: kinds and topic patterns that somebody listens to.
 pub const INTERESTS: usize = 1_000;
+/// Most happenings that the store keeps until an instance tells them: the newest.
+pub const UNTOLD: usize = 1_000;
+/// After so long nobody is told any more of what happened, ms.
+pub const UNTOLD_MS: u64 = 30_000;
 /// Most pairs of a queue and a topic of which statistics are kept; what happens in others is not counted.
 pub const STATISTICS: usize = 4_000;
 /// Waiting jobs, oldest first, that are looked at for the oldest one of each queue and topic.

@@ -339,6 +339,8 @@ pub mod shard_keys {
     pub const AUDIT: &str = "audit";
     /// hash: what is listened to of events (class and topic pattern); until when, ms.
     pub const INTERESTS: &str = "interests";
+    /// list: what happened to jobs without a process that tells it: when (ms), what, and the id. Only while somebody listens.
+    pub const UNTOLD: &str = "untold";
     /// hash: what is paused, JSON by what it is.
     pub const PAUSES: &str = "pauses";
     /// zset: limits' gates that somebody holds or waits at; all scores are 0.

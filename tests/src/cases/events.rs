@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_consumer::{Ctx, Outcome};
-use longshore_producer::{Event, EventKind, Events, Heard, JobId, Producer, ProducerOptions, Topic};
+use longshore_producer::{Event, EventKind, Events, Heard, JobId, Producer, ProducerOptions, State, Topic};
 use serde_json::{Value, json};
 
 use super::Fleet;
@@ -195,4 +195,39 @@ pub async fn n03_de_01_de_02_de_03_applications_hear_each_other_and_not_themselv
     );
     let error = a.announce(&topic, &"x".repeat(longshore_model::limits::INLINE_BYTES)).await.unwrap_err();
     assert!(error.to_string().contains("bytes"), "{error}");
+}
+
+/// A job that is dropped because nobody started it in time is told of, though nobody did it.
+pub async fn n01_n02_a_job_that_expired_is_told_of(fleet: &Fleet) {
+    let listener = producer(fleet).await;
+    let mut events = listener.events("test/**".parse().unwrap()).open().await.unwrap();
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, |_: Ctx| async {})).await;
+    until_heard(fleet, &mut events).await;
+    let late = fleet.producer().raw("test/nobody", "7").expires_in(Duration::from_millis(50)).title("Late");
+    let late = fleet.send(late).await;
+    let heard = of(fleet, &mut events, &[late.id], (late.id, EventKind::Removed)).await;
+    assert_eq!(kinds(&heard, late.id), [EventKind::Added, EventKind::Removed]);
+    let removed = heard.last().unwrap();
+    assert_eq!((removed.topic.as_str(), removed.payload.as_ref().unwrap().get()), ("test/nobody", "7"));
+    assert_eq!((removed.title.as_deref(), removed.state), (Some("Late"), Some(State::Dropped)));
+    running.drain().await;
+}
+
+/// An attempt that is lost with its process is told of by another.
+pub async fn n01_n02_an_attempt_that_is_lost_with_its_process_is_told_of(fleet: &Fleet) {
+    let listener = producer(fleet).await;
+    let mut events = listener.events("test/**".parse().unwrap()).open().await.unwrap();
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, |_: Ctx| async {})).await;
+    until_heard(fleet, &mut events).await;
+    let process = fleet.process();
+    let stuck = |_: Ctx| std::future::pending::<()>();
+    let doomed = fleet.start(fleet.consumer().await.world(process.clone()).on("test/stuck", stuck)).await;
+    let sent = fleet.send_to("test/stuck").await;
+    of(fleet, &mut events, &[sent.id], (sent.id, EventKind::Started)).await;
+    process.tasks.kill();
+    drop(doomed);
+    let heard = of(fleet, &mut events, &[sent.id], (sent.id, EventKind::Failed)).await;
+    let failed = heard.last().unwrap();
+    assert!(failed.message.as_ref().is_some_and(|message| message.contains("process went away")), "{failed:?}");
+    running.drain().await;
 }

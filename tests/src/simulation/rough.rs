@@ -13,7 +13,7 @@ use longshore_link::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
     Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Store,
+    Scrubbed, Scrubbing, Store, Untold,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
@@ -255,6 +255,7 @@ rough_store! {
     audited(limit: usize) -> Vec<Entry>;
     listen(interests: &[Interest], ms: u64) -> ();
     interests() -> Vec<(Interest, u64)>;
+    untold(limit: usize) -> Vec<Untold>;
     queues() -> Option<QueueSet>;
     past_queues() -> Vec<QueueSet>;
     head(order: &GateName) -> Option<JobId>;

@@ -319,6 +319,8 @@ macro_rules! conformance_store {
                 n01_who_listens_is_known_for_its_time_and_everybody_is_told
                 n01_an_interest_ends_by_itself_and_a_longer_one_stays
                 n01_there_are_only_so_many_interests
+                n01_what_happens_without_a_process_that_tells_it_is_kept_for_the_teller
+                n01_what_a_process_brings_about_it_tells_itself
             }
             statistics {
                 m01_what_happens_is_counted_once_whatever_is_repeated

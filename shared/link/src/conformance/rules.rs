@@ -3,6 +3,7 @@
 use super::bench::{Bench, LONG, failed, me, permanent, succeeded};
 use crate::error::NotAccepted;
 use crate::store::{Claimed, NewJob};
+use longshore_model::event::{Class, Interest, Kind};
 use longshore_model::gate::{GateName, Length, LimitPolicy, OnFailure, Pausable, WhenFull};
 use longshore_model::id::JobId;
 use longshore_model::limits;
@@ -89,6 +90,8 @@ pub async fn a_full_queue_refuses_and_stores_nothing(bench: &Bench) {
 
 pub async fn a_full_queue_drops_the_oldest_that_waits(bench: &Bench) {
     longest(bench, 3, WhenFull::DropOldest).await;
+    let all = Interest { class: Class::Job, topics: "**".parse().unwrap() };
+    bench.a.store.listen(&[all], LONG).await.unwrap();
     let runs = bench.accept(job(bench)).await;
     let fence = bench.run(runs).await;
     let mut ids = Vec::new();
@@ -97,6 +100,9 @@ pub async fn a_full_queue_drops_the_oldest_that_waits(bench: &Bench) {
     }
     let (q, d) = (State::Queued, State::Dropped);
     assert_eq!(states(bench, &ids).await, [d, d, q, q, q]);
+    let untold = bench.a.store.untold(10).await.unwrap();
+    let untold: Vec<_> = untold.iter().map(|untold| (untold.kind, untold.id)).collect();
+    assert_eq!(untold, [(Kind::Removed, ids[0]), (Kind::Removed, ids[1])], "their senders are told (N01)");
     let dropped = bench.record(ids[0]).await;
     assert_eq!((dropped.reason, dropped.outbox), (Some(Reason::Displaced), None));
     let claimed = bench.claim_as(&me(), LONG, bench.claim(ids[1])).await;

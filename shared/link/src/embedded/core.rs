@@ -103,17 +103,29 @@ impl Core {
     /// Lets something happen to a job whatever gates say; what it leaves may let others pass.
     pub(super) fn move_on(&mut self, id: &JobId, event: &Event) -> Option<Answer> {
         let record = &self.table.get(id)?.record;
+        let was = record.state;
         if record.gates.is_empty() && record.waits_at.is_none() && record.unique.is_none() {
-            return self.table.apply(id, self.now_us, event);
+            let answer = self.table.apply(id, self.now_us, event);
+            self.note(id, event, was);
+            return answer;
         }
         let before = record.clone();
         let answer = self.table.apply(id, self.now_us, event)?;
+        self.note(id, event, was);
         if let Some(entry) = self.table.get(id).filter(|entry| entry.record.state != before.state) {
             let after = entry.record.clone();
             self.gates.left(&before, &after, self.now_us);
             self.free_key(&after);
         }
         Some(answer)
+    }
+
+    /// Keeps what happened to a job without a process that tells it.
+    fn note(&mut self, id: &JobId, event: &Event, was: State) {
+        let now = self.now();
+        if let Some(entry) = self.table.get(id).filter(|entry| entry.record.state != was) {
+            self.ears.note(event, &entry.record, now);
+        }
     }
 
     /// When there is something to promote, ms: a job that is due, or a gate that may be open.

@@ -12,7 +12,7 @@ use crate::store::{
     Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
     Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Store,
+    Scrubbed, Scrubbing, Store, Untold,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
@@ -177,6 +177,10 @@ impl Store for EmbeddedStore {
 
     async fn interests(&self) -> Result<Vec<(Interest, u64)>, Fault> {
         self.call(|core| core.ears.left(core.now())).await
+    }
+
+    async fn untold(&self, limit: usize) -> Result<Vec<Untold>, Fault> {
+        self.call(|core| core.ears.untold(limit, core.now())).await
     }
 
     fn interest_changes(&self) -> u64 {

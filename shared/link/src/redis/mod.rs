@@ -40,7 +40,7 @@ use crate::store::{
     Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace, Finish,
     Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
     QueueSet, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, RowChange, Scrubbed, Scrubbing,
-    Store,
+    Store, Untold,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -381,6 +381,10 @@ impl Store for RedisStore {
 
     async fn interests(&self) -> Result<Vec<(Interest, u64)>, Fault> {
         interests::read(&self.server).await
+    }
+
+    async fn untold(&self, limit: usize) -> Result<Vec<Untold>, Fault> {
+        interests::untold(&self.server, limit).await
     }
 
     fn interest_changes(&self) -> u64 {

@@ -113,6 +113,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("pauses", shard_keys::PAUSES),
         ("audit", shard_keys::AUDIT),
         ("interests", shard_keys::INTERESTS),
+        ("untold", shard_keys::UNTOLD),
         ("queues", shard_keys::QUEUES),
         ("past_queues", shard_keys::PAST_QUEUES),
         ("gates", shard_keys::GATES),
@@ -178,6 +179,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("shelve_ms", SHELVE_MS),
         ("statistics", limits::STATISTICS as u64),
         ("interests", limits::INTERESTS as u64),
+        ("untold", limits::UNTOLD as u64),
+        ("untold_ms", limits::UNTOLD_MS),
         ("audit", limits::AUDIT as u64),
         ("looked_at_waiting", limits::LOOKED_AT_WAITING as u64),
         ("last_bucket", BUCKETS as u64 - 1),
@@ -293,6 +296,7 @@ scripts! {
     scrub: "", [COMMON, JOB, GATES];
     statistics: READ_ONLY, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
+    untold: ALLOW_OOM, [COMMON];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];
 }

@@ -182,7 +182,7 @@ make_gates = function()
       for _, id in ipairs(call('ZRANGE', P .. K.waiters .. gate .. '\n' .. turn, 0, L.releases - 1)) do
         local r = read(id)
         if r and r.st == 'blocked' then
-          finish_with(r, 'dropped', 'replaced')
+          end_untold(r, 'dropped', 'replaced')
           save(r)
         end
       end
@@ -261,7 +261,7 @@ make_gates = function()
     for _, id in ipairs(call('ZRANGE', key, 0, over - 1)) do
       local r, damage = read(id)
       if r and length.full == 'drop_oldest' then
-        finish_with(r, 'dropped', 'displaced')
+        end_untold(r, 'dropped', 'displaced')
         save(r)
       elseif not r and not damage then
         call('ZREM', key, id)
@@ -390,10 +390,10 @@ make_gates = function()
         end
       elseif upto then
         put(r, 'me', '+job ' .. failed .. ' before it in its order failed for good')
-        finish_with(r, 'dropped', 'skipped')
+        end_untold(r, 'dropped', 'skipped')
         save(r)
       elseif expired(r) then
-        finish_with(r, 'dropped', 'expired')
+        end_untold(r, 'dropped', 'expired')
         save(r)
       else
         local other, reason, at = refusal(r, gate)

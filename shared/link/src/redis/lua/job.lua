@@ -424,6 +424,28 @@ local function finish_with(r, state, reason)
   r.re, r.si, r.du, r.le, r.ob, r.pb, r.hi = reason or nil, now, nil, nil, nil, nil, nil
 end
 
+-- Keeps what happened to a job without a process that tells it, for whoever does (untold), where somebody listens.
+local listened
+local function keep_untold(r, kind)
+  if listened == nil then
+    listened = false
+    local known = call('HGETALL', P .. K.interests)
+    for i = 1, #known, 2 do
+      listened = listened or (string.sub(known[i], 1, 4) == 'job ' and tonumber(known[i + 1]) > now)
+    end
+  end
+  if listened then
+    call('RPUSH', P .. K.untold, digits(now) .. ' ' .. kind .. ' ' .. r.id)
+    call('LTRIM', P .. K.untold, -L.untold, -1)
+  end
+end
+
+-- Ends a job that nobody has, and that no caller speaks of.
+local function end_untold(r, state, reason)
+  finish_with(r, state, reason)
+  keep_untold(r, state == 'dropped' and 'removed' or 'cancelled')
+end
+
 local function become_queued(r, reason, outbox_ms)
   put(r, 'st', 'queued')
   put(r, 're', reason)
@@ -552,12 +574,12 @@ local function claim(r, instance, incarnation, alone, nonce, generation, floor, 
     return {'waiting', state, r.du and math.max(r.du - now, 0) or -1}
   end
   if expired(r) then
-    finish_with(r, 'dropped', 'expired')
+    end_untold(r, 'dropped', 'expired')
     save(r)
     return {'ended', 'dropped'}
   end
   if r.ru and r.ru < now then
-    finish_with(r, 'given_up', 'retry_time_over')
+    end_untold(r, 'given_up', 'retry_time_over')
     save(r)
     return {'ended', 'given_up'}
   end

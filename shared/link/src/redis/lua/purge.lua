@@ -27,7 +27,7 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. K.expiry, '-inf', digits(now), 'L
   if not r or not expirable(r.st) or not expired(r) then
     shelve(K.expiry, id, damage)
   else
-    finish_with(r, 'dropped', 'expired')
+    end_untold(r, 'dropped', 'expired')
     save(r)
     dropped[id] = true
     went = went + 1

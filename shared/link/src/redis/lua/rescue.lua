@@ -86,13 +86,14 @@ local function lease_gone(r)
   remember(r, 'crashed', said, crash .. '}')
   put(r, 'me', said)
   if r.cn then
-    finish_with(r, 'stopped', 'stop_requested')
+    end_untold(r, 'stopped', 'stop_requested')
   elseif alone and r.cr >= r.mc then
-    finish_with(r, 'given_up', 'poison')
+    end_untold(r, 'given_up', 'poison')
   elseif r.cr >= math.max(r.mc, L.shared_crashes) then
-    finish_with(r, 'given_up', 'crashes_exhausted')
+    end_untold(r, 'given_up', 'crashes_exhausted')
   else
     count_other(place_of_job(r.tp, r.qu), L.slot_failed)
+    keep_untold(r, 'failed')
     -- The rescuer publishes a first crash itself, at once.
     local wait = r.cr <= 1 and L.outbox_grace_ms or (BACKOFF_MS[r.cr] or 30000)
     enter_queued(r, 'crashed', wait)
