@@ -188,7 +188,7 @@ fn leaving(
 }
 
 /// O11, O03: an attempt that is not the current one any more while its outputs are on their way leaves none of them.
-pub async fn o03_o11_outputs_of_a_superseded_attempt_never_appear(fleet: &Fleet) {
+pub async fn o03_o11_p11_outputs_of_a_superseded_attempt_never_appear(fleet: &Fleet) {
     let tokens = Tokens::default();
     // The first one's outputs do not get their turn.
     let link = fleet.link().await;

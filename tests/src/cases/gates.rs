@@ -19,7 +19,7 @@ fn ids(runs: &Runs) -> Vec<JobId> {
 }
 
 /// Two hundred jobs of two topics under one key, on three instances.
-pub async fn q02_qo_02_one_order_over_topics_and_instances(fleet: &Fleet) {
+pub async fn q02_p04_qo_02_one_order_over_topics_and_instances(fleet: &Fleet) {
     let (runs, gauge) = (Runs::default(), Gauge::default());
     let mut running = Vec::new();
     for _ in 0..3 {
@@ -76,7 +76,7 @@ pub async fn q02_q19_a_failing_head_holds_up_its_key_and_no_other(fleet: &Fleet)
 }
 
 /// Fifty jobs, a limit that goes up and down, and instances that come and go.
-pub async fn q09_qp_02_a_limit_holds_while_it_changes_and_instances_come_and_go(fleet: &Fleet) {
+pub async fn q09_p09_qp_02_a_limit_holds_while_it_changes_and_instances_come_and_go(fleet: &Fleet) {
     let (runs, gauge) = (Runs::default(), Gauge::default());
     let nap = fleet.span(Duration::from_millis(123), Duration::from_millis(20));
     let consumer = async || {

@@ -75,7 +75,7 @@ pub async fn an_attempt_over_the_grace_is_released_uncharged_and_runs_elsewhere(
 }
 
 /// A process dies without a word; another takes its job over when the lease is over, and counts it as a crash.
-pub async fn s09_s10_a_killed_instance_is_replaced_after_its_lease(fleet: &Fleet) {
+pub async fn s09_s10_p08_p11_a_killed_instance_is_replaced_after_its_lease(fleet: &Fleet) {
     let runs = Runs::default();
     let process = fleet.process();
     let endless = runs.then_by("first", |ctx| async move { Err::<(), Cancelled>(ctx.until_cancelled().await) });

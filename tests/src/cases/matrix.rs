@@ -58,7 +58,7 @@ type Go = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An instance that runs one job of five of a topic is told not to take it any more: the four that it held are given
 /// back once and run elsewhere, the one that runs is finished.
-pub async fn o08_a_disabled_topic_is_given_back_and_what_runs_is_finished(fleet: &Fleet) {
+pub async fn o08_p08_a_disabled_topic_is_given_back_and_what_runs_is_finished(fleet: &Fleet) {
     let runs = Runs::default();
     let (go, handler) = held(&runs, "first");
     let first = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
@@ -183,7 +183,7 @@ pub async fn o08_a_drained_instance_takes_nothing_and_lives_on(fleet: &Fleet) {
 }
 
 /// CH-11: a handler is taken away on one instance while jobs of it wait; the other instance has one.
-pub async fn ch_11_jobs_of_a_handler_that_goes_away_run_elsewhere(fleet: &Fleet) {
+pub async fn p08_ch_11_jobs_of_a_handler_that_goes_away_run_elsewhere(fleet: &Fleet) {
     let runs = Runs::default();
     let (go, handler) = held(&runs, "a");
     let a = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;

@@ -1,11 +1,13 @@
 //! Which handler runs which topic, and what an instance advertises.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_consumer::{Consumer, Ctx, Json, Outcome};
 use longshore_model::topology::Allowed;
 use longshore_producer::{Job, State, Topic, TopicPattern};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Barrier;
 
 use super::{Fleet, Runs};
 
@@ -90,7 +92,7 @@ pub async fn u02_u03_tm_04_the_nearest_handler_wins_and_the_next_takes_over(flee
 struct Exact {}
 
 /// TM-06: typed, with a result, with an outcome, with an error type.
-pub async fn u01_tm_06_every_form_of_handler_matches_alike(fleet: &Fleet) {
+pub async fn u01_p02_tm_06_every_form_of_handler_matches_alike(fleet: &Fleet) {
     let runs = Runs::default();
     let seen = runs.clone();
     let typed = move |_: Exact, ctx: Ctx| {
@@ -152,7 +154,7 @@ pub async fn u04_u05_tm_09_allow_and_deny_lists_bound_what_is_advertised_and_tak
 }
 
 /// Nobody takes the topic yet, neither by name nor by pattern.
-pub async fn u06_a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does(fleet: &Fleet) {
+pub async fn u06_p01_p07_a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_does(fleet: &Fleet) {
     let other = fleet.start(fleet.consumer().await.on("x", |_| async {})).await;
     let sent = fleet.send_to("new/kind").await;
     let waiting = fleet.waiting(sent.id).await;
@@ -165,4 +167,34 @@ pub async fn u06_a_topic_that_nobody_takes_is_explained_and_runs_when_somebody_d
     assert!(fleet.end(&fleet.send_to("new/other").await).await.is_success());
     running.drain().await;
     other.drain().await;
+}
+
+/// Each of three instances with one slot runs one of three jobs that need each other.
+pub async fn p05_jobs_go_to_whoever_has_a_free_slot(fleet: &Fleet) {
+    let (runs, together) = (Runs::default(), Arc::new(Barrier::new(3)));
+    let mut running = Vec::new();
+    for name in ["one", "three", "two"] {
+        let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+        let together = Arc::clone(&together);
+        let work = move |_: Ctx| {
+            let together = Arc::clone(&together);
+            async move {
+                together.wait().await;
+            }
+        };
+        running.push(fleet.start(consumer.on("test/together", runs.then_by(name, work))).await);
+    }
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(fleet.send_to("test/together").await);
+    }
+    for sent in &sent {
+        assert_eq!(fleet.end(sent).await.job.state, State::Succeeded);
+    }
+    let mut by: Vec<&str> = runs.all().iter().map(|run| run.by).collect();
+    by.sort_unstable();
+    assert_eq!(by, ["one", "three", "two"]);
+    for running in running {
+        running.drain().await;
+    }
 }
