@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use longshore_link::recent::Recent;
 use longshore_link::signal;
 use longshore_link::store::{Bound, Retention};
+use longshore_link::trusted;
 use longshore_link::{Fault, Link, World};
 use longshore_model::Job;
 use longshore_model::id::{Incarnation, InstanceId, Owner};
@@ -320,7 +321,11 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         };
         let identity = Identity::establish(&self.settings, &world, self.link.is_some())?;
         let link = match self.link {
-            Some(link) => Link { world: world.clone(), ..link },
+            Some(link) => {
+                let own = trusted::Trust::of(&self.settings)?;
+                let trust = if own.has_keys() { own } else { link.trust.clone() };
+                Link { world: world.clone(), trust, ..link }
+            }
             // The connections keep tasks of their own for as long as they live; the instance waits for its own only.
             None => Link { world: world.clone(), ..Box::pin(connect(&self.settings, &world.process())).await? },
         };
@@ -333,6 +338,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             policies: policies::Policies::new(self.queues, self.settings.instance.apply_queues),
             matrix: crate::engine::matrix::Matrix::default(),
             sight: sight::Sight::new(self.stable),
+            strangers: crate::engine::strangers::Strangers::default(),
             properties: crate::properties::Properties::default(),
             labels: self.settings.instance.labels.clone(),
             endpoints: self.settings.instance.endpoints.clone(),

@@ -93,6 +93,7 @@ impl Running {
             drained: self.engine.matrix.row().drained,
             running: self.engine.running.len(),
             coordinator: *self.engine.coordinator.borrow(),
+            outside: self.engine.strangers.why(),
         }
     }
 
@@ -114,6 +115,7 @@ impl Running {
         if self.engine.phase() != Phase::Working {
             reasons.push("it takes no new work: it was asked to stop".to_owned());
         }
+        reasons.extend(self.engine.strangers.why().map(|why| format!("it takes no work: {why}")));
         match &*self.engine.wanted.borrow() {
             None => reasons.push("it does not know yet which topics there are".to_owned()),
             Some(wanted) => {
@@ -139,6 +141,7 @@ impl Running {
         let mut wanted = self.engine.wanted.subscribe();
         let mut consuming = self.engine.consuming.subscribe();
         let mut trust = self.engine.trust.subscribe();
+        let mut standing = self.engine.strangers.standing.subscribe();
         loop {
             if self.is_ready() || self.engine.is_stopped() {
                 return;
@@ -149,6 +152,7 @@ impl Running {
                 _ = wanted.changed() => {}
                 _ = consuming.changed() => {}
                 _ = trust.changed() => {}
+                _ = standing.changed() => {}
             }
         }
     }
@@ -164,6 +168,8 @@ impl Running {
             consuming: status.consuming.len(),
             alive: status.alive,
             coordinator: status.coordinator,
+            outside: status.outside.is_some(),
+            strangers: self.engine.strangers.ignored().len(),
             broker_connected: self.engine.link.broker.status().connected,
         })
     }

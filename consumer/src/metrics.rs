@@ -60,6 +60,10 @@ pub struct Gauges {
     pub alive: bool,
     /// Whether it is the coordinator.
     pub coordinator: bool,
+    /// Whether it does not belong to the fleet.
+    pub outside: bool,
+    /// Live instances that do not.
+    pub strangers: usize,
     /// Whether the publishing connection is up.
     pub broker_connected: bool,
 }
@@ -292,6 +296,16 @@ impl Metrics {
             ("longshore_lanes_consuming", "Lanes with a registered consumer.", gauges.consuming as u64),
             ("longshore_alive", "1 while beats are answered.", u64::from(gauges.alive)),
             ("longshore_coordinator", "1 on the coordinator.", u64::from(gauges.coordinator)),
+            (
+                "longshore_outside",
+                "1 while this instance takes no work because it does not belong to the fleet.",
+                u64::from(gauges.outside),
+            ),
+            (
+                "longshore_untrusted_instances",
+                "Live instances that are not signed with the fleet's keys, as far as this one has keys.",
+                gauges.strangers as u64,
+            ),
             (
                 "longshore_broker_connected",
                 "1 while the publishing connection is up.",

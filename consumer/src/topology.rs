@@ -12,6 +12,7 @@ use longshore_model::span::ms;
 use longshore_model::topology::View;
 use longshore_model::topology::events::{Announced, Hearing};
 pub use longshore_model::topology::events::{NoDelay, TopologyEvent, TopologyView};
+pub use longshore_model::trust::{Distrust, Ignored, Outside};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -74,6 +75,13 @@ impl Topology {
     /// Looked at where it is announced: a view that was taken from there may be replaced by a like one meanwhile.
     fn leads(&self, of: Leadership) -> bool {
         self.engine.sight.announced.borrow().view.as_ref().is_some_and(|view| of.is_of(view))
+    }
+
+    /// Live instances that are not signed with the fleet's keys, where this one has keys (`trust.keys`). Where signatures
+    /// are required they are in no view.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<Ignored> {
+        self.engine.strangers.ignored()
     }
 
     /// A stream of events, from the newest view on.

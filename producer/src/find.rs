@@ -16,6 +16,7 @@ use longshore_model::record::Record;
 use longshore_model::snapshot::{JobView, Snapshot};
 use longshore_model::template::Template;
 use longshore_model::topology::View;
+use longshore_model::trust::Ignored;
 use longshore_model::{JobId, State, Topic, TopicPattern, limits, span};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -296,8 +297,8 @@ impl Producer {
         let (record, now) = (snapshot.record.clone(), snapshot.now);
         let mut view = JobView::build(snapshot).map_err(QueryError::Damaged)?;
         if !record.state.is_terminal() && record.state != State::Active {
-            let store = &self.inner.link.store;
-            let (live, ahead, gate) = tokio::try_join!(store.view(), store.ahead(id), self.at_gate(&record))?;
+            let link = &self.inner.link;
+            let (live, ahead, gate) = tokio::try_join!(link.view(), link.store.ahead(id), self.at_gate(&record))?;
             view.waiting = explain(&record, view.payload_version, &live, ahead, gate.as_ref(), now);
         }
         Ok(Some(view))
@@ -344,12 +345,22 @@ impl Producer {
         self.inner.link.store.ledger().await
     }
 
-    /// The live instances.
+    /// The live instances; without those that are not signed with the fleet's keys, where this process has keys
+    /// (`trust.keys`) and they are required.
     ///
     /// # Errors
     /// [`Fault`] when the store gives no answer.
     pub async fn topology(&self) -> Result<View, Fault> {
-        self.inner.link.store.view().await
+        self.inner.link.view().await
+    }
+
+    /// The live instances that are not signed with the fleet's keys, and why they are not trusted; none, where this
+    /// process has no keys.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store gives no answer.
+    pub async fn strangers(&self) -> Result<Vec<Ignored>, Fault> {
+        Ok(self.inner.link.seen().await?.ignored)
     }
 
     /// Every known topic.

@@ -6,8 +6,11 @@ use longshore_link::broker::Letters;
 use longshore_link::error::Fault;
 use longshore_link::scrub::{Mended, Scrubbing};
 use longshore_link::store::{Loss, LossKind};
+use longshore_link::trusted::{Seen, Trust};
 use longshore_model::ledger::ADVICE;
 use longshore_model::span;
+use longshore_model::topology::Card;
+use longshore_model::trust::{Ignored, refusals};
 use serde::{Deserialize, Serialize};
 
 /// A clock that is this far from the store's is worth a word, ms.
@@ -32,7 +35,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What was looked at: `store`, `broker`, `queues`, `ledger`, `scrubber`, `copies`, `losses`, `letters`, `files`,
-    /// `instances`.
+    /// `trust`, `instances`.
     pub about: String,
     /// How bad it is.
     pub severity: Severity,
@@ -108,7 +111,12 @@ impl Producer {
         }
         findings.push(scrubbed(&link.store.scrubbing().await?, now));
         findings.extend(link.store.losses().await?.iter().map(lost));
-        let instances = link.store.view().await?.instances;
+        let Seen { view, ignored } = link.seen().await?;
+        findings.extend(sealed(&link.trust, &link.store.seal(None).await?));
+        findings.extend(ignored.iter().map(stranger));
+        findings.extend(refusals(&view).into_iter().map(|(by, of)| refused(by, of)));
+        findings.extend(view.instances.iter().filter(|card| card.outside).map(outside));
+        let instances = view.instances;
         findings.push(if instances.is_empty() {
             let advice = "start a consumer; until then nothing runs, and no delay or lost copy is looked after";
             Finding::new("instances", Severity::Warn, "no instance is live", advice)
@@ -146,6 +154,46 @@ impl Producer {
         }
         Ok(())
     }
+}
+
+/// Whether joining needs a signature, and whether this process can tell who has the right one.
+fn sealed(trust: &Trust, seal: &str) -> Option<Finding> {
+    let finding = |severity, detail, advice| Some(Finding::new("trust", severity, detail, advice));
+    match (trust.membership(seal), trust.has_keys(), seal.is_empty()) {
+        (Ok(()), false, _) => None,
+        (Ok(()), true, false) => finding(Severity::Ok, "the fleet is sealed: instances need a signature to join", ""),
+        (Ok(()), true, true) => finding(
+            Severity::Warn,
+            "there are keys here, and the fleet is not sealed: any instance may join",
+            "normal while keys are given to a fleet, or taken from it: `trust.required = \"on\"` seals it",
+        ),
+        (Err(_), false, _) => finding(
+            Severity::Ok,
+            "the fleet is sealed: instances need a signature to join; without keys nobody can tell here who has one",
+            "set trust.keys here as well",
+        ),
+        (Err(_), true, _) => finding(
+            Severity::Warn,
+            "the fleet is sealed with a key that trust.keys does not have here: its instances look like strangers",
+            "compare trust.keys with those of the fleet",
+        ),
+    }
+}
+
+fn stranger(ignored: &Ignored) -> Finding {
+    let advice = "whoever has keys ignores it; give it the fleet's, or stop it";
+    Finding::new("trust", Severity::Warn, format!("an instance does not belong to the fleet: {ignored}"), advice)
+}
+
+fn outside(card: &Card) -> Finding {
+    let detail = format!("{} ({}) is outside the fleet and takes no work", card.name, card.owner.instance);
+    Finding::new("trust", Severity::Warn, detail, "its log says why; give it the fleet's keys (trust.keys), or stop it")
+}
+
+fn refused(by: &Card, of: &Card) -> Finding {
+    let detail = format!("{} does not accept the signature of {}", by.name, of.name);
+    let advice = "while keys are changed: add the new one behind the old one everywhere before anybody signs with it";
+    Finding::new("trust", Severity::Warn, detail, advice)
 }
 
 fn away(about: &str, fault: &Fault) -> Finding {

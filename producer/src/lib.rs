@@ -148,5 +148,6 @@ pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
 pub use longshore_model::topology::matrix::{KeptRow, Row, Rule, Stand};
 pub use longshore_model::topology::table::{StandOf, TopicLine};
+pub use longshore_model::trust::{Distrust, Ignored};
 pub use longshore_model::unique::{Unique, UniqueMode};
 pub use longshore_model::{InstanceId, Job, JobId, JobOptions, Priority, Reason, State, Token, Topic, TopicPattern};

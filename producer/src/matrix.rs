@@ -27,8 +27,8 @@ impl Producer {
     /// # Errors
     /// [`Fault`] when the store gives no answer.
     pub async fn topic_table(&self) -> Result<Vec<TopicLine>, Fault> {
-        let store = &self.link().store;
-        let (topics, counts, view) = tokio::try_join!(store.topics(), store.counts(), store.view())?;
+        let (link, store) = (self.link(), &self.link().store);
+        let (topics, counts, view) = tokio::try_join!(store.topics(), store.counts(), link.view())?;
         let line = |topic| {
             let counts = counts.get(&topic);
             TopicLine::new(topic, counts, &view)

@@ -12,7 +12,7 @@ impl Producer {
     /// [`Fault`] when the store gives no answer.
     pub async fn statistics(&self, selection: &Selection) -> Result<Overview, Fault> {
         let store = &self.inner.link.store;
-        let (statistics, view) = tokio::try_join!(store.statistics(), store.view())?;
+        let (statistics, view) = tokio::try_join!(store.statistics(), self.link().view())?;
         Ok(statistics.overview(selection, &view))
     }
 

@@ -89,11 +89,15 @@ async fn a_password_is_written_nowhere() {
     let mut settings = Settings { namespace: Namespace::new(&namespace("canary")).unwrap(), ..Settings::default() };
     settings.broker.url = Secret::new(rabbitmq.url());
     settings.store.url = Secret::new(redis.url());
+    // Long enough for a key of the fleet.
+    let keys = format!("k1={CANARY}{CANARY}{CANARY}{CANARY}");
+    settings.trust.keys = Secret::new(&keys);
+    settings.blobs.secret_key = Secret::new(CANARY);
     written.keep("settings", format!("{settings:?} {} {}", settings.broker.url, settings.store.url));
 
     // A handler with a secret in its environment, one with a secret address that nobody listens at.
     let common = format!(
-        "log.level = \"trace\"\nlog.format = \"json\"\n\
+        "log.level = \"trace\"\nlog.format = \"json\"\ntrust.keys = \"{keys}\"\n\
          [[handlers]]\ntopic = \"canary/exec\"\nexec = [\"/bin/sh\", \"-c\", \"test ${{#TOKEN}} = {length}\"]\n\
          env = {{ TOKEN = \"{CANARY}\" }}\n\
          [[handlers]]\ntopic = \"canary/missing\"\nexec = [\"/nowhere/at/all\"]\nenv = {{ TOKEN = \"{CANARY}\" }}\n\
@@ -124,7 +128,8 @@ async fn a_password_is_written_nowhere() {
         ("LONGSHORE_LOG", "trace"),
         ("LONGSHORE_STORE__URL", store.as_str()),
     ];
-    let good = [&base[..], &[("LONGSHORE_BROKER__URL", broker.as_str())]].concat();
+    let good =
+        [&base[..], &[("LONGSHORE_BROKER__URL", broker.as_str()), ("LONGSHORE_TRUST__KEYS", keys.as_str())]].concat();
     let id = producer.raw("canary/later", "{}").send().await.unwrap().id.to_string();
     let commands: &[&[&str]] = &[
         &["config"],
@@ -177,6 +182,13 @@ async fn a_password_is_written_nowhere() {
             let flag = format!("broker.url:{}", both.0);
             run(&mut written, "longshore-consumer", dir.path(), &good, &["--check", "--set", &flag]).await;
         }
+    }
+    run(&mut written, "longshore", dir.path(), &good, &["doctor", "--output", "json"]).await;
+    // Keys that cannot be used.
+    for bad in [CANARY, &format!("k1={CANARY}"), &format!("{CANARY}:{keys}"), &format!("{keys},{keys}")] {
+        let env = [&base[..], &[("LONGSHORE_TRUST__KEYS", bad)]].concat();
+        run(&mut written, "longshore", dir.path(), &env, &["config"]).await;
+        run(&mut written, "longshore-consumer", dir.path(), &env, &["--check"]).await;
     }
     // Lines of a file that cannot be parsed.
     for line in

@@ -114,6 +114,7 @@ pub(super) const fn word(stand: Stand) -> &'static str {
         Stand::Excluded => "another topic is exclusive",
         Stand::Drained => "drained",
         Stand::Stopping => "shutting down",
+        Stand::Outside => "outside the fleet",
     }
 }
 

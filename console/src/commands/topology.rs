@@ -7,7 +7,7 @@ use crate::session::Session;
 use longshore_model::span::{rfc3339, show};
 use longshore_model::topology::properties::write_labels;
 use longshore_model::topology::{Allowed, Capability, Card};
-use longshore_producer::{Row, View, World};
+use longshore_producer::{Distrust, Fault, Ignored, Row, View, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let producer = session.reader().await?;
-    let mut last = Topology::new(producer.topology().await?);
+    let look = async || {
+        let (view, strangers) = (producer.topology().await?, producer.strangers().await?);
+        Ok::<_, Fault>(Topology {
+            strangers: strangers.into_iter().map(Stranger::from).collect(),
+            ..Topology::new(view)
+        })
+    };
+    let mut last = look().await?;
     session.out.answer(&last)?;
     if !args.watch {
         return Ok(Exit::Done);
@@ -32,8 +39,8 @@ pub(crate) async fn run(args: &Args, session: &mut Session) -> Result<Exit, Fail
     let World { clock, .. } = &producer.link().world;
     loop {
         clock.sleep(LOOK).await;
-        let now = match producer.topology().await {
-            Ok(view) => Topology::new(view),
+        let now = match look().await {
+            Ok(now) => now,
             Err(fault) if fault.is_passing() => {
                 session.out.note(&format!("{fault}; asking again"));
                 continue;
@@ -54,6 +61,27 @@ pub(super) struct Topology {
     /// Grows whenever another incarnation becomes coordinator.
     term: u64,
     pub(super) instances: Vec<Instance>,
+    /// Live instances that are not signed with the fleet's keys.
+    strangers: Vec<Stranger>,
+}
+
+/// A live instance that is not trusted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Stranger {
+    instance: String,
+    incarnation: String,
+    name: String,
+    why: Distrust,
+    #[serde(skip)]
+    text: String,
+}
+
+impl From<Ignored> for Stranger {
+    fn from(ignored: Ignored) -> Self {
+        let text = ignored.to_string();
+        let Ignored { owner, name, why } = ignored;
+        Self { instance: owner.instance.0, incarnation: owner.incarnation.0, name, why, text }
+    }
 }
 
 /// A live instance, as it says of itself.
@@ -68,6 +96,8 @@ pub(super) struct Instance {
     slots: u32,
     running: u32,
     draining: bool,
+    /// Whether it says that it does not belong to the fleet, and takes nothing.
+    outside: bool,
     coordinator: bool,
     /// Whether it leads its cluster.
     leader: bool,
@@ -108,7 +138,7 @@ impl Topology {
             let coordinator = coordinator.as_ref() == Some(&card.owner);
             Instance::new(card, coordinator, leader)
         });
-        Self { number, term, instances: instances.collect() }
+        Self { number, term, instances: instances.collect(), strangers: Vec::new() }
     }
 }
 
@@ -124,6 +154,7 @@ impl Instance {
             slots: card.slots,
             running: card.running,
             draining: card.draining,
+            outside: card.outside,
             coordinator,
             leader,
             capabilities: card.capabilities,
@@ -151,6 +182,9 @@ impl Instance {
     }
 
     fn role(&self) -> Cell {
+        if self.outside {
+            return Cell::new("outside", Tone::Bad);
+        }
         match (self.draining, self.row.drained, self.coordinator) {
             (true, ..) => Cell::new("draining", Tone::Waiting),
             (false, true, _) => Cell::new("drained", Tone::Waiting),
@@ -199,9 +233,15 @@ impl Instance {
 
 impl Answer for Topology {
     fn text(&self, screen: Screen) -> String {
-        if self.instances.is_empty() {
-            return format!("view {}: no live instance; start a consumer", self.number);
+        let mut text = if self.instances.is_empty() {
+            format!("view {}: no live instance; start a consumer", self.number)
+        } else {
+            format!("view {}, term {}\n{}", self.number, self.term, Instance::table(&self.instances, screen))
+        };
+        for Stranger { text: says, .. } in &self.strangers {
+            text.push_str("\nnot trusted: ");
+            text.push_str(&clean(says));
         }
-        format!("view {}, term {}\n{}", self.number, self.term, Instance::table(&self.instances, screen))
+        text
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             Err(fault) => tracing::debug!(%fault, "the ledger could not be read; trying again"),
         }
         let store = &engine.link.store;
-        match tokio::try_join!(store.statistics(), store.view()) {
+        match tokio::try_join!(store.statistics(), engine.link.view()) {
             Ok((statistics, view)) => {
                 engine.metrics.counted(Some(statistics.overview(&Selection::default(), &view)));
             }

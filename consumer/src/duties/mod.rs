@@ -25,18 +25,37 @@ const BACKUP: u32 = 10;
 
 /// Starts all duties; they end when the instance has stopped.
 pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Retention, file_grace: Duration) {
-    let tasks = &engine.link.world.tasks;
-    drop(tasks.spawn(promoter::run(Arc::clone(engine))));
-    drop(tasks.spawn(relay::run(Arc::clone(engine))));
-    drop(tasks.spawn(scheduler::run(Arc::clone(engine))));
-    drop(tasks.spawn(rescuer::run(Arc::clone(engine))));
-    drop(tasks.spawn(undertaker::run(Arc::clone(engine))));
-    drop(tasks.spawn(reconciler::run(Arc::clone(engine))));
-    drop(tasks.spawn(auditor::run(Arc::clone(engine))));
-    drop(tasks.spawn(scrubber::run(Arc::clone(engine))));
-    drop(tasks.spawn(teller::run(Arc::clone(engine))));
-    drop(tasks.spawn(janitor::run(Arc::clone(engine), retention)));
-    drop(tasks.spawn(collector::run(Arc::clone(engine), file_grace)));
+    keep(engine, promoter::run);
+    keep(engine, relay::run);
+    keep(engine, scheduler::run);
+    keep(engine, rescuer::run);
+    keep(engine, undertaker::run);
+    keep(engine, reconciler::run);
+    keep(engine, auditor::run);
+    keep(engine, scrubber::run);
+    keep(engine, teller::run);
+    keep(engine, move |engine| janitor::run(engine, retention.clone()));
+    keep(engine, move |engine| collector::run(engine, file_grace));
+}
+
+/// Does a duty while the instance belongs to the fleet. A stranger may have another broker, another place of files and
+/// other rules; what it was in the middle of is dropped, as when a process dies.
+fn keep<D, F>(engine: &Arc<Engine>, duty: D)
+where
+    D: Fn(Arc<Engine>) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let engine = Arc::clone(engine);
+    let tasks = engine.link.world.tasks.clone();
+    drop(tasks.spawn(async move {
+        while engine.until_inside().await {
+            tokio::select! {
+                biased;
+                () = duty(Arc::clone(&engine)) => return,
+                () = engine.until_outside() => {}
+            }
+        }
+    }));
 }
 
 /// The pace of a duty on this instance, now.

@@ -73,13 +73,13 @@ impl Reconciler {
         self.empty.retain(|topic, _| queued.contains_key(topic));
         // What consumers hold is counted before and after the lanes are: what moved meanwhile is counted twice rather
         // than not at all.
-        let before = if queued.is_empty() { return Ok(()) } else { link.store.view().await? };
+        let before = if queued.is_empty() { return Ok(()) } else { link.view().await? };
         let mut depths = BTreeMap::new();
         for topic in self.turn(&queued) {
             depths.insert(topic.clone(), link.broker.depth(topic).await?.unwrap_or(0));
         }
         self.last = depths.keys().next_back().cloned();
-        let after = link.store.view().await?;
+        let after = link.view().await?;
         let now = link.world.clock.boot();
         let mut lanes = Vec::new();
         for (topic, depth) in depths {

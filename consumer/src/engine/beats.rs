@@ -122,9 +122,9 @@ impl Beating {
         let renewed = heart.renew(&renew).await?;
         let clock = &engine.link.world.clock;
         let asked = clock.unix_ms();
-        let beaten = heart
-            .beat(&Beat { card: card(engine, self.started, self.skew_ms), reached: engine.sight.reached(), lease_ms })
-            .await?;
+        let card = card(engine, self.started, self.skew_ms);
+        let card = Card { signature: engine.link.trust.sign(&card, renewed.now), ..card };
+        let beaten = heart.beat(&Beat { card, reached: engine.sight.reached(), lease_ms }).await?;
         // The store read its clock somewhere in between.
         let middle = asked + clock.unix_ms().saturating_sub(asked) / 2;
         let skew = i128::from(middle) - i128::from(beaten.now);
@@ -168,7 +168,7 @@ impl Beating {
         if beaten.synced && self.synced.replace(beaten.view) != Some(beaten.view) {
             tracing::debug!(view = beaten.view, "every member has reached the view");
         }
-        engine.coordinator.send_if_modified(|now| std::mem::replace(now, beaten.coordinator) != beaten.coordinator);
+        engine.strangers.appoint(engine, beaten.coordinator);
         if beaten.superseded {
             tracing::error!(instance = %engine.owner.instance, "another process took this instance's place; stopping");
             engine.trust.send_replace(Trust::Superseded);
@@ -241,6 +241,7 @@ pub(crate) fn card(engine: &Engine, started: u64, skew_ms: Option<i64>) -> Card 
         running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
         held: engine.held.counts(),
         draining: engine.phase() != Phase::Working,
+        outside: engine.strangers.is_outside(),
         lag_ms: ms(engine.held.lag(engine.link.world.clock.boot())),
         skew_ms,
         labels: engine.labels.clone(),

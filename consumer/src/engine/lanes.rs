@@ -1,9 +1,10 @@
-//! Which lanes this instance consumes: known topics that a handler takes, and that the lists and the matrix allow.
+//! Which lanes this instance consumes: known topics that a handler takes, and that the lists and the matrix allow; none
+//! while it does not belong to the fleet.
 //!
 //! Publishes the set through `engine.wanted`; [`super::intake`] follows it. The truth is in the store
 //! (the set of known topics) and in the registry; nudges only make it quick.
 
-use super::{Engine, Phase};
+use super::{Engine, Phase, strangers};
 use longshore_link::store::Nudge;
 use longshore_model::topic::Topic;
 use std::collections::BTreeSet;
@@ -37,6 +38,10 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 }
 
 async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
+    if !strangers::check(engine).await? {
+        engine.wanted.send_replace(Some(BTreeSet::new()));
+        return Ok(());
+    }
     let moved = engine.matrix.refresh(engine).await?;
     let exact: Vec<Topic> = engine
         .registry
@@ -76,7 +81,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
             nudge = nudges.recv() => nudge,
         };
         match nudge {
-            Ok(Nudge::Topics | Nudge::Matrix) => engine.topics_changed.notify_one(),
+            Ok(Nudge::Topics | Nudge::Matrix | Nudge::Seal) => engine.topics_changed.notify_one(),
             Ok(Nudge::Due) => engine.promote_now.notify_one(),
             Ok(Nudge::Queues) => engine.policies.changed.notify_one(),
             Ok(Nudge::Relay) => engine.relay_now.notify_one(),

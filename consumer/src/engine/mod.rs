@@ -7,7 +7,8 @@
 //! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there,
 //! [`reporter`] writes what handlers report, [`taken_back`] holds what a dead instance left and this one runs itself,
 //! [`adopt`] takes running attempts back into a store that lost them, [`isolation`] runs alone what must not run beside
-//! others, [`telling`] tells those who listen.
+//! others, [`telling`] tells those who listen,
+//! [`strangers`] knows who belongs to the fleet, and whether this instance does.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -29,6 +30,7 @@ pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod sight;
+pub(crate) mod strangers;
 pub(crate) mod taken_back;
 pub(crate) mod telling;
 mod terms;
@@ -46,6 +48,7 @@ use longshore_model::id::Owner;
 use longshore_model::settings::LeaseSettings;
 use longshore_model::topic::Topic;
 use longshore_model::topology::Allowed;
+use longshore_model::trust::Outside;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +106,7 @@ pub(crate) struct Engine {
     pub(crate) policies: policies::Policies,
     pub(crate) matrix: matrix::Matrix,
     pub(crate) sight: sight::Sight,
+    pub(crate) strangers: strangers::Strangers,
     pub(crate) properties: crate::properties::Properties,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) isolation: isolation::Isolation,
@@ -140,9 +144,13 @@ impl Engine {
         self.phase() == Phase::Stopped
     }
 
-    /// Whether the instance takes a topic now: a handler is registered for it, and neither lists nor the matrix forbid it.
+    /// Whether the instance takes a topic now: it belongs to the fleet, a handler is registered for the topic, and neither
+    /// lists nor the matrix forbid it.
     pub(crate) fn takes(&self, topic: &Topic) -> bool {
-        self.allowed.admits(topic) && self.matrix.admits(topic) && self.registry.choose(topic).is_some()
+        self.strangers.is_inside()
+            && self.allowed.admits(topic)
+            && self.matrix.admits(topic)
+            && self.registry.choose(topic).is_some()
     }
 
     /// Waits until the instance is at least in this phase.
@@ -284,4 +292,6 @@ pub struct Status {
     pub running: usize,
     /// Whether it is the coordinator.
     pub coordinator: bool,
+    /// Why it does not belong to the fleet, and takes no work; `None`: it does, or has not looked yet.
+    pub outside: Option<Outside>,
 }

@@ -74,7 +74,8 @@ impl Policies {
 
 /// Keeps the queues up to date until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
-    if engine.policies.apply {
+    // A stranger does not decide for the fleet.
+    if engine.policies.apply && engine.until_inside().await {
         apply_own(&engine).await;
     }
     loop {

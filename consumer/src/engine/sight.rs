@@ -8,7 +8,7 @@
 //! to be old ([`Sight::glimpsed`]), and a view asks whether the instance can still prove that it is alive whenever it is
 //! looked at.
 
-use super::{Engine, Phase};
+use super::{Engine, Phase, strangers};
 use longshore_link::signal;
 use longshore_model::span::ms;
 use longshore_model::topology::events::{Announced, Announcer, Patience, Proof};
@@ -23,6 +23,8 @@ const SYNCED: Duration = Duration::from_secs(15);
 const SWARM: Duration = Duration::from_millis(100);
 /// A view that could not be read is tried again after about so long.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Where there are keys, who belongs to the fleet is judged again after so long: signatures are for a time.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// What the last beat said of the topology.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -121,16 +123,27 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     let proof = Proof::new(move || weak.upgrade().is_some_and(|engine| engine.is_proven()));
     let mut announcer = Announcer::new(patience, engine.owner.clone(), proof);
     let (mut trust, mut proven) = (engine.trust.subscribe(), engine.proven.subscribe());
-    let mut glimpses = sight.glimpse.subscribe();
+    let (mut glimpses, mut standing) = (sight.glimpse.subscribe(), engine.strangers.standing.subscribe());
     let clock = &engine.link.world.clock;
     let now = || ms(clock.boot());
     // What a view was read for last, and the number and the epoch of that view: it may be newer than what the beat knew.
     let (mut acted, mut number, mut epoch) = (None, 0, 0);
+    // When it was judged last who belongs to the fleet, where that depends on signatures.
+    let mut looked: Option<Duration> = None;
     loop {
         let glimpse = *glimpses.borrow_and_update();
         trust.mark_unchanged();
+        standing.mark_unchanged();
         proven.mark_unchanged();
-        let proves = engine.is_sure() && engine.is_proven();
+        let outside = engine.strangers.is_outside();
+        if outside && sight.reached.swap(glimpse.view, Ordering::SeqCst) != glimpse.view {
+            // Nothing is announced here, so nobody needs to wait for it.
+            engine.beat_now.notify_one();
+        }
+        let proves = engine.is_sure() && engine.is_proven() && !outside;
+        if looked.is_some_and(|looked| clock.boot().saturating_sub(looked) >= LOOK) {
+            (acted, looked) = (None, None);
+        }
         if !proves || announcer.has_lapsed() {
             announcer.changing();
             acted = None;
@@ -145,10 +158,13 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 biased;
                 () = engine.until(Phase::Stopped) => return,
                 _ = trust.changed() => continue,
-                read = engine.link.store.view() => read,
+                read = strangers::look(&engine) => read,
             };
             match read {
+                // It was found that nothing here may be announced.
+                Ok(_) if engine.strangers.is_outside() => continue,
                 Ok(view) => {
+                    looked = engine.link.trust.has_keys().then(|| clock.boot());
                     (acted, number, epoch) = (Some(glimpse.edition()), view.number, glimpse.epoch);
                     let synced = glimpse.synced && glimpse.view == number;
                     announcer.read(view, synced, now());
@@ -168,8 +184,9 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         announcer.tick(now());
         sight.show(&announcer, epoch);
         let due = announcer.due().map(|due| Duration::from_millis(due.saturating_sub(now())));
+        let again = looked.map(|looked| (looked + LOOK).saturating_sub(clock.boot()));
         let woken = async {
-            match due.into_iter().chain(wait).min() {
+            match due.into_iter().chain(wait).chain(again).min() {
                 Some(wait) => clock.sleep(wait).await,
                 None => std::future::pending().await,
             }
@@ -179,6 +196,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             () = engine.until(Phase::Stopped) => return,
             _ = trust.changed() => {}
             _ = glimpses.changed() => {}
+            _ = standing.changed() => {}
             _ = proven.changed() => {}
             () = woken => {}
         }

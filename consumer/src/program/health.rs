@@ -3,7 +3,7 @@
 //! | Path | 200 | 503 |
 //! |---|---|---|
 //! | `/livez` | the process works, or waits for broker and store | it cannot go on: restart it |
-//! | `/readyz` | every advertised topic has a registered consumer, and beats are answered | the body says what is missing |
+//! | `/readyz` | every advertised topic has a registered consumer, beats are answered, it belongs to the fleet | the body says what is missing |
 //! | `/metrics` | Prometheus text | not started yet |
 //!
 //! Broker and store being away makes an instance not ready, never dead: a restart would not bring them back, and would

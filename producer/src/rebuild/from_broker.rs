@@ -143,7 +143,7 @@ impl RebuildStore {
             done: StoreRebuild { lost_at, ..StoreRebuild::default() },
         };
         work.topics.extend(store.topics().await?);
-        work.topics.extend(exact_topics(&store.view().await?));
+        work.topics.extend(exact_topics(&self.producer.link().view().await?));
         // What is at rest names topics whose lanes nobody else knows.
         for park in Park::ALL {
             work.read(&Copies::Parked(park), format!("parked {}s", park.ms() / 1_000)).await?;

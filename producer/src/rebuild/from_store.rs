@@ -81,7 +81,7 @@ impl Producer {
                 None => found.missing_queues += 1,
             }
         }
-        let view = link.store.view().await?;
+        let view = link.view().await?;
         let topics = link.store.topics().await?;
         let mut depths = Vec::with_capacity(topics.len());
         for topic in topics {

@@ -8,6 +8,7 @@ use crate::error::{Fault, Service};
 use crate::events::Events;
 use crate::redis::RedisStore;
 use crate::store::Store;
+use crate::trusted::Trust;
 use crate::world::World;
 use longshore_model::settings::Settings;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Link {
     pub blobs: Blobs,
     /// Who listens to events, and what is to be told.
     pub events: Arc<Events>,
+    /// Who belongs to the fleet.
+    pub trust: Trust,
 }
 
 /// What the addresses of broker and store ask for.
@@ -53,7 +56,7 @@ impl Link {
                 embedded.set_quarantine_bytes(settings.broker.quarantine_bytes);
                 let link = embedded.link(world);
                 let blobs = blobs(settings, &link.world, Some(&link.blobs))?;
-                Ok(Self { blobs, ..link })
+                Ok(Self { blobs, trust: Trust::of(settings)?, ..link })
             }
             Kind::Services => services(settings, world, role).await,
         }
@@ -72,7 +75,7 @@ impl Link {
             Kind::Services => {
                 let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
                 let (blobs, events) = (blobs(settings, &world, None)?, Events::new(&world));
-                Ok(Self { world, store, broker: Arc::new(Absent), blobs, events })
+                Ok(Self { world, store, broker: Arc::new(Absent), blobs, events, trust: Trust::of(settings)? })
             }
         }
     }
@@ -95,7 +98,7 @@ async fn services(settings: &Settings, world: World, role: &str) -> Result<Link,
     let store = RedisStore::connect(&settings.store, settings.namespace.clone(), world.clone()).await?;
     let broker = Amqp::connect(&settings.broker, settings.namespace.clone(), world.clone(), role).await?;
     let (blobs, events) = (blobs(settings, &world, None)?, Events::new(&world));
-    Ok(Link { world, store, broker, blobs, events })
+    Ok(Link { world, store, broker, blobs, events, trust: Trust::of(settings)? })
 }
 
 fn kind<'a>(broker: &'a str, store: &'a str) -> Result<Kind<'a>, Fault> {

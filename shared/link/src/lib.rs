@@ -29,6 +29,7 @@ pub mod scrub;
 pub mod signal;
 pub mod store;
 pub mod tls;
+pub mod trusted;
 pub mod world;
 
 pub use connect::Link;

@@ -522,6 +522,8 @@ pub enum Nudge {
     Interests,
     /// A row of the topic matrix changed.
     Matrix,
+    /// The fleet was sealed, or unsealed.
+    Seal,
     /// A watched job ended.
     Ended(JobId),
     /// A followed job changed its state, or its attempt reported something.
@@ -811,6 +813,11 @@ pub trait Store: Send + Sync + Debug {
     /// Writes a row, if what is there has the revision `after` (0: there is none). Its own revision is larger than any
     /// before. A row whose text is there already is done, so that repeating it is fine.
     async fn set_row(&self, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault>;
+
+    /// What an instance has to be able to open to belong to the fleet ([`longshore_model::trust`]); an empty text is no
+    /// seal. `exchange`: what has to be there, and what is to be there then. Answers what is there now; repeating it is
+    /// fine.
+    async fn seal(&self, exchange: Option<(&str, &str)>) -> Result<String, Fault>;
 
     /// Opens a connection for beats, apart from all other traffic, to be used on the calling runtime.
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault>;

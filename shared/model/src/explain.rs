@@ -202,10 +202,11 @@ fn nobody(record: &Record, view: &View) -> String {
         Stand::Excluded => 2,
         Stand::Denied => 3,
         Stand::Stopping => 4,
-        Stand::NoHandler | Stand::Takes => 5,
+        Stand::Outside => 5,
+        Stand::NoHandler | Stand::Takes => 6,
     };
     let stands = view.instances.iter().map(|card| (card, card.stand(topic)));
-    let Some((near, stand)) = stands.filter(|(_, stand)| ease(*stand) < 5).min_by_key(|(_, stand)| ease(*stand)) else {
+    let Some((near, stand)) = stands.filter(|(_, stand)| ease(*stand) < 6).min_by_key(|(_, stand)| ease(*stand)) else {
         return format!("no live instance takes {topic}; start a consumer with a handler for it");
     };
     let id = &near.owner.instance;
@@ -220,6 +221,7 @@ fn nobody(record: &Record, view: &View) -> String {
              take both"
         ),
         Stand::Stopping => "is shutting down; it runs when an instance takes its place".to_owned(),
+        Stand::Outside => "does not belong to the fleet: give it the fleet's keys (trust.keys)".to_owned(),
         _ => "is not allowed to take it; see its settings instance.allow and instance.deny".to_owned(),
     };
     format!("no live instance takes {topic}: {} has a handler for it and {why}", near.name)

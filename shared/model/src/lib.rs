@@ -37,6 +37,7 @@ pub mod token;
 pub mod topic;
 pub mod topology;
 pub mod transition;
+pub mod trust;
 pub mod unique;
 
 pub use id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};

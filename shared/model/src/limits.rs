@@ -67,6 +67,12 @@ pub const INSTANCE_PROPERTY_NAME_BYTES: usize = 64;
 pub const INSTANCE_PROPERTY_BYTES: usize = 256;
 /// Most endpoints of an instance.
 pub const ENDPOINTS: usize = 8;
+/// Keys of a fleet that are accepted at once (`trust.keys`).
+pub const TRUST_KEYS: usize = 8;
+/// Shortest of them, bytes.
+pub const TRUST_KEY_BYTES: usize = 32;
+/// Longest name of one, bytes.
+pub const TRUST_NAME_BYTES: usize = 32;
 /// Longest name of who changed a row of the matrix, bytes.
 pub const BY_BYTES: usize = TITLE_BYTES;
 /// Most pauses at once.

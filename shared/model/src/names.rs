@@ -243,7 +243,7 @@ impl StoreNames {
     }
 
     /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `interests`, `stop <id>`, `view`,
-    /// `matrix`.
+    /// `matrix`, `seal`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
@@ -390,7 +390,8 @@ pub mod meta_keys {
     /// hash: what each live instance says of itself, JSON by instance id.
     pub const CARDS: &str = "cards";
     /// hash: `number` of the view, `leader` (`instance/incarnation`), `term`, `joins` so far, `matrix` the revision of
-    /// the row that was written last, `profiles` which grows with each new profile, and `run`, `beat`,
+    /// the row that was written last, `profiles` which grows with each new profile, `seal` what an instance has to be able
+    /// to open, and `run`, `beat`,
     /// `gap_from`, `gap_to`, `amnesty` as in a shard.
     pub const VIEW: &str = "view";
     /// zset: live instances; the score is their place in the order of joining.

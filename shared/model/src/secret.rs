@@ -30,8 +30,9 @@ impl Secret {
     #[must_use]
     pub fn shown(&self) -> String {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            // `embedded:` and plain paths carry no password; anything with an `@` might.
-            return if self.0.contains('@') { "***".into() } else { self.0.clone() };
+            // What is no address may be a key, whole.
+            let plain = self.0.is_empty() || self.0.starts_with("embedded:") && !self.0.contains('@');
+            return if plain { self.0.clone() } else { "***".into() };
         };
         // The last `@` before the path ends the credentials: a password may hold an `@` of its own.
         let end = rest.find(['?', '#']).unwrap_or(rest.len());
@@ -65,6 +66,9 @@ mod tests {
             ("redis://:hun@ter2@host/0", "redis://***@host/0"),
             ("redis://host/0?password=hunter2", "redis://host/0"),
             ("user:hunter2@host", "***"),
+            ("hunter2", "***"),
+            ("k1=hunter2,k2=hunter2", "***"),
+            ("", ""),
             ("embedded:", "embedded:"),
         ] {
             assert_eq!(Secret::new(url).to_string(), shown);

@@ -8,6 +8,7 @@ pub mod table;
 use self::matrix::{Row, Stand};
 use crate::id::Owner;
 use crate::topic::{Topic, TopicPattern};
+use crate::trust::Signature;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,6 +44,9 @@ pub struct Card {
     /// It takes no new work and will leave.
     #[serde(default)]
     pub draining: bool,
+    /// It has found that it does not belong to the fleet, and takes nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// How long the delivery has waited that waits longest here for a slot, ms.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lag_ms: u64,
@@ -59,6 +63,9 @@ pub struct Card {
     /// What its application says of it while it runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
+    /// That it belongs to the fleet, where it has the fleet's keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -93,18 +100,28 @@ impl Card {
             running: 0,
             held: BTreeMap::new(),
             draining: false,
+            outside: false,
             lag_ms: 0,
             skew_ms: None,
             labels: BTreeMap::new(),
             endpoints: Vec::new(),
             properties: BTreeMap::new(),
+            signature: None,
         }
     }
 
     /// What stays the same from beat to beat: whoever follows properties hears of changes of this, and not of load.
     #[must_use]
     pub fn profile(&self) -> Self {
-        Self { started: 0, running: 0, held: BTreeMap::new(), lag_ms: 0, skew_ms: None, ..self.clone() }
+        Self {
+            started: 0,
+            running: 0,
+            held: BTreeMap::new(),
+            lag_ms: 0,
+            skew_ms: None,
+            signature: None,
+            ..self.clone()
+        }
     }
 
     /// How the instance stands to a topic, whatever the payload's version. Of several reasons not to take it the one
@@ -115,6 +132,8 @@ impl Card {
             Stand::NoHandler
         } else if !self.allowed.admits(topic) {
             Stand::Denied
+        } else if self.outside {
+            Stand::Outside
         } else if self.draining {
             Stand::Stopping
         } else {

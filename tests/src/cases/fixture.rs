@@ -13,7 +13,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_consumer::{Consumer, Ctx, Running, Settings};
+use longshore_link::trusted::Trust;
 use longshore_link::{Link, World};
+use longshore_model::Secret;
 use longshore_model::snapshot::Waiting;
 use longshore_model::topic::Topic;
 use longshore_producer::{JobBuilder, JobId, JobView, Producer, ProducerOptions, Queues, Report, Sent};
@@ -87,6 +89,13 @@ impl Fleet {
     /// The connections of one more process.
     pub async fn link(&self) -> Link {
         self.backend.link(&self.settings, self.world.process()).await
+    }
+
+    /// The connections of one more process that has these keys (`trust.keys`).
+    pub async fn link_with_keys(&self, keys: &str) -> Link {
+        let mut settings = self.settings.clone();
+        settings.trust.keys = Secret::new(keys);
+        Link { trust: Trust::of(&settings).unwrap(), ..self.link().await }
     }
 
     /// A consumer in a process of its own, to be given handlers and started.

@@ -32,6 +32,7 @@ pub mod timing;
 pub mod topics;
 pub mod topology;
 pub mod trouble;
+pub mod trust;
 pub mod unique;
 
 pub use fixture::{Fleet, Gauge, Runs};
@@ -66,6 +67,9 @@ macro_rules! for_each_case {
             topology::v05_u06_properties_and_topics_of_an_instance_reach_all_others;
             topology::v04_a_slow_listener_delays_only_itself;
             topology::v08_what_the_leader_does_is_done_by_one_at_a_time;
+            trust::v22_v23_an_instance_that_is_not_signed_as_the_fleet_is_takes_no_work;
+            trust::v23_cn_07_signatures_hold_for_a_period_more_and_for_one_card;
+            trust::v23_keys_are_changed_while_the_fleet_works;
             matrix::o08_p08_a_disabled_topic_is_given_back_and_what_runs_is_finished;
             matrix::o09_an_exclusive_topic_puts_all_others_off;
             matrix::v01_o08_a_row_outlives_the_process_of_its_instance;

@@ -288,6 +288,7 @@ rough_store! {
     matrix() -> BTreeMap<InstanceId, KeptRow>;
     row(instance: &InstanceId) -> Option<KeptRow>;
     set_row(instance: &InstanceId, after: u64, row: &Row) -> RowChange;
+    seal(exchange: Option<(&str, &str)>) -> String;
     erase() -> u64;
     about() -> Vec<Fact>;
     ping() -> u64;

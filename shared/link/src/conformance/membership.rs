@@ -2,9 +2,12 @@
 
 use super::bench::{Bench, LONG, owner, topic};
 use crate::store::{Beat, Beaten};
+use longshore_model::Secret;
 use longshore_model::id::Owner;
+use longshore_model::names::Namespace;
 use longshore_model::topic::TopicPattern;
 use longshore_model::topology::{Capability, Card, View};
+use longshore_model::trust::Keyring;
 
 /// A lease that ends while a case runs, ms.
 const SHORT: u64 = 1_000;
@@ -179,6 +182,46 @@ pub async fn v05_a_card_is_shown_as_it_was_said_last(bench: &Bench) {
     assert_eq!(busy.profiles, beaten.profiles, "load is not what it is");
     heart.beat(&Beat { card: said.clone(), reached: 0, lease_ms: LONG }).await.unwrap();
     assert_eq!(view(bench).await.instances, [Card { started: first.now, ..said }]);
+}
+
+/// What instances have to be able to open goes from hand to hand: nobody overwrites what they have not read.
+pub async fn v23_a_seal_is_exchanged_by_who_read_it(bench: &Bench) {
+    let (a, b) = (&bench.a.store, &bench.b.store);
+    assert_eq!(a.seal(None).await.unwrap(), "");
+    assert_eq!(a.seal(Some(("other", "one"))).await.unwrap(), "", "what was there is not what it thought");
+    let mut nudges = b.nudges();
+    assert_eq!(a.seal(Some(("", "one"))).await.unwrap(), "one");
+    super::nudge::until(bench, &mut nudges, crate::store::Nudge::Seal).await;
+    assert_eq!(a.seal(Some(("", "one"))).await.unwrap(), "one", "repeating it is fine");
+    assert_eq!(b.seal(Some(("", "two"))).await.unwrap(), "one", "somebody was first");
+    assert_eq!(b.seal(Some(("one", "two"))).await.unwrap(), "two");
+    assert_eq!(a.seal(None).await.unwrap(), "two");
+    beat(bench, &owner("one", 1)).await;
+    assert_eq!(b.seal(Some(("two", ""))).await.unwrap(), "", "no seal at all");
+    assert_eq!(a.seal(None).await.unwrap(), "");
+}
+
+/// What was signed is what is read, but for the time of the start, which is not signed.
+pub async fn v23_a_signed_card_is_shown_as_it_was_signed(bench: &Bench) {
+    let keys = Keyring::read(&Secret::new("k=0123456789abcdef0123456789abcdef"), true).unwrap().unwrap();
+    let namespace = Namespace::default();
+    let mut heart = bench.a.store.heart().await.unwrap();
+    let now = bench.a.store.ping().await.unwrap();
+    let mut say = async |instance: &str, outside| {
+        let card = Card { outside, skew_ms: Some(-3), ..card(owner(instance, 1)) };
+        let signature = keys.sign(&namespace, &card, now);
+        let beat = Beat { card: Card { signature, ..card }, reached: 0, lease_ms: LONG };
+        heart.beat(&beat).await.unwrap()
+    };
+    say("one", false).await;
+    let profiles = say("two", true).await.profiles;
+    assert_eq!(say("two", true).await.profiles, profiles, "another signature is not another profile");
+    let view = view(bench).await;
+    assert_eq!(view.instances.len(), 2);
+    for card in &view.instances {
+        assert_eq!(keys.verify(&namespace, card, now), Ok(()), "{card:?}");
+        assert_ne!(card.started, 0);
+    }
 }
 
 pub async fn v16_members_are_in_step_when_all_have_reached_the_view(bench: &Bench) {

@@ -357,6 +357,8 @@ macro_rules! conformance_store {
                 an_older_incarnation_cannot_leave_for_the_newer
                 v05_a_card_is_shown_as_it_was_said_last
                 v16_members_are_in_step_when_all_have_reached_the_view
+                v23_a_seal_is_exchanged_by_who_read_it
+                v23_a_signed_card_is_shown_as_it_was_signed
                 a_new_topic_changes_the_version_of_topics
             }
             matrix {

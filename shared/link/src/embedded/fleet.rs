@@ -38,6 +38,8 @@ pub(super) struct Fleet {
     matrix: BTreeMap<InstanceId, KeptRow>,
     /// The revision of the row that was written last.
     revision: u64,
+    /// What an instance has to be able to open; empty: nothing.
+    seal: String,
     /// When members may be dropped.
     pub(super) outage: Outage,
 }
@@ -142,6 +144,19 @@ impl Fleet {
         // It may never have been here: it is forgotten as any other.
         self.seen.entry(instance.clone()).or_insert(now_us / 1_000);
         Some((RowChange::Done(kept), true))
+    }
+
+    pub(super) fn seal(&self) -> &str {
+        &self.seal
+    }
+
+    /// Puts another seal in the place of the one that the caller read. Answers whether that changed anything.
+    pub(super) fn exchange_seal(&mut self, before: &str, after: &str) -> bool {
+        let changes = self.seal == before && self.seal != after;
+        if changes {
+            after.clone_into(&mut self.seal);
+        }
+        changes
     }
 
     /// Takes one incarnation out; another one of the same instance stays.

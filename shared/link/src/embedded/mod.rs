@@ -46,6 +46,7 @@ use crate::broker::{Letters, Message};
 use crate::connect::Link;
 use crate::error::Service;
 use crate::events::Events;
+use crate::trusted::Trust;
 use crate::world::{Clock, World};
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::record::Record;
@@ -112,6 +113,7 @@ impl Embedded {
             store: Arc::new(EmbeddedStore::new(self.backend.clone())),
             broker: Arc::new(EmbeddedBroker::new(self.backend.clone())),
             blobs: self.blobs(),
+            trust: Trust::default(),
         }
     }
 

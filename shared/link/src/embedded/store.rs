@@ -345,6 +345,16 @@ impl Store for EmbeddedStore {
         change.await?.ok_or_else(|| too_many("rows of the matrix", limits::ROWS))
     }
 
+    async fn seal(&self, exchange: Option<(&str, &str)>) -> Result<String, Fault> {
+        self.call(|core| {
+            if exchange.is_some_and(|(before, after)| core.fleet.exchange_seal(before, after)) {
+                core.tell(Nudge::Seal);
+            }
+            core.fleet.seal().to_owned()
+        })
+        .await
+    }
+
     async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {
         self.call(|core| core.holder(topic, key)).await
     }

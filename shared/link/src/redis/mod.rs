@@ -597,6 +597,15 @@ impl Store for RedisStore {
         Ok(View { number, term, coordinator, instances: cards.iter().filter_map(read).collect() })
     }
 
+    async fn seal(&self, exchange: Option<(&str, &str)>) -> Result<String, Fault> {
+        let script = &self.server.scripts.seal;
+        let (before, after) = exchange.unwrap_or_default();
+        let mut cmd = self.server.fleet_call(script);
+        cmd.arg(u8::from(exchange.is_some())).arg(before).arg(after);
+        let seal = self.server.run(script, &cmd, Repeat::Safe).await?;
+        redis::from_redis_value(seal).map_err(|_| reply::unexpected("the seal"))
+    }
+
     async fn matrix(&self) -> Result<BTreeMap<InstanceId, KeptRow>, Fault> {
         matrix::all(&self.server).await
     }

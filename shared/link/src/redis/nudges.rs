@@ -137,6 +137,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "view" => Some(Nudge::View),
         "interests" => Some(Nudge::Interests),
         "matrix" => Some(Nudge::Matrix),
+        "seal" => Some(Nudge::Seal),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
 }
@@ -155,6 +156,7 @@ mod tests {
         assert_eq!(parse(false, "view"), Some(Nudge::View));
         assert_eq!(parse(false, "interests"), Some(Nudge::Interests));
         assert_eq!(parse(false, "matrix"), Some(Nudge::Matrix));
+        assert_eq!(parse(false, "seal"), Some(Nudge::Seal));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));
         assert_eq!(parse(true, &format!("~{id}")), Some(Nudge::Changed(id.parse().unwrap())));

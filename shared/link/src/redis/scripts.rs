@@ -294,6 +294,7 @@ scripts! {
     restore: "", [COMMON, JOB, GATES, ADMIT, LOSS];
     schedules: READ_ONLY, [COMMON, JOB, SCHEDULE];
     scrub: "", [COMMON, JOB, GATES];
+    seal: ALLOW_OOM, [COMMON];
     statistics: READ_ONLY, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
     untold: ALLOW_OOM, [COMMON];

@@ -8,6 +8,7 @@ use crate::secret::Secret;
 use crate::span;
 use crate::topic::TopicPattern;
 use crate::topology::properties::{parse_endpoints, parse_labels, write_labels};
+use crate::trust::Keyring;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -228,6 +229,21 @@ pub const KEYS: &[Key] = &[
         "blobs.secret_key",
         "the key that belongs to `blobs.access_key`; best given as `LONGSHORE_BLOBS__SECRET_KEY`",
         Slot::Hidden { at: |s| &mut s.blobs.secret_key, check: |_| Ok(()) },
+    ),
+    key(
+        "trust.keys",
+        "`name=key, name=key`: instances sign what they say of themselves with the first, and accept whoever signs with \
+         one of them; best given as `LONGSHORE_TRUST__KEYS`. Default: nothing is signed, and everybody is accepted",
+        Slot::Hidden { at: |s| &mut s.trust.keys, check: |text| Keyring::read(&Secret::new(text), true).map(drop) },
+    ),
+    key(
+        "trust.required",
+        "whether instances that are not signed with one of `trust.keys` are kept out: `on`, or `off` while keys are given \
+         to a fleet, or taken from it",
+        Slot::Text {
+            set: |s, text| choose(text, &SWITCH).map(|choice| s.trust.required = choice),
+            show: |s| name_of(s.trust.required, &SWITCH),
+        },
     ),
     key(
         "instance.name",

@@ -42,6 +42,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Payload files.
     pub blobs: BlobSettings,
+    /// Who belongs to the fleet.
+    pub trust: TrustSettings,
     /// This consumer instance.
     pub instance: InstanceSettings,
     /// Leases and beats.
@@ -135,6 +137,15 @@ pub struct BlobSettings {
     pub access_key: Option<String>,
     /// The key that belongs to it.
     pub secret_key: Secret,
+}
+
+/// Who belongs to the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrustSettings {
+    /// `name=key, name=key`: the first signs, all are accepted; empty: nothing is signed, and everybody is accepted.
+    pub keys: Secret,
+    /// Whether instances that are not signed with one of them are kept out, or only told of.
+    pub required: bool,
 }
 
 /// This consumer instance.
@@ -290,6 +301,7 @@ impl Default for Settings {
                 access_key: None,
                 secret_key: Secret::default(),
             },
+            trust: TrustSettings { keys: Secret::default(), required: true },
             instance: InstanceSettings {
                 name: None,
                 cluster: None,

@@ -215,6 +215,8 @@ fn every_value_can_be_set() {
         ("blobs.region", "r"),
         ("blobs.access_key", "k"),
         ("blobs.secret_key", "s"),
+        ("trust.keys", "k1=0123456789abcdef0123456789abcdef"),
+        ("trust.required", "off"),
         ("instance.name", "n"),
         ("instance.cluster", "c"),
         ("instance.home", "/h"),
@@ -258,7 +260,7 @@ fn every_value_can_be_set() {
         .collect();
     assert!(same.is_empty(), "never changed: {same:?}");
     for (row, (_, value)) in loaded.table().iter().zip(&changed) {
-        let shown = if row.key == "blobs.secret_key" { "***" } else { value };
+        let shown = if matches!(row.key, "blobs.secret_key" | "trust.keys") { "***" } else { value };
         assert_eq!(row.value, shown, "{}", row.key);
     }
 }

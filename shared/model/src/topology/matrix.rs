@@ -72,6 +72,8 @@ pub enum Stand {
     Drained,
     /// It is shutting down.
     Stopping,
+    /// It does not belong to the fleet, by its own judgement.
+    Outside,
 }
 
 /// What the matrix says of one instance.
