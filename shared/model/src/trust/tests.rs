@@ -88,7 +88,7 @@ fn v23_cn_07_nothing_of_a_card_can_be_changed_nor_shown_by_another() {
         change(&mut signature);
         Card { signature: Some(signature), ..good.clone() }
     };
-    let flipped = |text: &str| text.replace(|c| c == '0', "1");
+    let flipped = |text: &str| text.replace('0', "1");
     let tampered = [
         Card { owner: card("j").owner, ..good.clone() },
         Card { owner: Owner { incarnation: Incarnation("i-2".into()), ..good.owner.clone() }, ..good.clone() },
