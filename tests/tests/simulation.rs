@@ -2,23 +2,29 @@
 
 use longshore_model::settings::OnDoubt;
 use longshore_tests::simulation::nemesis::{KINDS, kinds_of};
+use longshore_tests::simulation::rules::HAPPENINGS;
 use longshore_tests::simulation::{Losses, Plan, Without, run};
 use std::collections::BTreeSet;
 
 /// Seeds of one test; there are several so that they run beside each other.
 const SEEDS: u64 = 125;
 
-/// Runs the seeds of one part, of which every promise must be kept, and in which every kind of fault must strike.
+/// Runs the seeds of one part, of which every promise must be kept, in which every kind of fault must strike and
+/// every rule must have had something to say.
 fn part(number: u64) {
     let mut kinds: BTreeSet<&str> = BTreeSet::new();
+    let mut happened: BTreeSet<&str> = BTreeSet::new();
     for seed in number * SEEDS..(number + 1) * SEEDS {
         let summary = run(Plan::of(seed)).unwrap_or_else(|broken| panic!("{broken}"));
-        assert_eq!(summary.accepted, Plan::of(seed).jobs, "seed {seed}");
+        assert_eq!(summary.accepted + summary.refused, Plan::of(seed).jobs, "seed {seed}");
         kinds.extend(summary.faults.keys());
+        happened.extend(summary.rules.keys());
     }
     let all = [Losses::None, Losses::Lanes, Losses::Store].into_iter().flat_map(kinds_of).chain(&KINDS);
     let never: Vec<&&str> = all.filter(|kind| !kinds.contains(*kind)).collect();
     assert!(never.is_empty(), "never struck: {never:?}");
+    let never: Vec<&&str> = HAPPENINGS.iter().filter(|happening| !happened.contains(*happening)).collect();
+    assert!(never.is_empty(), "rules had nothing to say of: {never:?}");
 }
 
 macro_rules! parts {
@@ -48,15 +54,17 @@ fn a_job_that_takes_down_its_processes_is_given_up_after_three_and_nobody_else_i
     for seed in 0..10 {
         let plan = Plan { faults: 0, losses: Losses::None, poison: true, ..Plan::of(seed) };
         let summary = run(plan).unwrap_or_else(|broken| panic!("{broken}"));
-        assert_eq!(summary.accepted, plan.jobs, "seed {seed}");
+        assert_eq!(summary.accepted + summary.refused, plan.jobs, "seed {seed}");
     }
 }
 
 #[test]
 fn a_seed_repeats_itself() {
-    let once = run(Plan::of(3)).unwrap_or_else(|broken| panic!("{broken}"));
-    let twice = run(Plan::of(3)).unwrap_or_else(|broken| panic!("{broken}"));
-    assert_eq!(once, twice);
+    for seed in [2, 3] {
+        let once = run(Plan::of(seed)).unwrap_or_else(|broken| panic!("{broken}"));
+        let twice = run(Plan::of(seed)).unwrap_or_else(|broken| panic!("{broken}"));
+        assert_eq!(once, twice);
+    }
 }
 
 #[test]
@@ -95,4 +103,24 @@ fn the_judge_sees_more_jobs_at_once_than_a_limit_allows() {
         run(plan).is_err_and(|broken| broken.what.iter().any(|what| what.contains("ran at once")))
     });
     assert!(exceeded, "no seed exceeded a limit that nobody set: the simulation or its judge is blind");
+}
+
+#[test]
+fn the_judge_sees_each_rule_that_nobody_said() {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let signs = [
+        "wait, which may be",
+        "did not halt",
+        "was to be skipped",
+        "was let through before",
+        "is tried more often",
+        "began after its time",
+    ];
+    for seed in 0..20 {
+        let plan = Plan { without: Without::Rules, rules: true, losses: Losses::None, gates: false, ..Plan::of(seed) };
+        let wrong = run(plan).err().map(|broken| broken.what).unwrap_or_default();
+        seen.extend(signs.iter().filter(|sign| wrong.iter().any(|what| what.contains(*sign))));
+    }
+    let unseen: Vec<&&str> = signs.iter().filter(|sign| !seen.contains(*sign)).collect();
+    assert!(unseen.is_empty(), "no seed showed these: the simulation or its judge is blind: {unseen:?}");
 }

@@ -7,7 +7,7 @@
 use super::history::{History, Span};
 use longshore_link::world::Random;
 use longshore_model::Record;
-use longshore_model::gate::{LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_producer::{JobBuilder, Producer};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub async fn beside(producer: &Producer, number: usize) {
     }
 }
 
-async fn repeat(producer: &Producer, call: impl AsyncFn() -> bool) {
+pub(super) async fn repeat(producer: &Producer, call: impl AsyncFn() -> bool) {
     while !call().await {
         producer.link().world.clock.sleep(std::time::Duration::from_millis(500)).await;
     }
@@ -51,37 +51,53 @@ pub fn ask(job: JobBuilder, random: &Random) -> JobBuilder {
 /// What was not kept.
 #[must_use]
 pub fn judge(records: &[Record], history: &History) -> Vec<String> {
-    let mut orders: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
-    let mut limits: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    let mut wrong = orders(records, history);
+    wrong.extend(limits(records, history, |gate| (gate.of() == LIMIT).then_some(MAX)));
+    wrong
+}
+
+/// What was not kept of orders.
+pub(super) fn orders(records: &[Record], history: &History) -> Vec<String> {
+    let mut orders: BTreeMap<&GateName, Vec<&Record>> = BTreeMap::new();
     for record in records {
         if let Some(order) = &record.gates.order {
-            orders.entry(order.as_str()).or_default().push(record);
-        }
-        for limit in &record.gates.limits {
-            limits.entry(limit.as_str()).or_default().push(record);
+            orders.entry(order).or_default().push(record);
         }
     }
     let mut wrong = Vec::new();
-    for (key, mut jobs) in orders {
+    for (order, mut jobs) in orders {
         jobs.sort_by_key(|record| record.created);
-        wrong.extend(out_of_order(key, &jobs, history));
+        wrong.extend(out_of_order(order, &jobs, history));
     }
-    for (key, jobs) in limits {
+    wrong
+}
+
+/// What was not kept of limits that let so many through at once.
+pub(super) fn limits(records: &[Record], history: &History, max: impl Fn(&GateName) -> Option<u32>) -> Vec<String> {
+    let mut limits: BTreeMap<&GateName, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        for limit in &record.gates.limits {
+            limits.entry(limit).or_default().push(record);
+        }
+    }
+    let mut wrong = Vec::new();
+    for (limit, jobs) in limits {
+        let Some(max) = max(limit) else { continue };
         let runs: Vec<Span> = jobs.iter().flat_map(|record| history.spans(&record.id)).collect();
         let most = most_at_once(runs.into_iter().filter(|run| !run.excused));
-        if most > MAX as usize {
-            wrong.push(format!("limit {key}: {most} ran at once"));
+        if most > max as usize {
+            wrong.push(format!("{limit}: {most} ran at once"));
         }
     }
     wrong
 }
 
 /// Jobs that were to run at once when they were accepted, in that order: each begins when those before it have ended.
-fn out_of_order(key: &str, jobs: &[&Record], history: &History) -> Vec<String> {
+fn out_of_order(order: &GateName, jobs: &[&Record], history: &History) -> Vec<String> {
     let mut wrong = Vec::new();
     let runs: Vec<Span> = jobs.iter().flat_map(|record| history.spans(&record.id)).filter(|run| !run.excused).collect();
     if most_at_once(runs.into_iter()) > 1 {
-        wrong.push(format!("order {key}: two jobs ran at once"));
+        wrong.push(format!("{order}: two jobs ran at once"));
     }
     for pair in jobs.windows(2) {
         let begun = history.spans(&pair[1].id).into_iter().filter(|run| !run.excused).map(|run| run.begun_ms).min();
@@ -89,7 +105,7 @@ fn out_of_order(key: &str, jobs: &[&Record], history: &History) -> Vec<String> {
             && begun < finished
             && pair[0].created < pair[1].created
         {
-            wrong.push(format!("order {key}: {} began before {} had ended", pair[1].id, pair[0].id));
+            wrong.push(format!("{order}: {} began before {} had ended", pair[1].id, pair[0].id));
         }
     }
     wrong

@@ -1,19 +1,20 @@
 //! The whole system under one seed: real producer, real consumers, real duties, embedded broker and store.
 //!
-//! One thread, virtual time, seeded randomness: a run is a function of its seed. Every call to the
-//! broker or the store takes a random time ([`rough`]), so that calls interleave in ever new ways;
-//! meanwhile a seeded [`nemesis`] lets processes die or stand still, also at any call, cuts them off, ends
-//! sessions, takes the store or the broker away, loses answers, doubles messages, sets clocks wrong and, in
-//! some runs, wipes the broker or the store. At the end every accepted job must have ended, exactly once,
-//! with no run after its end and no two runs at once unless a process stood still ([`history`]), schedules must have
-//! sent one job for each of their times ([`clockwork`]; not where the store is wiped, which takes them with it), the
-//! store's indexes must agree with its records, and the broker must be empty.
+//! One thread, virtual time, seeded randomness: a run is a function of its seed. Every call to the broker or the
+//! store takes a random time ([`rough`]), so that calls interleave in ever new ways; meanwhile a seeded [`nemesis`]
+//! lets processes die or stand still, also at any call, cuts them off, ends sessions, takes the store or the broker
+//! away, loses answers, doubles messages, sets clocks wrong and, in some runs, wipes the broker or the store. At the
+//! end every accepted job must have ended, exactly once, with no run after its end and no two runs at once unless a
+//! process stood still ([`history`]), schedules must have sent one job for each of their times ([`clockwork`]; not
+//! where the store is wiped, which takes them with it), what jobs and queues ask for must be kept ([`gates`],
+//! [`rules`]), the store's indexes must agree with its records, and the broker must be empty.
 
 mod clockwork;
 pub mod gates;
 pub mod history;
 pub mod nemesis;
 pub mod rough;
+pub mod rules;
 
 use history::{History, Ran, Stands};
 use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
@@ -24,6 +25,7 @@ use longshore_model::JobId;
 use longshore_model::settings::OnDoubt;
 use longshore_producer::{Producer, ProducerOptions};
 use rough::Roughness;
+use rules::Rules;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +52,9 @@ pub struct Plan {
     pub on_doubt: OnDoubt,
     /// Whether jobs ask for orders and limits, and a topic is paused.
     pub gates: bool,
+    /// Whether jobs are sent over queues with rules: a longest length, what a final failure does, priority, retries
+    /// by kind and by time.
+    pub rules: bool,
     /// Whether the first job takes down every process that runs it. Without faults nothing else may then go wrong.
     pub poison: bool,
 }
@@ -77,6 +82,8 @@ pub enum Without {
     ParkedCopies,
     /// Nobody sets the limit that jobs count against.
     Limit,
+    /// Neither queues nor jobs say the rules that the judge goes by.
+    Rules,
 }
 
 impl Plan {
@@ -89,10 +96,12 @@ impl Plan {
             _ => Losses::Store,
         };
         let without = Without::Nothing;
-        // A store that loses everything loses who passed.
-        let gates = seed.is_multiple_of(5) && !matches!(losses, Losses::Store);
+        // A store that loses everything loses who passed, and what was said of queues.
+        let keeps = !matches!(losses, Losses::Store);
+        let (gates, rules) = (keeps && seed.is_multiple_of(5), keeps && seed % 5 == 2);
         let on_doubt = OnDoubt::Cancel;
-        Self { seed, jobs: 60, consumers: 3, faults: 14, losses, without, on_doubt, gates, poison: false }
+        let jobs = if rules { 90 } else { 60 };
+        Self { seed, jobs, consumers: 3, faults: 14, losses, without, on_doubt, gates, rules, poison: false }
     }
 }
 
@@ -101,6 +110,10 @@ impl Plan {
 pub struct Summary {
     /// Jobs accepted.
     pub accepted: usize,
+    /// Jobs that a full queue refused.
+    pub refused: usize,
+    /// How often rules had something to say, by what they said.
+    pub rules: BTreeMap<&'static str, usize>,
     /// How they ended, by state.
     pub ended: BTreeMap<&'static str, usize>,
     /// Runs of handlers that began.
@@ -154,7 +167,12 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let backend = Embedded::new(&world);
     let history = History::new(world.clock.clone(), backend.clone());
     let sending = tokio::task::LocalSet::new();
-    let fleet = Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), plan };
+    let rules =
+        (plan.rules && plan.losses != Losses::Store).then(|| Rules::new(&backend, plan.without == Without::Rules));
+    let (asked, fleet) = (
+        rules.clone(),
+        Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), rules: rules.clone(), plan },
+    );
     let mut members = Vec::new();
     for number in 0..plan.consumers {
         members.push(fleet.spawn(number).await);
@@ -169,34 +187,32 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         if plan.gates && plan.without != Without::Limit {
             gates::begin(&sender).await;
         }
+        if let Some(rules) = &asked {
+            rules.begin(&sender).await;
+        }
         for number in 0..plan.jobs {
             if plan.gates {
                 gates::beside(&sender, number).await;
             }
-            let asks = Random::seeded(plan.seed.wrapping_mul(1_000).wrapping_add(number as u64));
-            clock.sleep(Duration::from_millis(random.below(1_500))).await;
-            let id = sender.new_id();
-            let payload = format!("{{\"number\":{number}}}");
-            let topic = match number {
-                0 if plan.poison => "sim/poison",
-                number if number % 3 == 0 => "sim/slow",
-                _ => "sim/quick",
-            };
-            loop {
-                let mut job =
-                    sender.raw(topic, &payload).id(id).retries(3).retry_delay(Duration::from_secs(random.below(40)));
-                if plan.gates {
-                    job = gates::ask(job, &asks);
-                } else if random.below(10) == 0 {
-                    job = job.after(Duration::from_secs(random.below(120)));
-                }
-                if job.send().await.is_ok() {
-                    break;
-                }
-                // Refused or unknown: the same id again, as an application would.
-                clock.sleep(Duration::from_millis(500)).await;
+            if let Some(rules) = &asked {
+                rules.beside(&sender, number).await;
             }
-            ids.lock().unwrap().push(id);
+            let seed = plan.seed.wrapping_mul(1_000).wrapping_add(number as u64);
+            let asks = Random::seeded(seed);
+            clock.sleep(Duration::from_millis(random.below(if plan.rules { 500 } else { 1_500 }))).await;
+            let id = sender.new_id();
+            loop {
+                let accepted = match &asked {
+                    Some(rules) if number > 0 || !plan.poison => rules.send(&sender, id, number, seed).await,
+                    _ => usual(plan, &sender, (number, id), &random, &asks).send().await.is_ok().then_some(true),
+                };
+                match accepted {
+                    Some(true) => break ids.lock().unwrap().push(id),
+                    Some(false) => break,
+                    // Refused for now or unknown: the same id again, as an application would.
+                    None => clock.sleep(Duration::from_millis(500)).await,
+                }
+            }
         }
     });
     let clockwork = async {
@@ -235,6 +251,9 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         }
         world.clock.sleep(Duration::from_secs(5)).await;
         fleet.replace_dead(&mut members).await;
+        if let Some(rules) = &rules {
+            rules.resume(&producer).await;
+        }
     }
     let seconds = world.clock.boot().as_secs();
     let records = backend.link(world.process()).store.records(accepted.clone()).await.unwrap_or_default();
@@ -254,6 +273,13 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         let records: Vec<_> = records.iter().flatten().cloned().collect();
         wrong.extend(gates::judge(&records, &history));
     }
+    let mut ruled = BTreeMap::new();
+    if let Some(rules) = &rules {
+        let records: Vec<_> = records.iter().flatten().cloned().collect();
+        let (broken, happened) = rules.judged(&records, &history);
+        wrong.extend(broken);
+        ruled = happened;
+    }
     if let Err(disagreement) = backend.check() {
         wrong.push(format!("the store disagrees with itself: {disagreement}"));
     }
@@ -263,6 +289,8 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     if wrong.is_empty() {
         Ok(Summary {
             accepted: sent,
+            refused: plan.jobs - sent,
+            rules: ruled,
             scheduled: accepted.len() - sent,
             ended,
             started: history.started(),
@@ -274,12 +302,37 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     }
 }
 
+/// A job of a run without rules.
+fn usual(
+    plan: Plan,
+    sender: &Producer,
+    (number, id): (usize, JobId),
+    random: &Random,
+    asks: &Random,
+) -> longshore_producer::JobBuilder {
+    let topic = match number {
+        0 if plan.poison => "sim/poison",
+        number if number % 3 == 0 => "sim/slow",
+        _ => "sim/quick",
+    };
+    let job = sender.raw(topic, &format!("{{\"number\":{number}}}")).id(id);
+    let job = job.retries(3).retry_delay(Duration::from_secs(random.below(40)));
+    if plan.gates {
+        gates::ask(job, asks)
+    } else if random.below(10) == 0 {
+        job.after(Duration::from_secs(random.below(120)))
+    } else {
+        job
+    }
+}
+
 /// What all processes of a run share.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     world: World,
     backend: Embedded,
     history: History,
+    rules: Option<Rules>,
     plan: Plan,
 }
 
@@ -345,10 +398,15 @@ impl Fleet {
                     process.tasks.kill();
                     std::future::pending::<()>().await;
                 }
+                if rules::TOPICS.contains(&ctx.topic().as_str()) {
+                    let _ran = Ran::begin(&history, &ctx);
+                    return rules::handler(&ctx, &random).await;
+                }
                 handler(&ctx, &history, &random).await
             }
         };
-        let consumer = Consumer::new(settings).link(link).world(world.clone()).on("sim/*", handle);
+        let options = self.rules.as_ref().map(Rules::options).unwrap_or_default();
+        let consumer = Consumer::new(settings).link(link).world(world.clone()).on_with("sim/*", options, handle);
         let running = consumer.start().await.ok();
         Member { world, roughness, number, running, stands, dead }
     }

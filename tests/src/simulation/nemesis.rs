@@ -1,7 +1,7 @@
 //! What goes wrong, and when: drawn from the seed.
 
 use super::rough::Trap;
-use super::{Fleet, Losses, Member, Plan};
+use super::{Fleet, Losses, Member, Plan, rules};
 use longshore_link::world::Random;
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
@@ -151,10 +151,10 @@ async fn strike(fleet: &Fleet, member: &mut Member, kind: &str) -> bool {
         }
         "sessions closed" => backend.close_all_sessions("the nemesis closed it"),
         "confirms lost" => backend.lose_confirms(few),
-        "copies delivered twice" => backend.duplicate_copies(&lane(random.below(2)), COPIES),
+        "copies delivered twice" => backend.duplicate_copies(&fleet.lane(), COPIES),
         "clock of one jumps" => member.world.clock.jump(jump(random)),
-        "copies of a lane lost" => backend.lose_copies(&lane(random.below(2))),
-        "lane deleted" => backend.delete_lane(&lane(random.below(2))),
+        "copies of a lane lost" => backend.lose_copies(&fleet.lane()),
+        "lane deleted" => backend.delete_lane(&fleet.lane()),
         "broker wiped" => backend.wipe_broker(),
         "store wiped" => {
             let lost = backend.wipe_store();
@@ -181,6 +181,11 @@ fn jump(random: &Random) -> i64 {
     i64::try_from(random.below(2 * JUMP)).unwrap_or_default() - i64::try_from(JUMP).unwrap_or_default()
 }
 
-fn lane(number: u64) -> Topic {
-    Topic::new(if number == 0 { "sim/slow" } else { "sim/quick" }).expect("a topic")
+impl Fleet {
+    /// One of the lanes of the run's jobs.
+    fn lane(&self) -> Topic {
+        let topics = if self.rules.is_some() { &rules::TOPICS[..] } else { &["sim/slow", "sim/quick"] };
+        let drawn = self.world.random.below(topics.len() as u64);
+        Topic::new(topics[usize::try_from(drawn).unwrap_or(0)]).expect("a topic")
+    }
 }

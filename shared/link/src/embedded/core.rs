@@ -62,6 +62,8 @@ pub(super) struct Core {
     pub(super) topics_version: u64,
     /// The moment of the operation that runs, us.
     pub(super) now_us: u64,
+    /// Who looks at it after each operation.
+    pub(super) watcher: super::watcher::Watcher,
     news: Vec<Nudge>,
     processes: BTreeMap<u64, broadcast::Sender<Nudge>>,
     next_process: u64,
@@ -74,6 +76,7 @@ impl Core {
         let due = self.next_due();
         let answer = operation(self);
         self.open();
+        self.show();
         if self.next_due().is_some_and(|next| due.is_none_or(|due| next < due)) {
             self.news.push(Nudge::Due);
         }

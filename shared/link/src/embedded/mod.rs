@@ -34,12 +34,16 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unique;
+mod watcher;
 mod weather;
+
+pub use self::watcher::Sight;
 
 use self::broker::EmbeddedBroker;
 use self::broker::exchange::Exchange;
 use self::core::Core;
 use self::store::EmbeddedStore;
+use self::watcher::Watcher;
 use self::weather::Weather;
 use crate::blobs::Blobs;
 use crate::broker::{Letters, Message};
@@ -222,6 +226,12 @@ impl Embedded {
     #[must_use]
     pub fn messages(&self) -> usize {
         self.backend.exchange().messages()
+    }
+
+    /// Has somebody look at the store after each of its operations, whoever asked for it; the last one that is named
+    /// here.
+    pub fn watch(&self, watch: impl FnMut(&Sight<'_>) + Send + 'static) {
+        self.backend.core().watcher = Watcher::new(watch);
     }
 
     /// Compares every index of the store with its records.

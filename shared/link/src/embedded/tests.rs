@@ -5,12 +5,12 @@ use super::*;
 use crate::broker::{Consumption, Delivery, Headers, Intake, Target};
 use crate::conformance::{Bench, Hooks, Letter, Running, sequences};
 use crate::error::Fault;
-use crate::store::{Beat, NewJob, Nudge, Renew};
+use crate::store::{Beat, NewJob, Nudge, PauseOrder, Renew};
 use bytes::Bytes;
-use longshore_model::gate::Gates;
+use longshore_model::gate::{Gates, Pausable};
 use longshore_model::id::{Incarnation, InstanceId, JobId, Owner};
 use longshore_model::names::Park;
-use longshore_model::record::{Admission, Start};
+use longshore_model::record::{Admission, Start, State};
 use longshore_model::settings::Settings;
 use longshore_model::topology::Card;
 use proptest::test_runner::{Config, TestRunner};
@@ -255,6 +255,32 @@ async fn a_lost_answer_is_unknown_and_the_call_has_happened() {
     let lost = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0);
     assert!(lost.unwrap_err().is_unknown());
     assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_sees_the_store_after_each_operation_and_before_its_answer() {
+    let (embedded, link) = bench();
+    let what = Pausable::Topic(topic().to_string());
+    let (seen, sights) = (Arc::new(Mutex::new(Vec::new())), Arc::default());
+    let notes: (Arc<Mutex<Vec<_>>>, Arc<Mutex<usize>>) = (Arc::clone(&seen), Arc::clone(&sights));
+    embedded.watch(move |sight| {
+        let states: Vec<State> = sight.records().map(|record| record.state).collect();
+        let mut seen = notes.0.lock().unwrap();
+        if seen.last() != Some(&(states.clone(), sight.pauses().count())) {
+            seen.push((states, sight.pauses().count()));
+        }
+        *notes.1.lock().unwrap() += 1;
+    });
+    let job = job(&link);
+    let id = job.admission.id;
+    link.store.enqueue(vec![job]).await.unwrap().remove(0).unwrap();
+    embedded.lose_store_answers(1);
+    link.store.stop("a test", vec![id]).await.unwrap_err();
+    let order = PauseOrder { by: "a test".into(), why: String::new(), until: None };
+    link.store.set_pause(&what, Some(&order)).await.unwrap();
+    let expected = [(vec![State::Queued], 0), (vec![State::Stopped], 0), (vec![State::Stopped], 1)];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    assert_eq!(*sights.lock().unwrap(), 3, "one sight for each operation");
 }
 
 #[tokio::test(start_paused = true)]
