@@ -8,6 +8,7 @@
 
 use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::kind::KindCounts;
 use longshore_model::record::{Admission, Record, Start, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event, transition};
@@ -16,6 +17,10 @@ const NOW_MS: u64 = 1_800_000_000_000;
 const LEASE_MS: u64 = 10_000;
 /// Any delay.
 pub(super) const LATER_MS: u64 = 60_000;
+/// The kind of error that has retries of its own.
+pub(super) const KIND: &str = "k";
+/// A time for retries: longer than any delay.
+pub(super) const RETRY_FOR_MS: u64 = 2 * LATER_MS;
 /// Starts of an instance that can be told apart.
 const INCARNATIONS: u8 = 8;
 
@@ -25,6 +30,18 @@ pub struct Holder {
     pub(super) instance: u8,
     pub(super) incarnation: u8,
     pub(super) nonce: u8,
+}
+
+/// How a job's time for retries stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Until {
+    /// It has none.
+    #[default]
+    Never,
+    /// It has not passed.
+    Ahead,
+    /// It has.
+    Over,
 }
 
 /// What matters of a [`Record`]. Fences are numbered from 1, zero is none.
@@ -40,6 +57,9 @@ pub struct Slim {
     pub(super) due: bool,
     pub(super) cancel: bool,
     pub(super) outbox: bool,
+    /// Failures of the kind that has retries of its own.
+    pub(super) kinds: u8,
+    pub(super) until: Until,
 }
 
 /// Makes records of slim ones, and back.
@@ -134,6 +154,14 @@ impl Records {
         record.due = slim.due.then_some(NOW_MS);
         record.cancel = slim.cancel.then(|| "somebody".to_owned());
         record.outbox = slim.outbox.then_some(NOW_MS);
+        if slim.kinds > 0 {
+            record.kinds = KindCounts::parse(&format!("{KIND} {}", slim.kinds));
+        }
+        record.retry_until = match slim.until {
+            Until::Never => None,
+            Until::Ahead => Some(NOW_MS + RETRY_FOR_MS),
+            Until::Over => Some(NOW_MS - 1),
+        };
         record
     }
 }
@@ -192,9 +220,8 @@ fn slim(record: &Record) -> Slim {
         unique: _,
         place: _,
         waits_at: _,
-        // The search has failures of one kind, and no time for retries.
-        kinds: _,
-        retry_until: _,
+        kinds,
+        retry_until,
     } = record;
     let small = |number: u64| u8::try_from(number).expect("budgets keep counters small");
     // Of a job that has ended only its fence is asked for.
@@ -214,6 +241,12 @@ fn slim(record: &Record) -> Slim {
         due: due.is_some(),
         cancel: open && cancel.is_some(),
         outbox: outbox.is_some(),
+        kinds: if open { small(kinds.of(KIND).into()) } else { 0 },
+        until: match retry_until.filter(|_| open) {
+            None => Until::Never,
+            Some(until) if until < NOW_MS => Until::Over,
+            Some(_) => Until::Ahead,
+        },
     }
 }
 
@@ -238,6 +271,10 @@ mod tests {
         ));
         assert_eq!((record.fence, record.generation, record.crashes, record.holder), (6, 2, 1, None));
         assert_eq!(slim(&records.full(&record)), record);
+        let counted = Slim { kinds: 2, until: Until::Ahead, ..record };
+        assert_eq!(slim(&records.full(&counted)), counted);
+        let late = Slim { until: Until::Over, ..record };
+        assert_eq!(slim(&records.full(&late)), late);
         let record = records.admit(Start::After(LATER_MS));
         assert!(record.due && !record.outbox);
         assert_eq!(slim(&records.full(&record)), record);

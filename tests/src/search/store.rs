@@ -6,12 +6,12 @@
 use super::mutant::Mutant;
 use super::plan::Fault;
 use super::property::Property;
-use super::record::{self, Holder, LATER_MS, Slim};
+use super::record::{self, Holder, KIND, LATER_MS, RETRY_FOR_MS, Slim};
 use super::system::{Duty, Ending, Hold, Outgoing, Phase, System, Worker};
 use super::{Model, gates};
 use longshore_model::id::Generation;
 use longshore_model::record::{Reason, Start, State};
-use longshore_model::transition::{Answer, Event, Verdict};
+use longshore_model::transition::{Answer, Event, FailureTerms, Verdict};
 
 /// What a sender is told.
 pub(super) enum Enqueued {
@@ -345,6 +345,14 @@ pub(super) fn verdict(ending: Ending) -> Verdict {
         Ending::Fatal => Verdict::Fatal { reason: Reason::Permanent, error: error() },
         Ending::Failed => Verdict::failed(LATER_MS, error()),
         Ending::FailedNow => Verdict::failed(0, error()),
+        Ending::FailedAs(retries) => {
+            let terms = FailureTerms { kind: Some(KIND.to_owned()), retries: Some(retries), retry_for_ms: None };
+            Verdict::Failed { delay_ms: 0, error: error(), terms }
+        }
+        Ending::FailedInTime => {
+            let terms = FailureTerms { retry_for_ms: Some(RETRY_FOR_MS), ..FailureTerms::default() };
+            Verdict::Failed { delay_ms: LATER_MS, error: error(), terms }
+        }
         Ending::Released => Verdict::Released { delay_ms: 0, reason: Reason::Interrupted, message: error() },
         Ending::Snoozed => Verdict::Released { delay_ms: LATER_MS, reason: Reason::Snoozed, message: error() },
     }

@@ -190,6 +190,10 @@ pub enum Ending {
     Failed,
     /// Failed; runs again at once, if retries are left.
     FailedNow,
+    /// Failed in a way for which a rule says how often it is tried again; runs again at once, if it is.
+    FailedAs(i32),
+    /// Failed, and has a time for retries; runs again after a delay.
+    FailedInTime,
     /// Given back, without a verdict.
     Released,
     /// Asks to be called later.

@@ -371,6 +371,8 @@ impl Ending {
             Self::Fatal => "a handler fails for good",
             Self::Failed => "a handler fails",
             Self::FailedNow => "a handler fails, to run again at once",
+            Self::FailedAs(_) => "a handler fails in a way that has a rule",
+            Self::FailedInTime => "a handler fails that has a time for retries",
             Self::Released => "a handler is interrupted by a drain",
             Self::Snoozed => "a handler asks to be called later",
         }

@@ -4,8 +4,8 @@
 use super::Model;
 use super::mutant::Mutant;
 use super::property::Property;
-use super::system::{Flow, Gate, JOBS};
-use longshore_model::gate::Over;
+use super::system::{Flow, Gate, HALT, JOBS};
+use longshore_model::gate::{Over, Pausable};
 use longshore_model::record::{Reason, State, WaitsAt};
 use longshore_model::transition::{Answer, Event};
 use std::collections::VecDeque;
@@ -17,14 +17,16 @@ pub(super) struct Op<'a> {
     waking: VecDeque<Gate>,
     /// By limit: from whom it may be taken back, because they were let through long ago and are not started.
     old: [u8; 2],
+    /// By order: who waited behind a job that failed for good, a bit each.
+    pub(super) skips: [u8; 2],
 }
 
 impl<'a> Op<'a> {
     pub(super) fn new(model: &'a Model, flow: &Flow) -> Self {
-        Self { model, flow: *flow, waking: VecDeque::new(), old: [0; 2] }
+        Self { model, flow: *flow, waking: VecDeque::new(), old: [0; 2], skips: [0; 2] }
     }
 
-    fn has(&self, mutant: Mutant) -> bool {
+    pub(super) fn has(&self, mutant: Mutant) -> bool {
         self.model.has(mutant)
     }
 
@@ -72,12 +74,20 @@ impl<'a> Op<'a> {
                 self.wake(gate);
             }
         }
+        if let Some(order) = ask.order.filter(|_| after == State::Retrying && self.is_failure(after, event)) {
+            self.after_failure(order);
+            self.wake(Gate::Order(order));
+        }
         if let Some(order) = ask.order {
             let retried = matches!(after, State::Retrying) && self.has(Mutant::OrderFreedByFailure)
                 || rescued && self.has(Mutant::OrderFreedByRescue);
             let kept = rescued && self.has(Mutant::OrderKeptByTheDead);
             if (after.is_terminal() && !kept || retried) && self.flow.orders[usize::from(order)] == Some(job) {
                 self.flow.orders[usize::from(order)] = None;
+                self.judge_failure(order, after);
+                if self.is_failure(after, event) {
+                    self.after_failure(order);
+                }
                 if after != State::Dropped || !self.has(Mutant::OrderNotWokenByRemoval) {
                     self.wake(Gate::Order(order));
                 }
@@ -115,8 +125,9 @@ impl<'a> Op<'a> {
 
     fn pause_of(&self, job: u8) -> Option<Gate> {
         let topic = self.model.plan.asks[usize::from(job)].topic;
-        let here = |what: usize| self.flow.paused[what].then_some(Gate::Pause(what as u8));
-        here(0).or_else(|| here(1).filter(|_| topic == 0))
+        let order = self.model.plan.asks[usize::from(job)].order;
+        let here = |what: u8| self.flow.paused[usize::from(what)].then_some(Gate::Pause(what));
+        here(0).or_else(|| here(1).filter(|_| topic == 0)).or_else(|| here(HALT).filter(|_| order == Some(0)))
     }
 
     /// Whether a limit does not let a job pass. `from`: the gate whose first in line it is.
@@ -182,7 +193,10 @@ impl<'a> Op<'a> {
             self.flow.accepted += 1;
             self.flow.job(job).came = self.flow.accepted;
         }
-        let Some((gate, reason)) = self.refusal(job, None) else { return self.take(job) };
+        let Some((gate, reason)) = self.refusal(job, None) else {
+            self.judge_turn(job);
+            return self.take(job);
+        };
         if new && reason == Reason::Limit && self.model.plan.over == Over::Replace {
             let waiting: Vec<u8> = self.flow.waiting(gate).collect();
             for id in waiting.into_iter().take(if self.has(Mutant::ReplaceNobody) { 0 } else { JOBS }) {
@@ -201,7 +215,7 @@ impl<'a> Op<'a> {
     fn wait_at(&mut self, job: u8, gate: Gate, reason: Reason) {
         if self.flow.job(job).place == 0 {
             let last = self.flow.jobs.iter().map(|job| job.place).max().unwrap_or(0);
-            self.flow.job(job).place = last + 1;
+            (self.flow.job(job).place, self.flow.job(job).age) = (last + 1, 0);
         }
         self.flow.job(job).waits = Some(gate);
         if let Gate::Limit(limit) = gate {
@@ -267,7 +281,7 @@ impl<'a> Op<'a> {
     }
 
     /// Of the turn that was let through longest ago: who is first.
-    fn first(&self, gate: Gate) -> Option<u8> {
+    pub(super) fn first(&self, gate: Gate) -> Option<u8> {
         let turn = match gate {
             Gate::Limit(limit) => self.flow.limits[usize::from(limit)].turns[0].checked_sub(1)?,
             Gate::Order(_) | Gate::Pause(_) => 0,
@@ -275,12 +289,18 @@ impl<'a> Op<'a> {
         let of_turn =
             |job: &u8| !matches!(gate, Gate::Limit(_)) || self.model.plan.asks[usize::from(*job)].turn == turn;
         let line = self.flow.waiting(gate).filter(of_turn);
-        let place = |job: &u8| self.flow.jobs[usize::from(*job)].place;
-        if self.has(Mutant::LastInFirstOut) { line.max_by_key(place) } else { line.min_by_key(place) }
+        let stands = |job: &u8| self.standing(*job, gate);
+        if self.has(Mutant::LastInFirstOut) { line.max_by_key(stands) } else { line.min_by_key(stands) }
     }
 
     fn pass(&mut self, gate: Gate) {
         while let Some(job) = self.first(gate) {
+            if let Gate::Order(order) = gate
+                && self.skips[usize::from(order)] & (1 << job) != 0
+            {
+                self.skip(job);
+                continue;
+            }
             match self.refusal(job, Some(gate)) {
                 Some((other, reason)) if other == gate => {
                     if reason != Reason::Limit || !self.take_back(gate, job) {
@@ -292,6 +312,7 @@ impl<'a> Op<'a> {
                     self.wait_at(job, other, reason);
                 }
                 None => {
+                    self.judge_turn(job);
                     self.take(job);
                     self.move_on(job, &Event::Release);
                     if let Gate::Limit(limit) = gate {
@@ -335,11 +356,19 @@ impl<'a> Op<'a> {
 
 /// The name of a gate in records.
 pub(super) fn name(gate: Gate) -> longshore_model::gate::GateName {
-    use longshore_model::gate::{GateName, Pausable};
+    use longshore_model::gate::GateName;
     match gate {
         Gate::Order(key) => GateName::order("main", &key.to_string()),
         Gate::Limit(limit) => GateName::limit(&format!("l{limit}"), ""),
-        Gate::Pause(0) => GateName::pause(&Pausable::All),
-        Gate::Pause(_) => GateName::pause(&Pausable::Topic("search/0".into())),
+        Gate::Pause(what) => GateName::pause(&paused(what)),
+    }
+}
+
+/// What a pause is of.
+pub(super) fn paused(what: u8) -> Pausable {
+    match what {
+        0 => Pausable::All,
+        HALT => Pausable::Key { queue: "main".into(), key: "0".into() },
+        _ => Pausable::Topic("search/0".into()),
     }
 }

@@ -1,15 +1,16 @@
-//! Every interleaving of a few jobs that share gates: an order, limits, a unique key, a pause.
+//! Every interleaving of a few jobs that share gates and a queue: an order, limits, a unique key, a pause, a longest
+//! length, what a final failure does, priority, and rules for retries.
 //!
 //! ```text
 //!  senders ── store: records, orders, limits, lines, pauses, keys ── two slots that claim, run and finish
 //!                └── promotion, rescue, what wakes gates                └── die, or lose their lease and run on
 //! ```
 //!
-//! The sibling of the protocol's search: there one job has all of its copies and calls, here several jobs have one step
-//! for each call, and the broker delivers whatever is queued. Records change through the product's transition function
-//! ([`super::record`]); who may pass is decided in [`gates`] by the rules of the stores, step by step as
-//! `embedded/gates.rs` does, and a test walks through both and compares them. [`property`] judges every state, and each
-//! [`mutant::Mutant`] is a mistake that must be found.
+//! The sibling of the protocol's search: there one job has all of its copies and calls, here several jobs have one
+//! step for each call, and the broker delivers whatever is queued. Records change through the product's transition
+//! function ([`super::record`]); who may pass is decided in [`gates`] and [`rules`] by the rules of the stores, step
+//! by step as `embedded/gates.rs` and `embedded/rules.rs` do, and a test walks through both and compares them.
+//! [`property`] judges every state, and each [`mutant::Mutant`] is a mistake that must be found.
 //!
 //! Abstractions. Time passes as it likes: what is due may happen or not yet, so a rate, which only shuts for a time, is
 //! not modelled; nor are the bound of releases in one call and the wipe of the store, which loses gates by design.
@@ -23,6 +24,7 @@ pub mod property;
 pub mod system;
 
 mod gates;
+mod rules;
 mod steps;
 mod unique;
 mod walk;
@@ -83,7 +85,8 @@ impl Space for Model {
             jobs: [Job::default(); system::JOBS],
             orders: [None; 2],
             limits: [Limit { max: self.plan.max, ceiling: self.plan.max, ..Limit::default() }; 2],
-            paused: [false; 2],
+            paused: [false; 3],
+            halted: false,
             key: None,
             period: false,
             slots: [None; 2],

@@ -3,7 +3,8 @@
 use super::plan::{self, Plan};
 use super::property::Property;
 use super::system::Fault;
-use longshore_model::gate::Over;
+use longshore_model::Priority as Class;
+use longshore_model::gate::{Over, WhenFull};
 use longshore_model::unique::UniqueMode;
 
 /// One mistake.
@@ -47,6 +48,38 @@ pub enum Mutant {
     PauseNotAskedByClaims,
     /// Nobody looks at the line of a pause that ended.
     PauseEndsUnseen,
+    /// A queue takes whatever comes.
+    LengthNotAsked,
+    /// What runs counts in the length of its queue.
+    RunningWaits,
+    /// What waits for its next attempt does not count in the length of its queue.
+    RetriesDoNotWait,
+    /// The newest is dropped from a full queue.
+    NewestDisplaced,
+    /// A final failure does not halt its order.
+    NothingHalts,
+    /// A job that is given up after a crash has not failed.
+    CrashIsNoFailure,
+    /// What people stop has failed.
+    StopIsFailure,
+    /// Nobody behind a final failure is dropped.
+    NobodySkipped,
+    /// The next one behind a final failure is dropped, and no more.
+    OneSkipped,
+    /// A job that is tried again has failed for good.
+    EveryFailureIsFinal,
+    /// Whoever came first is let through first.
+    PriorityNotAsked,
+    /// Whoever presses more is let through first, however long others wait.
+    NobodyAges,
+    /// Whoever presses more goes first in an order, too.
+    OrdersPress,
+    /// A failure is told without its kind and its time for retries.
+    TermsNotSent,
+    /// A job that is taken back from a dead instance begins to count its failures by kind anew.
+    KindForgottenByRescue,
+    /// The time for retries is looked at when an attempt fails, and not when one is claimed.
+    TimeNotAskedByClaims,
     /// The unique key is not asked.
     KeyNotAsked,
     /// A key until the start is kept until the end.
@@ -63,6 +96,9 @@ pub enum Mutant {
     TimeStays,
 }
 
+/// The fewest that show who goes first.
+const CLASSES: [Class; 3] = [Class::Normal, Class::Normal, Class::Urgent];
+
 /// What shows a mutant.
 #[derive(Debug, Clone)]
 pub struct Trial {
@@ -74,7 +110,7 @@ pub struct Trial {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 42] = [
         Self::OrderNotAsked,
         Self::OrderFreedByFailure,
         Self::OrderFreedByRescue,
@@ -94,6 +130,22 @@ impl Mutant {
         Self::ReplaceNobody,
         Self::PauseNotAskedByClaims,
         Self::PauseEndsUnseen,
+        Self::LengthNotAsked,
+        Self::RunningWaits,
+        Self::RetriesDoNotWait,
+        Self::NewestDisplaced,
+        Self::NothingHalts,
+        Self::CrashIsNoFailure,
+        Self::StopIsFailure,
+        Self::NobodySkipped,
+        Self::OneSkipped,
+        Self::EveryFailureIsFinal,
+        Self::PriorityNotAsked,
+        Self::NobodyAges,
+        Self::OrdersPress,
+        Self::TermsNotSent,
+        Self::KindForgottenByRescue,
+        Self::TimeNotAskedByClaims,
         Self::KeyNotAsked,
         Self::KeyKeptByStart,
         Self::KeyFreedByStart,
@@ -106,8 +158,12 @@ impl Mutant {
     /// The smallest plan that shows it, and what it breaks there.
     #[must_use]
     pub fn trial(self) -> Trial {
-        use Fault::{Control, Crash, Lease, Limit, Pause};
-        use Property::{Held, Idle, KeyFreed, Newest, NoLoss, Order, Paused, Replaced, Turns, Unique};
+        use Fault::{Age, Control, Crash, Lease, Limit, Pause};
+        use Property::{
+            Halted, Held, Idle, KeyFreed, Length, Newest, NoLoss, Oldest, Order, Paused, Priority, Replaced, Retries,
+            RetryTime, Skipped, Turns, Unique,
+        };
+        use WhenFull::{DropOldest, Refuse};
         let (ordered, limited) = (plan::ordered(2), plan::limited(2));
         let given_up = |plan: Plan| Plan { max_crashes: 1, ..plan.with(&[(Crash, 1)]) };
         let key = |mode| plan::keyed(mode, 2);
@@ -131,6 +187,20 @@ impl Mutant {
             Self::ReplaceNobody => (Plan { over: Over::Replace, ..plan::limited(3) }, Replaced),
             Self::PauseNotAskedByClaims => (ordered.with(&[(Pause, 1)]), Paused),
             Self::PauseEndsUnseen => (limited.with(&[(Pause, 1)]), Idle),
+            Self::LengthNotAsked | Self::RunningWaits => (plan::bounded(2, 1, Refuse), Length),
+            Self::RetriesDoNotWait => (plan::bounded(2, 1, Refuse).failing(), Length),
+            Self::NewestDisplaced => (plan::bounded(3, 2, DropOldest), Oldest),
+            Self::NothingHalts => (plan::halting(2), Halted),
+            Self::CrashIsNoFailure => (given_up(plan::halting(2)), Halted),
+            Self::StopIsFailure => (plan::halting(2).with(&[(Control, 1)]), Halted),
+            Self::NobodySkipped => (plan::skipping(2), Skipped),
+            Self::OneSkipped => (plan::skipping(3), Skipped),
+            Self::EveryFailureIsFinal => (plan::skipping(2).failing(), Skipped),
+            Self::PriorityNotAsked | Self::NobodyAges => (plan::pressing(&CLASSES).with(&[(Age, 1)]), Priority),
+            Self::OrdersPress => (plan::pressing_in_order(), Order),
+            Self::TermsNotSent => (plan::tried(), Retries),
+            Self::KindForgottenByRescue => (plan::tried().with(&[(Crash, 1)]), Retries),
+            Self::TimeNotAskedByClaims => (plan::tried(), RetryTime),
             Self::KeyNotAsked => (key(UniqueMode::Latest), Unique),
             Self::KeyFreedByStart => (key(UniqueMode::UntilFinished), Unique),
             Self::KeyKeptByRemoval => (key(UniqueMode::UntilFinished).with(&[(Control, 1)]), KeyFreed),

@@ -1,7 +1,7 @@
 //! What gates and keys promise, and the judge that looks at every state.
 
 use super::Model;
-use super::system::{Flow, Gate, JOBS};
+use super::system::{Flow, Gate, HALT, JOBS};
 use longshore_model::gate::Over;
 use longshore_model::record::State;
 use longshore_model::unique::UniqueMode;
@@ -26,6 +26,22 @@ pub enum Property {
     Replaced,
     /// Nothing starts while it is paused.
     Paused,
+    /// Where a job comes into a queue with a longest length, no more wait than that; and nobody is refused where
+    /// fewer do.
+    Length,
+    /// Whoever is dropped from a full queue is the oldest that waits.
+    Oldest,
+    /// Where an order halts, nothing of it passes from a final failure on until somebody resumes it; and it halts for
+    /// nothing else.
+    Halted,
+    /// Where an order skips, whoever waited behind a final failure is dropped, and nobody else.
+    Skipped,
+    /// Nobody is let through by a limit before one who presses more, or came earlier.
+    Priority,
+    /// A job fails as often in one way as the rule for it says.
+    Retries,
+    /// No attempt begins after the time for retries.
+    RetryTime,
     /// As many jobs of one key as its mode allows.
     Unique,
     /// No key is held longer than its mode says.
@@ -37,7 +53,7 @@ pub enum Property {
 
 impl Property {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::NoLoss,
         Self::Order,
         Self::Limit,
@@ -46,6 +62,13 @@ impl Property {
         Self::Turns,
         Self::Replaced,
         Self::Paused,
+        Self::Length,
+        Self::Oldest,
+        Self::Halted,
+        Self::Skipped,
+        Self::Priority,
+        Self::Retries,
+        Self::RetryTime,
         Self::Unique,
         Self::KeyFreed,
         Self::Newest,
@@ -63,6 +86,13 @@ impl fmt::Display for Property {
             Self::Turns => "a turn was passed over twice",
             Self::Replaced => "two wait at a limit where the newest replaces the others",
             Self::Paused => "a paused job started",
+            Self::Length => "more wait in a queue than may, or a job is refused though fewer do",
+            Self::Oldest => "a job is dropped from a full queue, and an older one stays",
+            Self::Halted => "an order does not halt after a final failure, or halts without one",
+            Self::Skipped => "a job behind a final failure is not skipped, or another one is",
+            Self::Priority => "a job is let through before one that presses more",
+            Self::Retries => "a job failed more often in one way than its rule allows",
+            Self::RetryTime => "an attempt began after the time for retries",
             Self::Unique => "there were more jobs of one key than its mode allows",
             Self::KeyFreed => "a key was held longer than its mode says",
             Self::Newest => "an older payload ran, or too early",
@@ -106,6 +136,14 @@ impl Model {
             if one_order && before && second.is_inside() {
                 self.breaks(flow, Property::Order);
             }
+        }
+        let of_halted = |job: usize| self.plan.asks[job].order == Some(0) && flow.jobs[job].is_inside();
+        let passed = (0..self.plan.asks.len()).any(of_halted);
+        if flow.halted && passed || flow.paused[usize::from(HALT)] && !flow.halted {
+            self.breaks(flow, Property::Halted);
+        }
+        if flow.jobs.iter().any(|job| job.doomed && job.is_open()) {
+            self.breaks(flow, Property::Skipped);
         }
         for limit in 0..flow.limits.len() {
             let (running, inside) = (self.running(flow, limit as u8), self.inside(flow, limit as u8));

@@ -1,14 +1,15 @@
 //! What can happen: senders send, slots claim, run and finish, duties move what is due, people interfere, things break.
 
-use super::super::record::{self, Holder, LATER_MS};
+use super::super::record::{self, Holder, LATER_MS, Until};
 use super::super::store::verdict;
+use super::super::system::Ending;
 use super::gates::Op;
 use super::mutant::Mutant;
 use super::property::Property;
-use super::system::{Fault, Flow, Gate, JOBS, Run};
-use super::{Model, Steps};
+use super::system::{Fault, Flow, Gate, HALT, JOBS, Run};
+use super::{Model, Steps, rules};
 use longshore_model::record::{Start, State};
-use longshore_model::transition::{Answer, Event};
+use longshore_model::transition::{Answer, Event, Verdict};
 use longshore_model::unique::UniqueMode;
 
 impl Model {
@@ -25,7 +26,7 @@ impl Model {
     fn enqueue(&self, op: &mut Op<'_>, job: u8) {
         op.flow.job(job).to_send = false;
         let ask = self.plan.asks[usize::from(job)];
-        if op.instead(job).is_some() || !ask.late && op.is_refused(job) {
+        if op.instead(job).is_some() || !ask.late && op.is_refused(job) || op.is_crowded() {
             return;
         }
         if ask.unique == Some(UniqueMode::Period) && std::mem::replace(&mut op.flow.period, true) {
@@ -37,6 +38,9 @@ impl Model {
         op.take_key(job);
         if !ask.late {
             op.enter(job, true);
+        }
+        if self.plan.length.is_some_and(|length| rules::waiting(&op.flow).len() > length.max.into()) {
+            self.breaks(&mut op.flow, Property::Length);
         }
     }
 
@@ -52,11 +56,27 @@ impl Model {
                     for ending in &self.plan.endings {
                         let mut op = Op::new(self, flow);
                         op.flow.slots[slot] = None;
-                        let event = Event::Finish { fence: record::fence(run.fence), verdict: verdict(*ending) };
-                        op.apply(run.job, &event);
+                        self.finish(&mut op, run, *ending);
                         self.push(into, false, (ending.what(), run.job), op.done());
                     }
                 }
+            }
+        }
+    }
+
+    fn finish(&self, op: &mut Op<'_>, run: Run, ending: Ending) {
+        let verdict = match verdict(ending) {
+            Verdict::Failed { delay_ms, error, .. } if self.has(Mutant::TermsNotSent) => {
+                Verdict::failed(delay_ms, error)
+            }
+            verdict => verdict,
+        };
+        let answer = op.apply(run.job, &Event::Finish { fence: record::fence(run.fence), verdict });
+        if let (Ending::FailedAs(retries), Answer::Moved { .. }) = (ending, answer) {
+            let it = op.flow.job(run.job);
+            it.ruled += 1;
+            if i32::from(it.ruled) > retries + i32::from(!it.is_open()) {
+                self.breaks(&mut op.flow, Property::Retries);
             }
         }
     }
@@ -66,21 +86,33 @@ impl Model {
         let mut op = Op::new(self, flow);
         if !op.stop_short(job) {
             let holder = Holder { instance: slot as u8, incarnation: 0, nonce: 0 };
-            let answer = op.apply(job, &self.records.claim(holder, record.generation, 0, true));
-            let Answer::Run { fence, .. } = answer else { unreachable!("a queued job can be claimed: {answer:?}") };
-            op.flow.slots[slot] = Some(Run { job, fence: record::number(fence), lost: false });
-            self.started(&mut op.flow, job);
+            if let Some(record) = op.flow.job(job).record.as_mut().filter(|_| self.has(Mutant::TimeNotAskedByClaims)) {
+                record.until = Until::Never;
+            }
+            match op.apply(job, &self.records.claim(holder, record.generation, 0, true)) {
+                Answer::Run { fence, .. } => {
+                    op.flow.slots[slot] = Some(Run { job, fence: record::number(fence), lost: false });
+                    self.started(&mut op.flow, job);
+                }
+                Answer::Ended { .. } if record.until == Until::Over => {}
+                answer => unreachable!("a queued job can be claimed: {answer:?}"),
+            }
         }
         self.push(into, false, ("a slot claims", job), op.done());
     }
 
     /// What can only be judged at the moment at which an attempt starts.
     fn started(&self, flow: &mut Flow, job: u8) {
-        let paused = flow.paused[0] || flow.paused[1] && self.plan.asks[usize::from(job)].topic == 0;
+        let ask = self.plan.asks[usize::from(job)];
+        let halted = flow.paused[usize::from(HALT)] && ask.order == Some(0);
+        let paused = flow.paused[0] || flow.paused[1] && ask.topic == 0 || halted;
         if paused {
             self.breaks(flow, Property::Paused);
         }
         let it = *flow.job(job);
+        if it.late {
+            self.breaks(flow, Property::RetryTime);
+        }
         if !it.started && it.payload != it.newest {
             self.breaks(flow, Property::Newest);
         }
@@ -96,6 +128,10 @@ impl Model {
                     if !flow.slots.iter().flatten().any(alive) {
                         let mut op = Op::new(self, flow);
                         op.apply(job, &Event::LeaseGone { alone: true });
+                        let record = op.flow.job(job).record.as_mut();
+                        if let Some(record) = record.filter(|_| self.has(Mutant::KindForgottenByRescue)) {
+                            record.kinds = 0;
+                        }
                         self.push(into, false, ("it is taken back", job), op.done());
                     }
                 }
@@ -114,6 +150,14 @@ impl Model {
                     self.push(into, false, ("it is promoted", job), op.done());
                 }
                 _ => {}
+            }
+        }
+        for job in 0..JOBS as u8 {
+            let mut next = *flow;
+            let it = next.job(job);
+            if let Some(record) = it.record.as_mut().filter(|record| record.until == Until::Ahead) {
+                (record.until, it.late) = (Until::Over, true);
+                self.push(into, false, ("its time for retries passes", job), next);
             }
         }
         if flow.due != 0 {
@@ -142,14 +186,20 @@ impl Model {
             let mut op = Op::new(self, flow);
             if flow.paused[what] {
                 op.flow.paused[what] = false;
+                op.flow.halted &= what != usize::from(HALT);
                 if !self.has(Mutant::PauseEndsUnseen) {
                     op.flow.due |= Gate::Pause(what as u8).bit();
                 }
                 self.push(into, false, ("a pause ends", what as u8), op.done());
-            } else if op.flow.spend(Fault::Pause) {
+            } else if what != usize::from(HALT) && op.flow.spend(Fault::Pause) {
                 op.flow.paused[what] = true;
                 self.push(into, true, ("somebody pauses", what as u8), op.done());
             }
+        }
+        let mut next = *flow;
+        if next.jobs.iter().any(|job| job.place > 0) && next.spend(Fault::Age) {
+            next.jobs.iter_mut().filter(|job| job.place > 0).for_each(|job| job.age += 1);
+            self.push(into, true, ("a minute passes", 0), next);
         }
         for limit in 0..flow.limits.len() {
             let mut next = *flow;

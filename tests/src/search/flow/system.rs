@@ -7,7 +7,10 @@ use longshore_model::record::State;
 /// Jobs of one search, at most.
 pub const JOBS: usize = 4;
 
-/// One gate. The first pause is that of everything, the second that of the topic 0.
+/// The pause of the order 0.
+pub(super) const HALT: u8 = 2;
+
+/// One gate. The first pause is that of everything, the second that of the topic 0, the third that of the order 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Gate {
     /// One job of a key at a time.
@@ -20,8 +23,15 @@ pub enum Gate {
 
 impl Gate {
     /// Every one.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Order(0), Self::Order(1), Self::Limit(0), Self::Limit(1), Self::Pause(0), Self::Pause(1)];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Order(0),
+        Self::Order(1),
+        Self::Limit(0),
+        Self::Limit(1),
+        Self::Pause(0),
+        Self::Pause(1),
+        Self::Pause(HALT),
+    ];
 
     /// Its place in [`Flow::due`].
     pub(super) const fn bit(self) -> u8 {
@@ -46,10 +56,12 @@ pub enum Fault {
     Pause,
     /// Somebody changes a limit.
     Limit,
+    /// As long passes as a class of priority is worth.
+    Age,
 }
 
 /// How often each fault may still happen.
-pub type Left = [u8; 5];
+pub type Left = [u8; 6];
 
 /// One state of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,8 +70,10 @@ pub struct Flow {
     /// Who holds each order.
     pub(in crate::search) orders: [Option<u8>; 2],
     pub(in crate::search) limits: [Limit; 2],
-    /// Everything; and the topic 0.
-    pub(in crate::search) paused: [bool; 2],
+    /// Everything; the topic 0; and the order 0.
+    pub(in crate::search) paused: [bool; 3],
+    /// What a judge knows: a job of the order 0 failed for good, and nobody has resumed it.
+    pub(super) halted: bool,
     pub(super) key: Option<Key>,
     /// What a judge knows: a job was accepted for a period that has not passed.
     pub(super) period: bool,
@@ -94,6 +108,13 @@ pub struct Job {
     pub(super) newest: u8,
     /// Nobody sent a newer payload for so long that it may start.
     pub(super) quiet: bool,
+    /// For how long it has its place, in lengths of waiting that a class of priority is worth.
+    pub(super) age: u8,
+    /// What a judge knows: it waited behind a job of its order that failed for good, where such are skipped.
+    pub(super) doomed: bool,
+    /// What a judge knows: how often it failed in the way that has a rule, and that its time for retries is over.
+    pub(super) ruled: u8,
+    pub(super) late: bool,
 }
 
 /// A limit for one key.

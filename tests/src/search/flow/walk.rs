@@ -6,29 +6,36 @@
 
 use super::super::explore::Space;
 use super::Model;
-use super::gates::name;
+use super::gates::{name, paused};
 use super::plan::Plan;
 use super::system::{Flow, Gate};
 use crate::search::store::verdict;
 use bytes::Bytes;
 use longshore_link::Link;
 use longshore_link::store::{Claim, Claimed, Finish, NewJob, PauseOrder, Report};
-use longshore_model::gate::{Gates, LimitPolicy, Pausable};
+use longshore_model::gate::{GateName, Gates, Length, LimitPolicy};
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::limits;
 use longshore_model::record::{Admission, Start};
 use longshore_model::transition::Answer;
 use longshore_model::unique::Unique;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const LEASE_MS: u64 = 600_000;
 const LOOKS: &str = "gates are looked at";
-const LEFT_OUT: [&str; 2] = ["a limit is looked at much later", "a period passes"];
+const LEFT_OUT: [&str; 3] = ["a limit is looked at much later", "a period passes", "its time for retries passes"];
 
 struct Walk<'a> {
     plan: &'a Plan,
     link: &'a Link,
     ids: Vec<JobId>,
     fences: BTreeMap<u8, Fence>,
+}
+
+/// The own limit of the queue of all jobs.
+fn own_limit() -> GateName {
+    GateName::limit("queue.main", "")
 }
 
 /// Walks until nothing can happen any more; answers the number of steps.
@@ -43,6 +50,7 @@ pub async fn walk(plan: &Plan, link: &Link) -> usize {
     for limit in 0..state.limits.len() as u8 {
         walk.set_limit(limit, plan.max).await;
     }
+    walk.set_queue().await;
     loop {
         model.next(&state, &mut next);
         next.retain(|step| !LEFT_OUT.contains(&step.label.what) && (state.due == 0 || step.label.what == LOOKS));
@@ -72,9 +80,9 @@ impl Walk<'_> {
             expires: None,
             gates: Gates {
                 order: ask.order.map(|order| name(Gate::Order(order))),
-                limits: ask.limits.iter().map(|limit| name(Gate::Limit(*limit))).collect(),
+                limits: ask.limits.iter().map(|limit| name(Gate::Limit(*limit))).chain([own_limit()]).collect(),
                 turn: ask.turn.to_string(),
-                ..Gates::default()
+                priority: ask.priority,
             },
             unique: ask.unique.map(|mode| Unique { key: "k".into(), mode, ms: 0 }),
         };
@@ -88,8 +96,15 @@ impl Walk<'_> {
         self.link.store.set_limit(name(Gate::Limit(limit)).of(), policy).await.expect("it is set");
     }
 
+    /// What the queue of all jobs says.
+    async fn set_queue(&self) {
+        let length = self.plan.length.map(|length| Length { max: length.max.into(), full: length.full });
+        let policy = LimitPolicy { length, on_failure: self.plan.on_failure, ..LimitPolicy::default() };
+        self.link.store.set_limit(own_limit().of(), Some(&policy)).await.expect("it is set");
+    }
+
     async fn pause(&self, what: u8, on: bool) {
-        let what = if what == 0 { Pausable::All } else { Pausable::Topic("search/0".into()) };
+        let what = paused(what);
         let order = PauseOrder { by: "walk".into(), why: "to see".into(), until: None };
         self.link.store.set_pause(&what, on.then_some(&order)).await.expect("it is paused");
     }
@@ -100,6 +115,7 @@ impl Walk<'_> {
         let id = || id.expect("a job");
         match what {
             "a job is sent" => drop(store.enqueue(vec![self.new_job(who)]).await.expect("an answer")),
+            "a minute passes" => self.link.world.clock.sleep(Duration::from_millis(limits::AGEING_MS + 1)).await,
             LOOKS => drop(store.promote(100).await.expect("an answer")),
             "somebody pauses" | "a pause ends" => self.pause(who, what == "somebody pauses").await,
             "somebody changes a limit" => self.set_limit(who, state.limits[usize::from(who)].max).await,
@@ -150,7 +166,8 @@ impl Walk<'_> {
             format!("{:?} {waits:?}", record.as_ref().map(|record| record.state))
         };
         let mut lines: Vec<String> = records.iter().map(line).collect();
-        for (number, limit) in self.link.store.limits().await.expect("an answer").iter().enumerate() {
+        let limits = self.link.store.limits().await.expect("an answer");
+        for (number, limit) in limits.iter().filter(|limit| limit.name != own_limit().of()).enumerate() {
             let (passed, waiting) = limit.shown.first().map_or((0, 0), |key| (key.passed, key.waiting));
             let number = if limit.name.ends_with('0') { 0 } else { number.max(1) };
             lines.push(format!("limit {number}: {passed} {waiting}"));
