@@ -380,7 +380,8 @@ impl Field {
     pub async fn send_waiting(&mut self, end: State) -> JobId {
         let id = self.producer.new_id();
         self.extra.push(id);
-        self.history.note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0, gate: None }] });
+        self.history
+            .note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0, gate: None, rule: None }] });
         let hour = Duration::from_secs(3_600);
         while self.producer.raw("fire/quick", "{}").id(id).after(hour).send().await.is_err() {
             self.wait(STEP).await;

@@ -141,6 +141,9 @@ pub struct Intent {
     /// What it has to pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
+    /// How often it is tried again after failures of the kind for which it has a rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<u32>,
 }
 
 /// What a job has to pass, beside its time; each has keys that are told apart by a number.
@@ -275,7 +278,9 @@ mod tests {
         let id = JobId::new(1, [7; 16], 0);
         let events = [
             Event::Run { scenario: "F1".into(), seed: 3, allowed: Allowed { overlaps: 2, ..Allowed::NOTHING } },
-            Event::Sending { jobs: vec![Intent { id, end: State::Succeeded, fails: 1, after_ms: 0, gate: None }] },
+            Event::Sending {
+                jobs: vec![Intent { id, end: State::Succeeded, fails: 1, after_ms: 0, gate: None, rule: None }],
+            },
             Event::Began { id, fence: Fence(5), attempt: 1, who: "a#1".into() },
             Event::Ended { id, fence: Fence(5), how: How::Done },
             Event::Healed,

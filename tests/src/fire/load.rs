@@ -1,11 +1,11 @@
 //! The jobs of a run: planned from the seed, sent over a span of time, repeated with the same ids until accepted.
 
 use super::history::{Event, Gate, History, Intent};
-use super::worker::{Act, Task};
+use super::worker::{Act, RULED, Task};
 use crate::wait::pause;
 use longshore_link::world::Random;
 use longshore_model::{JobId, State, Topic};
-use longshore_producer::{LimitPolicy, Producer};
+use longshore_producer::{LimitPolicy, Producer, RetryRule};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,9 @@ pub struct Kind {
     pub end: State,
     /// What it has to pass; the key is drawn.
     pub gate: Option<Gate>,
+    /// How often it is tried again after the failures of its kind, whose rule it brings along. It has no other
+    /// retries, so that all depends on what is counted by kind.
+    pub rule: Option<u32>,
 }
 
 impl Kind {
@@ -61,6 +64,7 @@ impl Kind {
         act: Act::Done,
         end: State::Succeeded,
         gate: None,
+        rule: None,
     };
 
     /// So many in a thousand of this.
@@ -83,6 +87,8 @@ impl Default for Mix {
             Kind { topic: "fire/middle", share: 400, ms: (30, 1_000), ..quick },
             Kind { topic: "fire/slow", share: 60, ms: (1_000, 3_000), ..quick },
             Kind { topic: "fire/flaky", share: 50, fails: 2, ..quick },
+            Kind { topic: "fire/ruled", share: 20, fails: 2, rule: Some(2), ..quick },
+            Kind { topic: "fire/spent", share: 10, fails: 1, rule: Some(1), end: State::GivenUp, ..quick },
             Kind { topic: "fire/doomed", share: 10, act: Act::Fatal, end: State::Error, ..quick },
             Kind { topic: "fire/later", share: 50, after_ms: 8_000, ..quick },
             Kind { topic: "fire/ordered", share: 30, ms: (5, 100), gate: Some(Gate::Order(0)), ..quick },
@@ -177,14 +183,19 @@ impl Load {
             let kind = mix.pick(random);
             let fails = if kind.fails == 0 { 0 } else { between(1, u64::from(kind.fails)) as u32 };
             let after_ms = if kind.after_ms == 0 { 0 } else { between(100, kind.after_ms) };
-            let task = Task { ms: between(kind.ms.0, kind.ms.1), fails, act: kind.act };
+            let spent = kind.end == State::GivenUp;
+            let fails = if spent { kind.fails } else { fails };
+            // One that is to be given up fails as long as somebody lets it run.
+            let told = if spent { u32::MAX } else { fails };
+            let task =
+                Task { ms: between(kind.ms.0, kind.ms.1), fails: told, ruled: kind.rule.is_some(), act: kind.act };
             let key = random.below(KEYS) as u32;
             let gate = kind.gate.map(|gate| match gate {
                 Gate::Order(_) => Gate::Order(key),
                 Gate::Unique(_) => Gate::Unique(key),
                 Gate::Limit { max, .. } => Gate::Limit { key, max },
             });
-            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms, gate };
+            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms, gate, rule: kind.rule };
             Planned { intent, topic: kind.topic, task }
         };
         let jobs = Arc::new((0..count).map(plan).collect());
@@ -278,6 +289,13 @@ fn build(job: &Planned, producer: &Producer) -> longshore_producer::JobBuilder {
         Some(Gate::Order(key)) => builder.order_key(key.to_string()),
         Some(Gate::Unique(key)) => builder.unique(key.to_string()),
         Some(Gate::Limit { key, .. }) => builder.limit_key(LIMIT, key.to_string()),
+    };
+    let builder = match job.intent.rule {
+        None => builder,
+        Some(retries) => {
+            let rule = RetryRule::new().retries(i32::try_from(retries).unwrap_or(RETRIES));
+            builder.retries(0).retry_on(RULED, rule)
+        }
     };
     if job.intent.after_ms > 0 { builder.after(Duration::from_millis(job.intent.after_ms)) } else { builder }
 }

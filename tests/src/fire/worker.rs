@@ -20,6 +20,8 @@ use std::time::Duration;
 pub const TOPICS: &str = "fire/*";
 /// First argument of such a process.
 pub const MODE: &str = "worker";
+/// The kind of error of failures that have a rule.
+pub const RULED: &str = "ruled";
 /// Delay of a retry.
 const RETRY: Duration = Duration::from_secs(1);
 /// Work that takes so long says that it began.
@@ -35,6 +37,8 @@ pub struct Task {
     pub ms: u64,
     /// How many attempts fail, before one does not.
     pub fails: u32,
+    /// Whether they fail in the way for which there is a rule.
+    pub ruled: bool,
     /// What it does then.
     pub act: Act,
 }
@@ -159,7 +163,8 @@ async fn run(ctx: &Ctx, history: &History, who: &str) -> Outcome {
     }
     if ctx.retry() < task.fails {
         noted.how = How::Failed;
-        return Outcome::retry_in(RETRY, "it was told to fail");
+        let failed = Outcome::retry_in(RETRY, "it was told to fail");
+        return if task.ruled { failed.kind(RULED) } else { failed };
     }
     act(&mut noted, task.act)
 }

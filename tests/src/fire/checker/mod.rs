@@ -7,6 +7,7 @@
 mod gates;
 mod jobs;
 mod places;
+mod rules;
 mod story;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("order violated", gates::order),
     ("unique violated", gates::unique),
     ("limit violated", gates::limit),
+    ("rule violated", rules::retries),
     ("extra starts", jobs::extra_starts),
     ("crashes counted", jobs::crashes),
     ("index against state", places::indexes),

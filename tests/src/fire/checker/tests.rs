@@ -40,7 +40,14 @@ fn kept(state: State, fence: u64, since: u64) -> Kept {
 
 impl Tale {
     fn new() -> Self {
-        let intent = |number, fails| Intent { id: job(number), end: State::Succeeded, fails, after_ms: 0, gate: None };
+        let intent = |number, fails| Intent {
+            id: job(number),
+            end: State::Succeeded,
+            fails,
+            after_ms: 0,
+            gate: None,
+            rule: None,
+        };
         let events = vec![
             Event::Run { scenario: "test".into(), seed: 1, allowed: Allowed::NOTHING },
             Event::Born { who: "a#1".into(), pid: 1 },
@@ -194,7 +201,7 @@ fn the_death_of_a_process_ends_its_attempts() {
         last.counts.insert(State::Succeeded, 3);
     };
     let send = |tale: Tale| {
-        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate: None };
+        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate: None, rule: None };
         let mut tale = tale.allowing(Allowed { extra_starts: 1, ..Allowed::NOTHING });
         tale.events.insert(1, Event::Sending { jobs: vec![sent] });
         tale
@@ -306,7 +313,7 @@ fn two_jobs_of_one_key_at_once() {
 #[test]
 fn a_duplicate_that_is_another_job() {
     let merged = |gate| {
-        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate };
+        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate, rule: None };
         let mut tale = gated(Gate::Unique, [1, 2]);
         tale.events.splice(4..4, [Event::Sending { jobs: vec![sent] }, Event::Merged { id: job(3), into: job(1) }]);
         tale
@@ -314,6 +321,31 @@ fn a_duplicate_that_is_another_job() {
     merged(Some(Gate::Unique(1))).is_flagged(&[]);
     merged(Some(Gate::Unique(2))).is_flagged(&["unique violated"]);
     merged(None).is_flagged(&["unique violated"]);
+}
+
+/// Job 3 has this rule, fails so often, and is given up.
+fn ruled(retries: u32, failures: u32) -> Tale {
+    let fails = failures - 1;
+    let sent = Intent { id: job(3), end: State::GivenUp, fails, after_ms: 0, gate: None, rule: Some(retries) };
+    let attempts = (0..u64::from(failures)).flat_map(|n| [began(3, 40 + n), ended(3, 40 + n, How::Failed)]);
+    let last_fence = 40 + u64::from(fails);
+    let mut tale = Tale::new().then(attempts.chain([seen(3, State::GivenUp, 700)])).end(|last| {
+        last.jobs.insert(job(3), kept(State::GivenUp, last_fence, 700));
+        last.by_state.insert(State::GivenUp, vec![job(3)]);
+        last.counts.insert(State::GivenUp, 1);
+    });
+    tale.events.insert(1, Event::Sending { jobs: vec![sent] });
+    tale
+}
+
+#[test]
+fn a_job_that_fails_otherwise_than_its_rule_says() {
+    ruled(1, 2).is_flagged(&[]);
+    ruled(1, 3).is_flagged(&["rule violated"]);
+    ruled(1, 1).is_flagged(&["rule violated"]);
+    // Its process was struck before the store heard of one of them.
+    let crashed = ruled(1, 3).end(|last| last.jobs.get_mut(&job(3)).unwrap().crashes = 1);
+    crashed.allowing(Allowed { crashes: 1, ..Allowed::NOTHING }).is_flagged(&[]);
 }
 
 #[test]
