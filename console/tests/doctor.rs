@@ -170,7 +170,7 @@ async fn a_wiped_broker_is_rebuilt_from_the_store() {
     assert_eq!(bench.backend.messages(), 0);
     let done = bench.doctor(Exit::Done, &["--rebuild-from", "store", "--yes"]).await;
     assert_eq!(done["published"], 3, "{done}");
-    let lane = Topic::new("a/b").unwrap();
+    let lane = Topic::new("a/b").unwrap().into();
     assert_eq!(bench.program.producer.link().broker.depth(&lane).await.unwrap(), Some(3));
     let plan = bench.doctor(Exit::Done, &["--rebuild-from", "store"]).await;
     assert_eq!(plan["missing"], 0, "{plan}");

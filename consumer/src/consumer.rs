@@ -362,6 +362,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             coordinator: signal::Sender::new(false),
             wanted: signal::Sender::new(None),
             consuming: signal::Sender::new(BTreeSet::new()),
+            lost: signal::Sender::new(None),
+            known: signal::Sender::new(BTreeSet::new()),
             slot_freed: Notify::new(),
             beat_now: Notify::new(),
             topics_changed: Notify::new(),

@@ -11,8 +11,8 @@ use crate::metrics::Gauges;
 use crate::properties::{BadProperty, Provided};
 use crate::registry::Registry;
 use crate::topology::Topology;
+use longshore_model::lane::Lane;
 use longshore_model::id::{InstanceId, Owner};
-use longshore_model::topic::Topic;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -120,7 +120,7 @@ impl Running {
             None => reasons.push("it does not know yet which topics there are".to_owned()),
             Some(wanted) => {
                 let consuming = self.engine.consuming.borrow();
-                let missing = wanted.difference(&consuming).map(Topic::to_string).collect::<Vec<_>>();
+                let missing = wanted.difference(&consuming).map(Lane::to_string).collect::<Vec<_>>();
                 if !missing.is_empty() {
                     reasons.push(format!("no consumer is registered for: {}", missing.join(", ")));
                 }

@@ -62,7 +62,7 @@ pub use handler::{FromCtx, FromRef, HandlerExt, HandlerOptions, State};
 pub use instance::{RunError, Running};
 pub use longshore_macros::Job;
 pub use longshore_model::settings::{Loaded, Settings};
-pub use longshore_model::{Job, JobId, JobOptions, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern};
+pub use longshore_model::{Job, JobId, JobOptions, Lane, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern};
 pub use longshore_producer::SettingsError;
 pub use outcome::{IntoOutcome, JobError, Json, Outcome, WithKind};
 pub use properties::{BadProperty, Provided};

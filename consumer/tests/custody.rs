@@ -8,7 +8,7 @@ use longshore_consumer::{Consumer, Ctx, Job, Outcome, Running, Settings};
 use longshore_model::envelope::Envelope;
 use longshore_model::record::Record;
 use longshore_model::topic::Topic;
-use longshore_model::{JobId, State};
+use longshore_model::{JobId, Lane, State};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,8 +60,8 @@ fn done() -> Outcome {
     Outcome::result(7)
 }
 
-fn lane() -> Topic {
-    Topic::new(TOPIC).unwrap()
+fn lane() -> Lane {
+    Topic::new(TOPIC).unwrap().into()
 }
 
 #[tokio::test(start_paused = true)]

@@ -144,7 +144,8 @@ fn may_go_alone(job: &Prepared) -> bool {
 fn message(job: &Prepared) -> Message {
     let admission = &job.job.admission;
     Message {
-        target: Target::Jobs(admission.topic.clone()),
+        // Only the store can tell those who consume it of a high lane.
+        target: Target::Jobs(admission.topic.clone().into()),
         message_id: admission.id.to_string(),
         headers: Headers { trace: job.trace.clone(), ..Headers::default() },
         body: job.job.envelope.clone(),

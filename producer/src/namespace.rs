@@ -45,9 +45,9 @@ impl Producer {
         for (state, count) in link.store.counts().await?.into_values().flatten() {
             *contents.jobs.entry(state).or_default() += count;
         }
-        for topic in link.store.topics().await? {
-            contents.topics += 1;
-            contents.messages += link.broker.depth(&topic).await?.unwrap_or(0);
+        for lane in link.store.lanes().await? {
+            contents.topics += usize::from(!lane.high);
+            contents.messages += link.broker.depth(&lane).await?.unwrap_or(0);
         }
         for park in Park::ALL {
             contents.messages += link.broker.count_copies(&Copies::Parked(park)).await?.unwrap_or(0);
@@ -60,7 +60,7 @@ impl Producer {
     }
 
     /// Removes everything of the namespace, for good: queues and exchanges first, then what the store holds, since that
-    /// names the lanes. `topics`: lanes that the store does not know of. Files in the place of files stay. May be
+    /// names the lanes. `topics`: those of lanes that the store does not know of. Files in the place of files stay. May be
     /// repeated. Answers how many queues and keys there were.
     ///
     /// # Errors
@@ -71,9 +71,9 @@ impl Producer {
         if !instances.is_empty() {
             return Err(RemovalError::InUse(instances.into_iter().map(|card| card.name).collect()));
         }
-        let mut lanes = link.store.topics().await?;
-        lanes.extend_from_slice(topics);
-        let queues = link.broker.erase(&lanes).await?;
+        let mut known = link.store.topics().await?;
+        known.extend_from_slice(topics);
+        let queues = link.broker.erase(&known).await?;
         let keys = link.store.erase().await?;
         Ok((queues, keys))
     }

@@ -15,7 +15,7 @@ use longshore_link::broker::{Message, Target};
 use longshore_link::error::{Fault, Service};
 use longshore_link::store::Accepted;
 use longshore_model::event::Class;
-use longshore_model::{Job, JobId, State, Topic, limits};
+use longshore_model::{Job, JobId, Lane, State, limits};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -262,7 +262,7 @@ impl Producer {
         };
         let runnable = |place, accepted: &Accepted| accepted.state == State::Queued && ours(place, accepted);
         let mut sent: Vec<Sent> = Vec::with_capacity(jobs.len());
-        let (mut messages, mut places, mut topics) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (mut messages, mut places, mut lanes) = (Vec::new(), Vec::new(), BTreeSet::new());
         // What the store alone would hold.
         let journaled = |place, accepted: &Accepted| {
             let held = matches!(accepted.state, State::Scheduled | State::Blocked);
@@ -273,7 +273,7 @@ impl Producer {
             let existed = accepted.existed && (another || repeated == Repeated::No);
             sent.push(Sent::new(self.clone(), accepted.id, Custody::Store, existed, accepted.state));
             if runnable(place, accepted) {
-                topics.insert(prepared.job.admission.topic.clone());
+                lanes.insert(prepared.job.admission.lane());
                 messages.push(message(prepared, accepted));
                 places.push(place);
             } else if journaled(place, accepted) {
@@ -284,11 +284,11 @@ impl Producer {
         if messages.is_empty() {
             return sent;
         }
-        let topics: Vec<Topic> = topics.into_iter().collect();
+        let lanes: Vec<Lane> = lanes.into_iter().collect();
         let confirms = inner.within(deadline, async {
             // Without its lane a message goes to the unrouted letters, from where it is moved when the lane is there.
-            if let Err(fault) = inner.link.broker.declare(&topics).await {
-                tracing::warn!(%fault, ?topics, "the lanes could not be declared");
+            if let Err(fault) = inner.link.broker.declare(&lanes).await {
+                tracing::warn!(%fault, ?lanes, "the lanes could not be declared");
                 if !matches!(fault, Fault::Refused { .. }) {
                     return messages.iter().map(|_| Err(fault.clone())).collect();
                 }
@@ -321,7 +321,7 @@ impl Producer {
 }
 
 fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
-    let target = Target::Jobs(prepared.job.admission.topic.clone());
+    let target = Target::Jobs(prepared.job.admission.lane());
     let mut message = Message::accepted(&prepared.job, accepted, target);
     message.headers.trace.clone_from(&prepared.trace);
     message

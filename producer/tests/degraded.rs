@@ -49,7 +49,7 @@ fn spooling(dir: &Path, room: u64) -> Bench {
 
 impl Bench {
     async fn lane(&self) -> u64 {
-        self.producer.link().broker.depth(&Mail::topic().unwrap()).await.unwrap().unwrap_or(0)
+        self.producer.link().broker.depth(&Mail::topic().unwrap().into()).await.unwrap().unwrap_or(0)
     }
 
     async fn drained(&self) {

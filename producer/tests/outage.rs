@@ -85,7 +85,7 @@ async fn a_lost_answer_is_repeated_with_the_same_id_and_makes_one_job() {
     assert_eq!(sent.custody, Custody::Both);
     testing::assert_enqueued(&producer, |job: &Mail| *job == mail()).await;
     assert_eq!(testing::enqueued::<Mail>(&producer).await.len(), 1);
-    let depth = producer.link().broker.depth(&Mail::topic().unwrap()).await.unwrap();
+    let depth = producer.link().broker.depth(&Mail::topic().unwrap().into()).await.unwrap();
     assert_eq!(depth, Some(1));
 }
 
@@ -142,7 +142,7 @@ async fn a_bulk_with_lost_answers_makes_every_job_once() {
     let answers = producer.send_all(jobs).await;
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|sent| !sent.existed)));
     assert_eq!(testing::enqueued::<Mail>(&producer).await.len(), 1_000);
-    let depth = producer.link().broker.depth(&Mail::topic().unwrap()).await.unwrap();
+    let depth = producer.link().broker.depth(&Mail::topic().unwrap().into()).await.unwrap();
     assert_eq!(depth, Some(1_000));
 }
 

@@ -12,7 +12,7 @@ use longshore_link::{Embedded, Link, World};
 use longshore_model::envelope::Envelope;
 use longshore_model::names::Namespace;
 use longshore_model::settings::Settings;
-use longshore_model::{JobId, Secret, Topic};
+use longshore_model::{JobId, Lane, Secret, Topic};
 use longshore_producer::{Place, Producer, ProducerOptions, Replayed, State};
 use longshore_tests::bad::{BadMessage, Corpus, Fate, messages, texts};
 use longshore_tests::cases::Runs;
@@ -63,7 +63,7 @@ async fn all_end_as_they_must(
     letters: impl AsyncFn() -> Vec<(Bytes, String)>,
 ) {
     let producer = Producer::connect_with(link.clone(), ProducerOptions::from_settings(settings));
-    let lane: Topic = LANE.parse().unwrap();
+    let lane: Lane = LANE.parse::<Topic>().unwrap().into();
     let runs = Runs::default();
     let running = Box::pin(consumer.on(LANE, runs.then(async |_: Ctx| ())).start()).await.unwrap();
     within(LONG, "the consumer is ready", running.ready()).await;

@@ -18,6 +18,7 @@ use longshore_model::id::{Fence, Generation};
 use longshore_model::names::{BrokerNames, Namespace, Park};
 use longshore_model::secret::Secret;
 use longshore_model::settings::{BrokerSettings, Settings};
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use longshore_tests::services::{RabbitMq, Shared, namespace};
 use longshore_tests::wait::{eventually, eventually_ok, within};
@@ -84,8 +85,8 @@ impl Bench {
     }
 }
 
-fn topic(text: &str) -> Topic {
-    Topic::new(text).unwrap()
+fn normal(text: &str) -> Lane {
+    Topic::new(text).unwrap().into()
 }
 
 fn message(target: Target, id: &str) -> Message {
@@ -116,7 +117,7 @@ async fn deliveries(consumption: &mut Box<dyn Consumption>, count: usize) -> Vec
 async fn a_message_arrives_as_it_was_sent() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "round-trip").await;
-    let lane = topic("media/thumbnail");
+    let lane = normal("media/thumbnail");
     let headers = Headers {
         generation: Generation(7),
         enqueued: Some(1_763_719_000_123),
@@ -135,7 +136,7 @@ async fn a_message_arrives_as_it_was_sent() {
     let answers = bench.broker.publish(vec![sent.clone(), to_lane]).await;
     assert_eq!(answers, [Ok(()), Ok(())]);
     assert_eq!(bench.broker.depth(&lane).await.unwrap(), Some(2));
-    assert_eq!(bench.broker.depth(&topic("never/declared")).await.unwrap(), None);
+    assert_eq!(bench.broker.depth(&normal("never/declared")).await.unwrap(), None);
 
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 10).await.unwrap();
@@ -176,9 +177,9 @@ async fn what_finds_no_lane_is_kept_and_comes_back_with_its_lane() {
     let bench = Bench::on(&services.broker_url, "unrouted").await;
     bench.broker.declare(&[]).await.unwrap();
     let (_connection, channel) = bench.channel().await;
-    let (known, unknown) = (topic("known/later"), topic("never/known"));
+    let (known, unknown) = (normal("known/later"), normal("never/known"));
     // As a client without the right to declare would: straight to the exchange.
-    for (n, key) in [unknown.dotted(), known.dotted(), unknown.dotted(), known.dotted()].iter().enumerate() {
+    for (n, key) in [unknown.topic.dotted(), known.topic.dotted(), unknown.topic.dotted(), known.topic.dotted()].iter().enumerate() {
         let properties = BasicProperties::default().with_message_id(format!("m-{n}").into());
         let options = BasicPublishOptions::default();
         let publish = channel.basic_publish(bench.names.jobs().into(), key.as_str().into(), options, b"x", properties);
@@ -211,7 +212,7 @@ async fn what_finds_no_lane_is_kept_and_comes_back_with_its_lane() {
 async fn parked_copies_return_to_their_lane_past_those_of_a_deleted_one() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "parked").await;
-    let (gone, live) = (topic("gone"), topic("live"));
+    let (gone, live) = (normal("gone"), normal("live"));
     bench.broker.declare(&[gone.clone(), live.clone()]).await.unwrap();
     bench.publish(Target::Parked(Park::Short, gone.clone()), 100).await;
     let began = Instant::now();
@@ -237,7 +238,7 @@ async fn parked_copies_return_to_their_lane_past_those_of_a_deleted_one() {
 async fn confirms_belong_to_their_messages() {
     let node = RabbitMq::start().await;
     let bench = Bench::on(&node.url(), "confirms").await;
-    let (full, open) = (topic("full"), topic("open"));
+    let (full, open) = (normal("full"), normal("open"));
     bench.broker.declare(&[full.clone(), open.clone()]).await.unwrap();
     let pattern = format!("^{}$", bench.names.lane(&full).replace('.', "\\."));
     node.ctl(&["set_policy", "full", &pattern, r#"{"max-length":1}"#, "--apply-to", "queues"]).await;
@@ -282,7 +283,7 @@ async fn confirms_belong_to_their_messages() {
 async fn acknowledgements_out_of_order_leave_nothing_and_lose_nothing() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "acks").await;
-    let lane = topic("acks");
+    let lane = normal("acks");
     bench.publish(Target::Jobs(lane.clone()), 1_000).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 300).await.unwrap();
@@ -330,7 +331,7 @@ async fn acknowledgements_out_of_order_leave_nothing_and_lose_nothing() {
 async fn a_removed_lane_yields_what_was_delivered_and_can_be_added_again() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "remove").await;
-    let lane = topic("remove");
+    let lane = normal("remove");
     bench.publish(Target::Jobs(lane.clone()), 9).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 5).await.unwrap();
@@ -358,20 +359,20 @@ async fn a_removed_lane_yields_what_was_delivered_and_can_be_added_again() {
 async fn a_hundred_lanes_share_a_session() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "lanes").await;
-    let lanes: Vec<_> = (0..100).map(|n| topic(&format!("many/lane{n}"))).collect();
+    let lanes: Vec<_> = (0..100).map(|n| normal(&format!("many/lane{n}"))).collect();
     bench.broker.declare(&lanes).await.unwrap();
     let mut consumption = bench.broker.consume().await.unwrap();
     for lane in &lanes {
         consumption.add(lane, 2).await.unwrap();
     }
     assert_eq!(consumption.lanes().len(), 100);
-    let batch = lanes.iter().map(|lane| message(Target::Jobs(lane.clone()), lane.as_str())).collect();
+    let batch = lanes.iter().map(|lane| message(Target::Jobs(lane.clone()), lane.topic.as_str())).collect();
     assert!(bench.broker.publish(batch).await.iter().all(Result::is_ok));
     let seen = deliveries(&mut consumption, 100).await;
     let channels: HashSet<_> = seen.iter().map(|delivery| delivery.tag.channel).collect();
     assert_eq!(channels.len(), 2);
     for delivery in seen {
-        assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.as_str()));
+        assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.topic.as_str()));
         consumption.settler().ack(delivery.tag);
     }
     consumption.close().await;
@@ -381,7 +382,7 @@ async fn a_hundred_lanes_share_a_session() {
 async fn a_deleted_lane_costs_its_consumer_and_nothing_else() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "lane-lost").await;
-    let (doomed, other) = (topic("doomed"), topic("other"));
+    let (doomed, other) = (normal("doomed"), normal("other"));
     bench.publish(Target::Jobs(doomed.clone()), 1).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     for lane in [&doomed, &other] {
@@ -416,7 +417,7 @@ async fn a_deleted_lane_costs_its_consumer_and_nothing_else() {
 async fn a_delivery_held_too_long_costs_its_channel_and_not_the_session() {
     let node = RabbitMq::start_with(&["consumer_timeout = 1000"]).await;
     let bench = Bench::on(&node.url(), "held").await;
-    let lanes = [topic("held/one"), topic("held/two")];
+    let lanes = [normal("held/one"), normal("held/two")];
     bench.publish(Target::Jobs(lanes[0].clone()), 1).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     for lane in &lanes {
@@ -454,7 +455,7 @@ async fn a_delivery_held_too_long_costs_its_channel_and_not_the_session() {
 async fn a_lost_connection_ends_the_session_and_the_next_one_gets_what_was_unsettled() {
     let mut node = RabbitMq::start().await;
     let bench = Bench::on(&node.url(), "ended").await;
-    let lane = topic("ended");
+    let lane = normal("ended");
     bench.publish(Target::Jobs(lane.clone()), 10).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 10).await.unwrap();
@@ -521,7 +522,7 @@ async fn a_lost_connection_ends_the_session_and_the_next_one_gets_what_was_unset
 async fn a_memory_alarm_refuses_publishes_and_lets_acknowledgements_through() {
     let node = RabbitMq::start().await;
     let bench = Bench::with(&node.url(), "alarm", |settings| settings.publish_timeout = Duration::from_secs(2)).await;
-    let lane = topic("alarm");
+    let lane = normal("alarm");
     bench.publish(Target::Jobs(lane.clone()), 10).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 10).await.unwrap();
@@ -568,7 +569,7 @@ async fn a_frozen_broker_makes_answers_unknown_and_connections_end() {
         settings.heartbeat = Duration::from_secs(1);
     })
     .await;
-    let lane = topic("frozen");
+    let lane = normal("frozen");
     bench.publish(Target::Jobs(lane.clone()), 1).await;
     let mut consumption = bench.broker.consume().await.unwrap();
     consumption.add(&lane, 10).await.unwrap();
@@ -612,7 +613,7 @@ async fn a_broker_that_reads_but_never_answers_is_given_up() {
     let services = Shared::services().await;
     let (proxy, url) = Proxy::before(&services.broker_url).await;
     let bench = Bench::with(&url, "swallow", |settings| settings.publish_timeout = Duration::from_secs(1)).await;
-    let lane = topic("swallow");
+    let lane = normal("swallow");
     bench.publish(Target::Jobs(lane.clone()), 1).await;
     proxy.swallow(Direction::ToClient);
     let answers = bench.broker.publish(messages(&Target::Jobs(lane.clone()), 5)).await;
@@ -633,7 +634,7 @@ async fn a_broker_that_reads_but_never_answers_is_given_up() {
 async fn a_different_object_and_a_missing_right_are_refused_by_name() {
     let node = RabbitMq::start().await;
     let bench = Bench::on(&node.url(), "refused").await;
-    let (odd, fine) = (topic("odd"), topic("fine"));
+    let (odd, fine) = (normal("odd"), normal("fine"));
     let (_connection, channel) = bench.channel().await;
     let durable = QueueDeclareOptions::durable();
     channel.queue_declare(bench.names.lane(&odd).into(), durable, FieldTable::default()).await.unwrap();
@@ -658,7 +659,7 @@ async fn a_different_object_and_a_missing_right_are_refused_by_name() {
     let poor = Amqp::connect(&settings, ns, World::system(), "test").await.unwrap();
     poor.declare(std::slice::from_ref(&fine)).await.unwrap();
     assert_eq!(poor.publish(vec![message(Target::Jobs(fine.clone()), "a")]).await, [Ok(())]);
-    let new = topic("brand/new");
+    let new = normal("brand/new");
     let Err(Fault::Refused { detail, .. }) = poor.declare(std::slice::from_ref(&new)).await else {
         panic!("declared without the right")
     };
@@ -694,7 +695,7 @@ async fn a_different_object_and_a_missing_right_are_refused_by_name() {
 async fn the_topology_is_what_the_names_say() {
     let node = RabbitMq::start().await;
     let bench = Bench::on(&node.url(), "topology").await;
-    let lane = topic("a/b");
+    let lane = normal("a/b");
     bench.broker.declare(std::slice::from_ref(&lane)).await.unwrap();
     bench.broker.declare(std::slice::from_ref(&lane)).await.unwrap();
     let queues = node.ctl(&["list_queues", "name", "type", "durable", "arguments"]).await;
@@ -746,13 +747,13 @@ async fn many_publish_the_first_message_of_a_topic_at_once() {
     let services = Shared::services().await;
     let bench = Bench::on(&services.broker_url, "first").await;
     let answers = join_all((0..50).map(|n| {
-        let target = Target::Jobs(topic(&format!("first/{}", n % 5)));
+        let target = Target::Jobs(normal(&format!("first/{}", n % 5)));
         bench.broker.publish(messages(&target, 2))
     }))
     .await;
     assert!(answers.into_iter().flatten().all(|answer| answer.is_ok()));
     for n in 0..5 {
-        assert_eq!(bench.broker.depth(&topic(&format!("first/{n}"))).await.unwrap(), Some(20));
+        assert_eq!(bench.broker.depth(&normal(&format!("first/{n}"))).await.unwrap(), Some(20));
     }
     assert_eq!(bench.waiting(&bench.names.unrouted()).await, Some(0));
 }

@@ -6,7 +6,7 @@ use longshore_consumer::Settings;
 use longshore_link::broker::Letters;
 use longshore_link::embedded::Embedded;
 use longshore_link::{Link, World};
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use longshore_tests::cases::fixture::{Backend, Fleet, Pace};
 use longshore_tests::cases::*;
 
@@ -24,7 +24,7 @@ impl Backend for InThisProcess {
         letters.map(|letter| (letter.body, letter.headers.reason.unwrap_or_default())).collect()
     }
 
-    async fn evict(&self, lane: &Topic) {
+    async fn evict(&self, lane: &Lane) {
         self.0.evict_lane(lane);
     }
 }

@@ -11,8 +11,8 @@ use lapin::{Connection, ConnectionProperties};
 use longshore_consumer::Settings;
 use longshore_link::{Link, World};
 use longshore_model::Secret;
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace, headers};
-use longshore_model::topic::Topic;
 use longshore_tests::cases::fixture::{Backend, Fleet, Pace};
 use longshore_tests::cases::*;
 use longshore_tests::services::{Shared, namespace};
@@ -46,7 +46,7 @@ impl Backend for Services {
         found
     }
 
-    async fn evict(&self, lane: &Topic) {
+    async fn evict(&self, lane: &Lane) {
         // Refusing a message for good makes the broker do what it does at the delivery limit, only sooner.
         let channel = self.connection.create_channel().await.unwrap();
         let (queue, refuse) = (self.names.lane(lane), BasicNackOptions { multiple: false, requeue: false });

@@ -11,10 +11,10 @@ use longshore_link::broker::Letters;
 use longshore_link::conformance::{Bench, Hooks, Letter, Running};
 use longshore_link::connect::Link;
 use longshore_link::world::World;
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace, headers};
 use longshore_model::secret::Secret;
 use longshore_model::settings::Settings;
-use longshore_model::topic::Topic;
 use longshore_tests::services::{Shared, namespace};
 use std::sync::Arc;
 
@@ -84,8 +84,8 @@ impl Hooks for Outside {
         letters
     }
 
-    async fn delete_lane(&self, topic: &Topic) {
-        let lane = self.names.lane(topic);
+    async fn delete_lane(&self, lane: &Lane) {
+        let lane = self.names.lane(lane);
         self.channel().await.queue_delete(lane.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
     }
 }

@@ -11,7 +11,7 @@ use longshore_link::{Embedded, Link, World};
 use longshore_model::names::Namespace;
 use longshore_model::secret::Secret;
 use longshore_model::settings::Settings;
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use redis_server::Server;
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Hooks for Nothing {
         Vec::new()
     }
 
-    async fn delete_lane(&self, topic: &Topic) {
-        panic!("a case of the store should not delete {topic}");
+    async fn delete_lane(&self, lane: &Lane) {
+        panic!("a case of the store should not delete {lane}");
     }
 }

@@ -9,7 +9,7 @@ use longshore_model::envelope::Envelope;
 use longshore_model::names::{Namespace, headers};
 use longshore_model::queue::{QueueConfig, Queues};
 use longshore_model::settings::Settings;
-use longshore_model::{Fence, Generation, Secret, Topic, TopicPattern, limits};
+use longshore_model::{Fence, Generation, Lane, Secret, Topic, TopicPattern, limits};
 use longshore_producer::{JobBuilder, Producer, ProducerOptions, State};
 use longshore_tests::proxy::{Direction, Proxy};
 use longshore_tests::services::{Shared, namespace};
@@ -330,7 +330,7 @@ async fn left_in_the_lane(held_bytes: u64) -> u64 {
     let sent: Vec<_> = producer.send_all(jobs).await.into_iter().map(Result::unwrap).collect();
     // Longer than anything is under way, shorter than a delivery waits for a slot.
     world.clock.sleep(Duration::from_secs(10)).await;
-    let left = link.broker.depth(&Topic::new("heavy").unwrap()).await.unwrap().unwrap();
+    let left = link.broker.depth(&Topic::new("heavy").unwrap().into()).await.unwrap().unwrap();
     open.send_replace(true);
     for job in sent {
         assert_eq!(producer.outcome(job.id).timeout(SOON).await.unwrap().job.state, State::Succeeded);
@@ -344,7 +344,7 @@ async fn an_instance_holds_so_many_bytes_that_wait_for_a_slot() {
     let (producer, link, _) = producer();
     let sent = producer.raw("heavy", &payload(10_000)).send().await.unwrap();
     let mut session = link.broker.consume().await.unwrap();
-    session.add(&Topic::new("heavy").unwrap(), 1).await.unwrap();
+    session.add(&Topic::new("heavy").unwrap().into(), 1).await.unwrap();
     let Intake::Delivery(delivery) = session.next().await else { panic!("{} is not delivered", sent.id) };
     let size = delivery.body.len() as u64;
     // Ten run, and twice as many may wait here.
@@ -413,7 +413,7 @@ async fn so_many_publishes_wait_for_their_confirm() {
     settings.store.url = Secret::new(shared.store_url.as_str());
     (settings.broker.publish_window, settings.broker.publish_timeout) = (WINDOW, SOON);
     let link = Box::pin(Link::connect(&settings, World::system(), "test")).await.unwrap();
-    let lane: Topic = "limits/window".parse().unwrap();
+    let lane: Lane = "limits/window".parse::<Topic>().unwrap().into();
     let message = || Message {
         target: Target::Jobs(lane.clone()),
         message_id: String::new(),

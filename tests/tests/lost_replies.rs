@@ -16,6 +16,7 @@ use longshore_link::store::{
 };
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Fence, Generation, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::queue::Queues;
 use longshore_model::record::{Reason, Start, State};
 use longshore_model::schedule::{Missed, Overlap, Spec, Template, Timing, UTC, change};
@@ -255,7 +256,7 @@ impl Case {
             Step::RemoveWaiting | Step::RemoveEnded => drop(store.remove(vec![id]).await?),
             Step::Watch => drop(store.watch(vec![id]).await?),
             Step::Fire => self.fire(store).await?,
-            Step::Know => store.know(vec![Topic::new(TOPIC).unwrap()]).await?,
+            Step::Know => store.know(Lane::both(&Topic::new(TOPIC).unwrap()).to_vec()).await?,
         }
         Ok(())
     }

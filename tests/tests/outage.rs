@@ -67,7 +67,7 @@ impl Bench {
     async fn registered(&self, topic: &str) -> Option<u32> {
         let connection = Connection::connect(&self.rabbitmq.url(), ConnectionProperties::default()).await.ok()?;
         let channel = connection.create_channel().await.ok()?;
-        let lane = BrokerNames::new(self.settings.namespace.clone()).lane(&Topic::new(topic).unwrap());
+        let lane = BrokerNames::new(self.settings.namespace.clone()).lane(&Topic::new(topic).unwrap().into());
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let queue = channel.queue_declare(lane.into(), options, FieldTable::default()).await.ok()?;
         Some(queue.consumer_count())

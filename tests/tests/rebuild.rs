@@ -6,8 +6,8 @@ use longshore_consumer::{Consumer, Ctx, Running};
 use longshore_link::World;
 use longshore_model::names::{Namespace, StoreNames, shard_keys};
 use longshore_model::settings::Settings;
-use longshore_model::{Secret, State, Topic};
-use longshore_producer::{Link, Producer, ProducerOptions, Severity};
+use longshore_model::{Lane, Secret, State, Topic};
+use longshore_producer::{Link, Priority, Producer, ProducerOptions, Severity};
 use longshore_tests::services::{RabbitMq, Redis, namespace};
 use longshore_tests::wait::{eventually, within};
 use std::path::{Path, PathBuf};
@@ -137,6 +137,39 @@ async fn a_flushed_store_gets_everything_back_from_the_broker_and_the_journal() 
     balanced(&producer).await;
     worker.drain().await;
     bystander.drain().await;
+}
+
+/// Nobody lives that knew of the high lane, so that only looking tells of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q13_a_flushed_store_gets_urgent_jobs_back_from_their_lane() {
+    let bench = Bench::start("rebuild-urgent", false).await;
+    let producer = bench.producer().await;
+    send(&producer, "idle", 10, None).await;
+    let urgent = (0..20).map(|_| producer.raw("idle", "{}").priority(Priority::Urgent));
+    for sent in producer.send_all(urgent.collect::<Vec<_>>()).await {
+        sent.unwrap();
+    }
+    producer.flush().await;
+    has_all_copies(&producer).await;
+    let lanes = producer.compare_lanes().await.unwrap().lanes;
+    assert_eq!((lanes[0].queued, lanes[0].lane, lanes[0].high), (30, Some(10), Some(20)), "{lanes:?}");
+    drop(producer);
+    let producer = bench.producer().await;
+    flush_all(&bench.redis).await;
+
+    let topic = Topic::new("idle").unwrap();
+    let rebuild = producer.rebuild_store().topic(topic.clone());
+    let plan = rebuild.plan().await.unwrap();
+    let of = |name: &str| plan.places.iter().find(|place| place.place == name).map(|place| place.copies);
+    assert_eq!((of("lane idle"), of("lane idle (high)")), (Some(10), Some(20)), "{plan:?}");
+    assert_eq!(producer.link().store.lanes().await.unwrap(), [], "a plan changes nothing");
+    assert_eq!(rebuild.run().await.unwrap().made(), 30);
+    assert_eq!(producer.link().store.lanes().await.unwrap(), Lane::both(&topic));
+    has_all_copies(&producer).await;
+    let worker = bench.consumer("worker", "idle").await;
+    eventually(LONG, "all have run", async || (count(&producer, State::Succeeded).await == 30).then_some(())).await;
+    balanced(&producer).await;
+    worker.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

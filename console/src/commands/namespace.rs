@@ -25,7 +25,7 @@ pub(crate) struct Remove {
     /// The name once more: do it.
     #[arg(long, value_name = "NAME")]
     confirm: Option<Namespace>,
-    /// Delete the lane of this topic as well, which the store does not know of.
+    /// Delete the lanes of this topic as well, which the store does not know of.
     #[arg(long, value_name = "TOPIC")]
     topic: Vec<Topic>,
 }

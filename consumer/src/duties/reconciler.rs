@@ -2,7 +2,7 @@
 //!
 //! A broker that was wiped, a lane that was purged or deleted, or one that died right after it was declared, leaves
 //! jobs that the store calls queued and nobody will ever deliver. Compares, topic by topic, how many jobs are queued
-//! with how many copies the broker can hold: those in the lane and those that wait in a consumer for a slot. Only
+//! with how many copies the broker can hold: those in its lanes and those that wait in a consumer for a slot. Only
 //! where there are surely fewer copies than jobs does it act, and then on no more jobs than copies are missing,
 //! oldest first: lanes are first in, first out, so that what was lost from a deep lane becomes the oldest. A job whose
 //! copy was confirmed less than [`IN_FLIGHT_MS`] ago is left alone, so that a copy under way is not doubled; and what
@@ -13,6 +13,7 @@ use super::pace;
 use crate::engine::{Engine, Phase};
 use longshore_link::Fault;
 use longshore_link::store::Depleted;
+use longshore_model::lane::Lane;
 use longshore_model::limits::IN_FLIGHT_MS;
 use longshore_model::record::State;
 use longshore_model::topic::Topic;
@@ -25,7 +26,7 @@ use std::time::Duration;
 const PACE: Duration = Duration::from_secs(5);
 /// A lane that was empty in every round for so long is drained: no copy was on its way through it.
 const DRAINED: Duration = Duration::from_secs(8);
-/// Lanes whose depth is asked for in one round; the next round goes on with the others.
+/// Topics whose lanes' depth is asked for in one round; the next round goes on with the others.
 const LANES: usize = 100;
 /// Queued jobs that one call looks at.
 const LOOK: usize = 1_000;
@@ -52,9 +53,9 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 
 #[derive(Debug, Default)]
 struct Reconciler {
-    /// Since when every look at a lane found it empty, and nobody with a delivery of it.
+    /// Since when every look at a topic found its lanes empty, and nobody with a delivery of it.
     empty: BTreeMap<Topic, Duration>,
-    /// The last topic whose lane was looked at.
+    /// The last topic whose lanes were looked at.
     last: Option<Topic>,
     /// Number of the queued job where the next round goes on.
     from: u64,
@@ -76,7 +77,11 @@ impl Reconciler {
         let before = if queued.is_empty() { return Ok(()) } else { link.view().await? };
         let mut depths = BTreeMap::new();
         for topic in self.turn(&queued) {
-            depths.insert(topic.clone(), link.broker.depth(topic).await?.unwrap_or(0));
+            let mut depth = 0;
+            for lane in Lane::both(topic).iter().filter(|lane| !lane.high || engine.known.borrow().contains(lane)) {
+                depth += link.broker.depth(lane).await?.unwrap_or(0);
+            }
+            depths.insert(topic.clone(), depth);
         }
         self.last = depths.keys().next_back().cloned();
         let after = link.view().await?;

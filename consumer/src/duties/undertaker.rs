@@ -143,9 +143,9 @@ enum Fate {
 async fn fate(engine: &Engine, envelope: &Envelope, record: Option<Record>) -> Result<Fate, Fault> {
     match record {
         Some(record) if record.state.is_terminal() => Ok(Fate::Ended),
-        Some(record) if record.state == State::Queued => Ok(Fate::Lives(Target::Lane(record.topic), record.generation)),
+        Some(record) if record.state == State::Queued => Ok(Fate::Lives(Target::Lane(record.lane()), record.generation)),
         // The store runs it when its time comes, and nobody needs the copy unless the store forgets the job.
-        Some(record) => Ok(Fate::Lives(Target::Parked(Park::Short, record.topic), record.generation)),
+        Some(record) => Ok(Fate::Lives(Target::Parked(Park::Short, record.lane()), record.generation)),
         None => buried_or_unknown(engine, envelope).await,
     }
 }
@@ -166,11 +166,11 @@ async fn buried_or_unknown(engine: &Engine, envelope: &Envelope) -> Result<Fate,
             let verdict = Verdict::Released { delay_ms: 0, reason: Reason::Interrupted, message };
             let (report, outputs, follow_ups) = (Report::default(), Vec::new(), Vec::new());
             store.finish(vec![Finish { id, fence, verdict, result: None, outputs, report, follow_ups }]).await?;
-            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone()), Generation::default()))
+            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone().into()), Generation::default()))
         }
         // Accepted since.
         Some(Claimed::Known(_)) => {
-            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone()), Generation::default()))
+            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone().into()), Generation::default()))
         }
     }
 }
@@ -187,8 +187,8 @@ async fn publish(
     let mut lanes = BTreeSet::new();
     let (mut messages, mut numbers) = (Vec::with_capacity(outgoing.len()), Vec::with_capacity(outgoing.len()));
     for (target, reason, generation, letter) in outgoing {
-        if let Target::Lane(topic) | Target::Parked(_, topic) = &target {
-            lanes.insert(topic.clone());
+        if let Target::Lane(lane) | Target::Parked(_, lane) = &target {
+            lanes.insert(lane.clone());
         }
         numbers.push((letter.number, matches!(target, Target::Lane(_) | Target::Parked(..))));
         // A spare copy says so, or the next consumer that finds the job waiting would throw it away.

@@ -112,7 +112,7 @@ async fn run(
     };
     if !registration.can_read(&envelope) {
         // Another instance may read it; until one does, it waits where it holds up nobody.
-        let park = Target::Parked(Park::Short, envelope.topic.clone());
+        let park = Target::Parked(Park::Short, delivery.lane.clone());
         divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         return settle::mark(&engine, vec![(envelope.id, delivery.headers.generation)]).boxed().await;
     }
@@ -177,8 +177,9 @@ pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registrat
 fn read(delivery: &Delivery) -> Result<Envelope, String> {
     let envelope = Envelope::decode(&delivery.body).map_err(|error| error.to_string())?;
     delivery.headers.check()?;
-    if envelope.topic != delivery.lane {
-        return Err(format!("its topic is {}, yet it came through the lane of {}", envelope.topic, delivery.lane));
+    let lane = &delivery.lane.topic;
+    if envelope.topic != *lane {
+        return Err(format!("its topic is {}, yet it came through the lane of {lane}", envelope.topic));
     }
     if delivery.headers.enqueued.is_none() && envelope.id.created_ms() == 0 {
         return Err(

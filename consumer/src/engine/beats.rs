@@ -183,6 +183,7 @@ impl Beating {
             return;
         }
         engine.recommit_now.notify_one();
+        engine.lost.send_replace(Some(engine.link.world.clock.boot()));
         let missing = before.scheduled.saturating_sub(now.scheduled);
         engine.metrics.store_lost(loss, missing);
         if loss == LossKind::Restarted && missing == 0 {

@@ -5,7 +5,7 @@
 //! here, and as many may be: the broker then sends, and hears of, more of them at once.
 
 use super::intake::Session;
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use std::time::Duration;
 
 /// Messages for each slot.
@@ -30,25 +30,25 @@ pub(super) struct Flow {
 
 impl Session {
     /// How many of a lane's messages may be here at once, now.
-    pub(super) fn prefetch(&self, lane: &Topic, lanes: usize) -> u16 {
+    pub(super) fn prefetch(&self, lane: &Lane, lanes: usize) -> u16 {
         let quick = self.flows.get(lane).is_some_and(|flow| flow.quick);
         let share = u16::try_from(self.share(lane, lanes, if quick { MOST } else { USUAL })).unwrap_or(u16::MAX);
         self.narrow.get(lane).map_or(share, |most| share.min(*most))
     }
 
-    fn share(&self, lane: &Topic, lanes: usize, times: usize) -> usize {
-        let limit = self.engine.registry.choose(lane).and_then(|handler| handler.options.concurrency);
+    fn share(&self, lane: &Lane, lanes: usize, times: usize) -> usize {
+        let limit = self.engine.registry.choose(&lane.topic).and_then(|handler| handler.options.concurrency);
         let slots = limit.map_or(self.engine.slots, |limit| limit.min(self.engine.slots)).max(1);
         (times * self.engine.slots).div_ceil(lanes.max(1)).clamp(slots, times * slots)
     }
 
-    fn flow(&self, lane: &Topic, quick: bool) -> Flow {
+    fn flow(&self, lane: &Lane, quick: bool) -> Flow {
         let enough = QUICK * self.share(lane, self.registered.len(), USUAL);
         Flow { since: self.now(), begun: 0, enough, quick }
     }
 
     /// A job of the lane begins.
-    pub(super) fn count(&mut self, lane: &Topic) {
+    pub(super) fn count(&mut self, lane: &Lane) {
         let now = self.now();
         let known = self.flows.get(lane);
         if known.is_none_or(|flow| !flow.quick && now.saturating_sub(flow.since) > WINDOW) {
@@ -84,7 +84,7 @@ impl Session {
     }
 
     /// Counts the lane's jobs from now on, and lets as many be here as it takes.
-    async fn set_pace(&mut self, lane: Topic, quick: bool) {
+    async fn set_pace(&mut self, lane: Lane, quick: bool) {
         self.flows.insert(lane.clone(), self.flow(&lane, quick));
         let room = self.prefetch(&lane, self.registered.len());
         if self.registered.contains(&lane) {
@@ -93,7 +93,7 @@ impl Session {
     }
 
     /// Lets so many of a registered lane's messages be here.
-    pub(super) async fn make_room(&mut self, lane: Topic, room: u16) {
+    pub(super) async fn make_room(&mut self, lane: Lane, room: u16) {
         if let Err(fault) = self.consumption.add(&lane, room).await {
             tracing::debug!(%lane, %fault, "the lane's room could not be changed; it will be registered again");
             self.registered.remove(&lane);

@@ -1,4 +1,4 @@
-//! What waits here for a slot: how many deliveries of each topic, told with every beat, so that whoever compares the
+//! What waits here for a slot: how many deliveries of each topic, from either of its lanes, told with every beat, so that whoever compares the
 //! broker with the store knows of the copies that are in no lane; and how many bytes, which are bounded.
 
 use longshore_link::broker::Delivery;
@@ -31,9 +31,9 @@ impl Held {
     pub(crate) fn add(&self, delivery: &Delivery) {
         let sums = &mut *self.lock();
         sums.bytes += delivery.body.len() as u64;
-        match sums.counts.get_mut(&delivery.lane) {
+        match sums.counts.get_mut(&delivery.lane.topic) {
             Some(count) => *count += 1,
-            None => drop(sums.counts.insert(delivery.lane.clone(), 1)),
+            None => drop(sums.counts.insert(delivery.lane.topic.clone(), 1)),
         }
     }
 
@@ -41,10 +41,10 @@ impl Held {
     pub(crate) fn take(&self, delivery: &Delivery) {
         let sums = &mut *self.lock();
         sums.bytes = sums.bytes.saturating_sub(delivery.body.len() as u64);
-        if let Some(count) = sums.counts.get_mut(&delivery.lane) {
+        if let Some(count) = sums.counts.get_mut(&delivery.lane.topic) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                sums.counts.remove(&delivery.lane);
+                sums.counts.remove(&delivery.lane.topic);
             }
         }
     }

@@ -1,15 +1,17 @@
 //! Intake: one session of consuming after the other, and the hand-out of slots.
 //!
 //! Holds deliveries that nobody has claimed yet: per lane, bounded by the lanes' prefetch, none longer
-//! than [`HOLD`]. Lanes take turns. A delivery leaves only with a free slot, as an attempt. Giving
+//! than [`HOLD`]. Lanes take turns ([`super::turns`]). A delivery leaves only with a free slot, as an attempt. Giving
 //! back is always: remove the lane's consumer first, then give back once; a lane that was given back
 //! rests until there is a slot again.
 
 use super::attempt::{self, Taken};
 use super::flow::Flow;
+use super::turns::Turns;
 use super::{Engine, Phase, Trust};
 use crate::registry::Registration;
 use longshore_link::broker::{Consumption, Delivery, Intake, Settler};
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -51,12 +53,12 @@ impl Drop for Slot {
 
 impl Slot {
     /// Takes a slot, if one is free and the instance is not quiet, or it is for the one that it is quiet for.
-    pub(crate) fn take(engine: &Arc<Engine>, registration: &Registration, lane: &Topic, alone: bool) -> Option<Self> {
+    pub(crate) fn take(engine: &Arc<Engine>, registration: &Registration, topic: &Topic, alone: bool) -> Option<Self> {
         let handler = match &registration.slots {
             Some(slots) => Some(Arc::clone(slots).try_acquire_owned().ok()?),
             None => None,
         };
-        let queue = engine.policies.enter(lane)?;
+        let queue = engine.policies.enter(topic)?;
         let taken = engine.busy.send_if_modified(|busy| {
             let free = *busy < engine.slots && (alone || !engine.isolation.is_quiet());
             *busy += usize::from(free);
@@ -106,19 +108,19 @@ pub(super) struct Session {
     pub(super) consumption: Box<dyn Consumption>,
     settler: Arc<dyn Settler>,
     /// Unclaimed deliveries by lane.
-    pub(super) held: BTreeMap<Topic, VecDeque<Held>>,
+    pub(super) held: BTreeMap<Lane, VecDeque<Held>>,
     /// Lanes with a consumer. A delivery of any other is a late one and goes straight back.
-    pub(super) registered: BTreeSet<Topic>,
-    /// Lanes in the order of their turns.
-    turns: VecDeque<Topic>,
+    pub(super) registered: BTreeSet<Lane>,
+    /// Lanes of which deliveries wait.
+    turns: Turns,
     /// Lanes that were given back and wait for a free slot.
-    pub(super) resting: BTreeSet<Topic>,
+    pub(super) resting: BTreeSet<Lane>,
     /// Lanes whose messages are large: how many of each may be here at once.
-    pub(super) narrow: BTreeMap<Topic, u16>,
+    pub(super) narrow: BTreeMap<Lane, u16>,
     /// What begins of each lane.
-    pub(super) flows: BTreeMap<Topic, Flow>,
+    pub(super) flows: BTreeMap<Lane, Flow>,
     /// Lanes whose jobs have just turned out to be quick.
-    pub(super) quick: Vec<Topic>,
+    pub(super) quick: Vec<Lane>,
     /// Whether a lane failed and must be tried again.
     pub(super) retry_lanes: bool,
     /// When it was last looked at what time alone changes.
@@ -148,7 +150,7 @@ impl Session {
             settler,
             held: BTreeMap::new(),
             registered: BTreeSet::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             resting: BTreeSet::new(),
             narrow: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -277,7 +279,7 @@ impl Session {
         let since = self.now();
         let lane = delivery.lane.clone();
         if !self.held.contains_key(&lane) {
-            self.turns.push_back(lane.clone());
+            self.turns.push(lane.clone());
         }
         self.engine.held.add(&delivery);
         self.held.entry(lane).or_default().push_back(Held { delivery, since });
@@ -290,19 +292,30 @@ impl Session {
         }
         self.hand_out_taken_back();
         let mut all = Vec::new();
-        let mut passed = 0;
-        while passed < self.turns.len() && self.engine.free() > 0 {
-            let Some(lane) = self.turns.pop_front() else { break };
+        while self.engine.free() > 0
+            && let Some(taken) = self.turns.order().into_iter().find_map(|high| self.take(high))
+        {
+            all.push(taken);
+        }
+        if !all.is_empty() {
+            let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
+            let tasks = engine.link.world.tasks.clone();
+            drop(tasks.spawn(attempt::run_all(engine, settler, all)));
+        }
+    }
+
+    /// The next delivery of a high or of a normal lane, if there is one that gets a slot.
+    fn take(&mut self, high: bool) -> Option<Taken> {
+        for _ in 0..self.turns.len(high) {
+            let lane = self.turns.pop(high)?;
             let Some(queue) = self.held.get_mut(&lane) else { continue };
-            let Some(registration) = self.engine.registry.choose(&lane) else {
+            let Some(registration) = self.engine.registry.choose(&lane.topic) else {
                 // The handler went away; `wanted` is about to say so, and the lane will be given back.
-                self.turns.push_back(lane);
-                passed += 1;
+                self.turns.push(lane);
                 continue;
             };
-            let Some(slot) = Slot::take(&self.engine, &registration, &lane, false) else {
-                self.turns.push_back(lane);
-                passed += 1;
+            let Some(slot) = Slot::take(&self.engine, &registration, &lane.topic, false) else {
+                self.turns.push(lane);
                 continue;
             };
             let Some(held) = queue.pop_front() else {
@@ -312,19 +325,15 @@ impl Session {
             self.engine.held.take(&held.delivery);
             let empty = queue.is_empty();
             self.count(&lane);
+            self.turns.count(high);
             if empty {
                 self.held.remove(&lane);
             } else {
-                self.turns.push_back(lane);
+                self.turns.push(lane);
             }
-            passed = 0;
-            all.push(Taken { delivery: held.delivery, registration, slot, alone: false });
+            return Some(Taken { delivery: held.delivery, registration, slot, alone: false });
         }
-        if !all.is_empty() {
-            let (engine, settler) = (Arc::clone(&self.engine), Arc::clone(&self.settler));
-            let tasks = engine.link.world.tasks.clone();
-            drop(tasks.spawn(attempt::run_all(engine, settler, all)));
-        }
+        None
     }
 
     /// Starts what a dead instance left behind.
@@ -332,12 +341,13 @@ impl Session {
         while self.engine.free() > 0
             && let Some(delivery) = self.engine.taken_back.pop()
         {
-            if !self.engine.takes(&delivery.lane) {
+            let topic = &delivery.lane.topic;
+            if !self.engine.takes(topic) {
                 // Its copy is in the lane, for whoever takes that.
                 continue;
             }
-            let Some(registration) = self.engine.registry.choose(&delivery.lane) else { continue };
-            let Some(slot) = Slot::take(&self.engine, &registration, &delivery.lane, false) else {
+            let Some(registration) = self.engine.registry.choose(topic) else { continue };
+            let Some(slot) = Slot::take(&self.engine, &registration, topic, false) else {
                 return self.engine.taken_back.put_back(delivery);
             };
             let engine = Arc::clone(&self.engine);
@@ -349,7 +359,7 @@ impl Session {
     async fn adjust_lanes(&mut self) {
         self.retry_lanes = false;
         let wanted = self.engine.wanted.borrow().clone().unwrap_or_default();
-        let unwanted: Vec<Topic> = self.registered.difference(&wanted).cloned().collect();
+        let unwanted: Vec<Lane> = self.registered.difference(&wanted).cloned().collect();
         for lane in unwanted {
             self.give_lane_back(&lane).await;
         }
@@ -376,7 +386,7 @@ impl Session {
         self.engine.consuming.send_replace(self.registered.clone());
     }
 
-    pub(super) async fn give_lane_back(&mut self, lane: &Topic) {
+    pub(super) async fn give_lane_back(&mut self, lane: &Lane) {
         if let Err(fault) = self.consumption.remove(lane).await {
             // The session is ending, and all its deliveries with it.
             tracing::debug!(%lane, %fault, "the lane's consumer could not be removed");
@@ -388,7 +398,7 @@ impl Session {
     }
 
     /// Everything of a lane that waits here, which waits here no more.
-    fn take_all(&mut self, lane: &Topic) -> Vec<Delivery> {
+    fn take_all(&mut self, lane: &Lane) -> Vec<Delivery> {
         let waiting = self.held.remove(lane).unwrap_or_default().into_iter().map(|held| held.delivery);
         let all: Vec<_> = waiting.chain(self.engine.isolation.take(lane)).collect();
         all.iter().for_each(|delivery| self.engine.held.take(delivery));
@@ -404,7 +414,7 @@ impl Session {
 
     async fn give_back_overdue(&mut self) {
         let now = self.now();
-        let overdue: Vec<Topic> = self
+        let overdue: Vec<Lane> = self
             .held
             .iter()
             .filter(|(_, queue)| queue.front().is_some_and(|held| now.saturating_sub(held.since) > HOLD))

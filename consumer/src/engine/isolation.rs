@@ -12,9 +12,9 @@ use super::attempt::{self, Taken};
 use super::intake::Slot;
 use super::{Engine, Phase};
 use longshore_link::broker::{Delivery, Settler, Target};
+use longshore_model::lane::Lane;
 use longshore_model::limits;
 use longshore_model::names::Park;
-use longshore_model::topic::Topic;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ impl Isolation {
     }
 
     /// The suspects of a lane, to be given back with it.
-    pub(crate) fn take(&self, lane: &Topic) -> Vec<Delivery> {
+    pub(crate) fn take(&self, lane: &Lane) -> Vec<Delivery> {
         let mut waiting = self.lock();
         let of_lane = |suspect: &Suspect| suspect.delivery.lane == *lane;
         let (out, stay): (Vec<_>, _) = std::mem::take(&mut *waiting).into_iter().partition(of_lane);
@@ -179,8 +179,8 @@ async fn run_alone(engine: &Arc<Engine>, Suspect { delivery, settler, crashes }:
     if !settler.is_live() {
         return true;
     }
-    let registration = engine.registry.choose(&delivery.lane);
-    let slot = registration.as_ref().and_then(|registration| Slot::take(engine, registration, &delivery.lane, true));
+    let registration = engine.registry.choose(&delivery.lane.topic);
+    let slot = registration.as_ref().and_then(|registration| Slot::take(engine, registration, &delivery.lane.topic, true));
     let (Some(registration), Some(slot)) = (registration, slot) else {
         // Its handler went away; the lane is about to be given back, and this with it.
         settler.give_back(delivery.tag);

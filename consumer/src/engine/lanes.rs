@@ -1,24 +1,33 @@
-//! Which lanes this instance consumes: known topics that a handler takes, and that the lists and the matrix allow; none
-//! while it does not belong to the fleet.
+//! Which lanes this instance consumes: those of known topics that a handler takes, and that the lists and the matrix allow;
+//! none while it does not belong to the fleet.
 //!
-//! Publishes the set through `engine.wanted`; [`super::intake`] follows it. The truth is in the store
-//! (the set of known topics) and in the registry; nudges only make it quick.
+//! The high lane of a topic is consumed from the first urgent job on; a store that lost what it knew of that hears it from
+//! whoever consumed such a lane before, or finds one. Publishes the set through `engine.wanted`; [`super::intake`] follows
+//! it. The truth is in the store (the set of known topics) and in the registry; nudges only make it quick.
 
 use super::{Engine, Phase, strangers};
 use longshore_link::store::Nudge;
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
+/// Time between two looks at what is known.
+const PACE: Duration = Duration::from_secs(30);
+/// For so long after the store was found to have lost something, the broker is looked into for high lanes of which
+/// nobody knows any more: no publish is under way, and no copy rests, for longer.
+const SEARCH: Duration = Duration::from_secs(900);
+
 /// Keeps `engine.wanted` right until the instance drains.
 pub(crate) async fn run(engine: Arc<Engine>) {
     let mut registry = engine.registry.changes();
+    // High lanes that were ever consumed here: a store that was wiped knows nothing of them, and they hold jobs.
+    let mut high = BTreeSet::new();
     loop {
         registry.mark_unchanged();
-        let wait = match refresh(&engine).await {
-            Ok(()) => Duration::from_secs(30),
+        let wait = match refresh(&engine, &mut high).await {
+            Ok(()) => PACE,
             Err(fault) => {
                 tracing::warn!(%fault, "known topics could not be read; trying again");
                 engine.link.world.random.jitter(Duration::from_secs(1))
@@ -37,25 +46,29 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
+async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>) -> Result<(), longshore_link::Fault> {
     if !strangers::check(engine).await? {
         engine.wanted.send_replace(Some(BTreeSet::new()));
         return Ok(());
     }
     let moved = engine.matrix.refresh(engine).await?;
-    let exact: Vec<Topic> = engine
+    let exact: BTreeSet<Lane> = engine
         .registry
         .capabilities()
         .iter()
         .filter_map(|capability| capability.pattern.exact())
         .filter(|topic| engine.allowed.admits(topic))
+        .map(Lane::from)
         .collect();
-    // A topic is never forgotten but by a store that was wiped; its lane still holds jobs.
+    // A topic is never forgotten but by a store that was wiped; its lanes still hold jobs.
     let before = engine.wanted.borrow().clone().unwrap_or_default();
-    let exact: Vec<Topic> = exact.into_iter().chain(before).collect();
-    engine.link.store.know(exact.clone()).await?;
-    let known = engine.link.store.topics().await?;
-    let wanted: BTreeSet<Topic> = known.into_iter().chain(exact).filter(|topic| engine.takes(topic)).collect();
+    high.extend(search(engine, &before).await);
+    let sure: BTreeSet<Lane> = exact.into_iter().chain(before).chain(high.iter().cloned()).collect();
+    engine.link.store.know(sure.iter().cloned().collect()).await?;
+    let known: BTreeSet<Lane> = engine.link.store.lanes().await?.into_iter().chain(sure).collect();
+    let wanted: BTreeSet<Lane> = known.iter().filter(|lane| engine.takes(&lane.topic)).cloned().collect();
+    high.extend(wanted.iter().filter(|lane| lane.high).cloned());
+    engine.known.send_replace(known);
     engine.wanted.send_if_modified(|now| {
         let wanted = Some(wanted);
         let changed = *now != wanted;
@@ -69,6 +82,25 @@ async fn refresh(engine: &Engine) -> Result<(), longshore_link::Fault> {
         engine.beat_now.notify_one();
     }
     Ok(())
+}
+
+/// High lanes of topics that are consumed here, which the broker has and the store may have forgotten: it lost something
+/// not long ago, and the first urgent job of a topic may have been among it.
+async fn search(engine: &Engine, consumed: &BTreeSet<Lane>) -> Vec<Lane> {
+    let mut found = Vec::new();
+    let lost = *engine.lost.borrow();
+    if lost.is_none_or(|lost| engine.link.world.clock.boot().saturating_sub(lost) > SEARCH) {
+        return found;
+    }
+    let missing = consumed.iter().filter(|lane| !lane.high).map(|lane| Lane::high(lane.topic.clone()));
+    for lane in missing.filter(|lane| !consumed.contains(lane)) {
+        match engine.link.broker.depth(&lane).await {
+            Ok(Some(_)) => found.push(lane),
+            Ok(None) => {}
+            Err(fault) => tracing::debug!(%lane, %fault, "a high lane could not be looked for; trying again"),
+        }
+    }
+    found
 }
 
 /// Turns nudges of the store into what they mean here, until the instance is stopped.

@@ -1,7 +1,7 @@
 //! The engine: what happens between a delivery and its acknowledgement.
 //!
 //! One file per role, in the order in which a job meets them: [`lanes`] decides what is consumed,
-//! [`intake`] holds the session and hands out slots, [`attempt`] claims, [`run`] runs, [`settle`] commits
+//! [`intake`] holds the session and hands out slots (by [`turns`]), [`attempt`] claims, [`run`] runs, [`settle`] commits
 //! and publishes what follows. Beside them [`beats`] keeps the instance and its leases alive on a
 //! thread of its own, [`running`] is the table of attempts, [`held`] counts what waits for a slot,
 //! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there,
@@ -34,6 +34,7 @@ pub(crate) mod strangers;
 pub(crate) mod taken_back;
 pub(crate) mod telling;
 mod terms;
+mod turns;
 mod weight;
 
 use self::recommit::Committed;
@@ -45,6 +46,7 @@ use longshore_link::recent::Recent;
 use longshore_link::signal;
 use longshore_link::store::Outgoing;
 use longshore_model::id::Owner;
+use longshore_model::lane::Lane;
 use longshore_model::settings::LeaseSettings;
 use longshore_model::topic::Topic;
 use longshore_model::topology::Allowed;
@@ -119,9 +121,13 @@ pub(crate) struct Engine {
     /// When the last beat began that was answered, by the boot clock: what ran then held its leases.
     pub(crate) proven: signal::Sender<Option<Duration>>,
     pub(crate) coordinator: signal::Sender<bool>,
+    /// When the store was last found to have lost something, by the boot clock.
+    pub(crate) lost: signal::Sender<Option<Duration>>,
     /// `None` until the known topics were read for the first time.
-    pub(crate) wanted: signal::Sender<Option<BTreeSet<Topic>>>,
-    pub(crate) consuming: signal::Sender<BTreeSet<Topic>>,
+    pub(crate) wanted: signal::Sender<Option<BTreeSet<Lane>>>,
+    pub(crate) consuming: signal::Sender<BTreeSet<Lane>>,
+    /// Every lane of the fleet, when known topics were read last.
+    pub(crate) known: signal::Sender<BTreeSet<Lane>>,
     // Nudges: losing one costs a beat.
     pub(crate) slot_freed: Notify,
     pub(crate) beat_now: Notify,
@@ -239,9 +245,9 @@ impl Engine {
             return 0;
         }
         let generations: Vec<_> = outgoing.iter().map(|job| (job.id, job.generation)).collect();
-        let topics: BTreeSet<Topic> = outgoing.iter().map(|job| job.topic.clone()).collect();
-        let topics: Vec<Topic> = topics.into_iter().collect();
-        if let Err(fault) = self.link.broker.declare(&topics).await {
+        let lanes: BTreeSet<Lane> = outgoing.iter().map(|job| job.lane.clone()).collect();
+        let lanes: Vec<Lane> = lanes.into_iter().collect();
+        if let Err(fault) = self.link.broker.declare(&lanes).await {
             tracing::debug!(%fault, "lanes could not be declared; publishing all the same");
         }
         let messages = outgoing.into_iter().map(Message::from).collect();
@@ -279,9 +285,9 @@ impl Engine {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// Lanes that should be consumed.
-    pub wanted: BTreeSet<Topic>,
+    pub wanted: BTreeSet<Lane>,
     /// Lanes that are consumed: the broker has a registered consumer for each.
-    pub consuming: BTreeSet<Topic>,
+    pub consuming: BTreeSet<Lane>,
     /// Whether beats are answered.
     pub alive: bool,
     /// Whether it takes no new work because it was asked to stop.

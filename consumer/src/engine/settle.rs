@@ -231,7 +231,7 @@ async fn park_copy(attempt: &Attempt, delay_ms: u64) -> bool {
 /// this machine's clock: it only matters to a store that has lost the job.
 async fn write_journal(attempt: &Attempt, delay_ms: u64) -> bool {
     let start = attempt.engine.link.world.clock.unix_ms() + delay_ms;
-    let message = copy(attempt, Target::Journal(attempt.delivery().lane.clone(), start), attempt.generation());
+    let message = copy(attempt, Target::Journal(attempt.delivery().lane.topic.clone(), start), attempt.generation());
     publish_journal(attempt, message).await
 }
 
@@ -321,16 +321,16 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: &[NewJob], answers: Vec<Res
             tracing::debug!(job = %attempt.id, first = %accepted.id, "another job stands for a unique follow-up job");
             continue;
         }
-        let (topic, start) = (job.admission.topic.clone(), job.admission.start);
         let message = |target| Message::accepted(job, &accepted, target);
         let there = if accepted.state == State::Queued {
             confirmed.push((accepted.id, accepted.generation));
-            publish(engine, attempt.settler.as_ref(), message(Target::Jobs(topic))).await
+            publish(engine, attempt.settler.as_ref(), message(Target::Jobs(job.admission.lane()))).await
         } else {
             engine.promote_now.notify_one();
             let journaled = matches!(accepted.state, State::Scheduled | State::Blocked) && engine.journal;
             !journaled || {
-                let entry = message(Target::Journal(topic, start.at(accepted.created)));
+                let (topic, start) = (job.admission.topic.clone(), job.admission.start.at(accepted.created));
+                let entry = message(Target::Journal(topic, start));
                 publish_journal(attempt, entry).await
             }
         };

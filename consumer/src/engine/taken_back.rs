@@ -40,7 +40,7 @@ impl Engine {
     pub(crate) fn run_here(&self, jobs: Vec<Outgoing>) {
         let consuming = self.consuming.borrow().clone();
         let mut waiting = self.taken_back.lock();
-        for job in jobs.into_iter().filter(|job| consuming.contains(&job.topic)) {
+        for job in jobs.into_iter().filter(|job| consuming.contains(&job.lane)) {
             if waiting.len() >= self.slots {
                 break;
             }
@@ -59,7 +59,7 @@ pub(crate) fn is(delivery: &Delivery) -> bool {
 fn delivery(job: Outgoing, nonce: u64) -> Delivery {
     Delivery {
         headers: Headers::from(&job),
-        lane: job.topic,
+        lane: job.lane,
         tag: NO_TAG,
         nonce: format!("{nonce:016x}-again"),
         message_id: Some(job.id.to_string()),

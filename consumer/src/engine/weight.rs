@@ -6,7 +6,7 @@
 //! single messages that are larger than it.
 
 use super::intake::Session;
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 
 impl Session {
     /// Whether more waits than may.
@@ -34,7 +34,7 @@ impl Session {
         if self.narrow.is_empty() || self.engine.held.bytes() > self.engine.held_bytes / 4 {
             return;
         }
-        let lanes: Vec<Topic> = self.narrow.keys().filter(|lane| self.registered.contains(*lane)).cloned().collect();
+        let lanes: Vec<Lane> = self.narrow.keys().filter(|lane| self.registered.contains(*lane)).cloned().collect();
         for lane in lanes {
             let Some(before) = self.narrow.remove(&lane) else { continue };
             let usual = self.prefetch(&lane, self.registered.len());
@@ -47,8 +47,8 @@ impl Session {
     }
 
     /// The lane of which most bytes wait, and how many messages they are.
-    fn heaviest(&self) -> Option<(Topic, u64)> {
-        let bytes = |lane: &Topic| self.held[lane].iter().map(|held| held.delivery.body.len()).sum::<usize>();
+    fn heaviest(&self) -> Option<(Lane, u64)> {
+        let bytes = |lane: &Lane| self.held[lane].iter().map(|held| held.delivery.body.len()).sum::<usize>();
         let several = self.held.iter().filter(|(_, queue)| queue.len() > 1);
         several.max_by_key(|(lane, _)| bytes(lane)).map(|(lane, queue)| (lane.clone(), queue.len() as u64))
     }

@@ -270,7 +270,7 @@ fn view(letter: &Letter, whole: bool) -> LetterView {
         number: letter.number,
         name: letter.name.clone(),
         id: letter.message_id.clone().or(said.id),
-        topic: letter.topic.clone().or(said.topic),
+        topic: letter.topic().cloned().or(said.topic),
         reason: letter.headers.reason.clone().or_else(|| evicted.map(|evicted| evicted.reason.clone())),
         evicted_from: evicted.map(|evicted| evicted.queue.clone()),
         enqueued: letter.headers.enqueued.map(Time::from_unix_ms),

@@ -207,10 +207,10 @@ async fn accept_and_publish(
 }
 
 fn message(letter: &Readable, accepted: &Accepted) -> Message {
-    let topic = letter.job.admission.topic.clone();
+    let lane = letter.job.admission.lane();
     let runnable = accepted.state == State::Queued;
     Message {
-        target: if runnable { Target::Jobs(topic) } else { Target::Parked(Park::Short, topic) },
+        target: if runnable { Target::Jobs(lane) } else { Target::Parked(Park::Short, lane) },
         message_id: letter.message_id.clone(),
         headers: Headers {
             generation: accepted.generation,

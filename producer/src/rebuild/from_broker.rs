@@ -17,7 +17,7 @@ use longshore_model::envelope::{Envelope, FileRef};
 use longshore_model::names::Park;
 use longshore_model::record::Start;
 use longshore_model::topology::View;
-use longshore_model::{JobId, State, Topic, limits, span};
+use longshore_model::{JobId, Lane, State, Topic, limits, span};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ pub struct StoreRebuild {
 /// What one place held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FoundCopies {
-    /// `lane a/b`, `parked 30s` or `journal`.
+    /// `lane a/b`, `lane a/b (high)` of urgent jobs, `parked 30s` or `journal`.
     pub place: String,
     /// Copies that were read.
     pub copies: u64,
@@ -96,7 +96,7 @@ impl RebuildStore {
         Self { producer, topics: BTreeSet::new(), lost_at: None }
     }
 
-    /// Looks into the lane of this topic as well. Lanes cannot be listed over AMQP: those of topics that the store, the
+    /// Looks into the lanes of this topic as well. Lanes cannot be listed over AMQP: those of topics that the store, the
     /// live instances or a copy at rest name are found without help.
     pub fn topic(mut self, topic: Topic) -> Self {
         self.topics.insert(topic);
@@ -140,6 +140,7 @@ impl RebuildStore {
             seen: BTreeSet::new(),
             with_files: Vec::new(),
             topics: self.topics.clone(),
+            high: BTreeSet::new(),
             done: StoreRebuild { lost_at, ..StoreRebuild::default() },
         };
         work.topics.extend(store.topics().await?);
@@ -149,9 +150,19 @@ impl RebuildStore {
             work.read(&Copies::Parked(park), format!("parked {}s", park.ms() / 1_000)).await?;
         }
         for topic in work.topics.clone() {
-            work.read(&Copies::Lane(topic.clone()), format!("lane {topic}")).await?;
+            // Nobody but the store knew which of them have a high lane.
+            for lane in Lane::both(&topic) {
+                let name = format!("lane {lane}");
+                if work.read(&Copies::Lane(lane.clone()), name).await? && lane.high {
+                    work.high.insert(lane);
+                }
+            }
         }
         work.read(&Copies::Journal, "journal".into()).await?;
+        if !dry && !work.high.is_empty() {
+            // Whoever takes their topics consumes them from now on.
+            store.know(work.high.into_iter().collect()).await?;
+        }
         Ok(work.done)
     }
 }
@@ -173,12 +184,15 @@ struct Work<'p> {
     /// Those of the part that is being read that need blobs, with what they need.
     with_files: Vec<(JobId, Vec<FileRef>)>,
     topics: BTreeSet<Topic>,
+    /// High lanes that there are.
+    high: BTreeSet<Lane>,
     done: StoreRebuild,
 }
 
 impl Work<'_> {
-    async fn read(&mut self, place: &Copies, name: String) -> Result<(), Fault> {
-        let Some(mut reading) = self.producer.link().broker.read_copies(place).await? else { return Ok(()) };
+    /// Reads a place. Answers whether there is one.
+    async fn read(&mut self, place: &Copies, name: String) -> Result<bool, Fault> {
+        let Some(mut reading) = self.producer.link().broker.read_copies(place).await? else { return Ok(false) };
         let mut found = FoundCopies { place: name, ..FoundCopies::default() };
         let (mut part, mut bytes) = (Vec::new(), 0);
         while let Some(letter) = reading.next().await? {
@@ -194,7 +208,7 @@ impl Work<'_> {
         self.apply(part, &mut found).await?;
         reading.close().await?;
         self.done.places.push(found);
-        Ok(())
+        Ok(true)
     }
 
     /// What the store is to make of a copy; `None` where it is nothing for the store.
@@ -205,6 +219,7 @@ impl Work<'_> {
         };
         let mut admission = envelope.admission(&self.producer.inner.options.queues);
         self.topics.insert(admission.topic.clone());
+        self.high.extend(letter.lane.clone().filter(|lane| lane.high));
         let (enqueued, headers) = (letter.headers.enqueued.unwrap_or_else(|| envelope.id.created_ms()), letter.headers);
         let mut copy = Some(headers.generation);
         if *place == Copies::Journal {

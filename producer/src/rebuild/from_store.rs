@@ -14,6 +14,7 @@ use longshore_model::ledger::Ledger;
 use longshore_model::names::Park;
 use longshore_model::{State, Topic, limits};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Queued jobs that one call looks at.
 const LOOK: usize = 1_000;
@@ -44,15 +45,17 @@ pub struct LaneState {
     pub queued: u64,
     /// Messages in the lane; `None`: there is no lane.
     pub lane: Option<u64>,
+    /// Messages in the lane of urgent jobs; `None`: there is none.
+    pub high: Option<u64>,
     /// Deliveries that instances say they hold.
     pub held: u64,
 }
 
 impl LaneState {
-    /// How many jobs have no copy in the lane or with an instance. Some may be at rest, or on their way.
+    /// How many jobs have no copy in a lane or with an instance. Some may be at rest, or on their way.
     #[must_use]
     pub fn without_copy(&self) -> u64 {
-        self.queued.saturating_sub(self.lane.unwrap_or(0) + self.held)
+        self.queued.saturating_sub(self.lane.unwrap_or(0) + self.high.unwrap_or(0) + self.held)
     }
 }
 
@@ -82,19 +85,18 @@ impl Producer {
             }
         }
         let view = link.view().await?;
-        let topics = link.store.topics().await?;
-        let mut depths = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let lane = link.broker.depth(&topic).await?;
-            depths.push((topic, lane));
+        let mut depths: BTreeMap<Topic, [Option<u64>; 2]> = BTreeMap::new();
+        for lane in link.store.lanes().await? {
+            let depth = link.broker.depth(&lane).await?;
+            depths.entry(lane.topic).or_default()[usize::from(lane.high)] = depth;
         }
         // Read last, so that what was claimed meanwhile is not missed.
         let ledger: Ledger = link.store.ledger().await?;
         found.outbox = ledger.outbox;
-        for (topic, lane) in depths {
+        for (topic, [lane, high]) in depths {
             let queued = ledger.topics.get(&topic).map_or(0, |account| account.of(State::Queued));
             let held = view.instances.iter().filter_map(|card| card.held.get(&topic)).sum();
-            found.lanes.push(LaneState { topic, queued: u64::try_from(queued).unwrap_or(0), lane, held });
+            found.lanes.push(LaneState { topic, queued: u64::try_from(queued).unwrap_or(0), lane, high, held });
         }
         Ok(found)
     }
@@ -108,8 +110,7 @@ impl Producer {
     /// [`Fault`] when a service gives no answer. What was done stays done.
     pub async fn rebuild_broker(&self) -> Result<BrokerRebuild, Fault> {
         let link = self.link();
-        let topics = link.store.topics().await?;
-        link.broker.declare(&topics).await?;
+        link.broker.declare(&link.store.lanes().await?).await?;
         let mut found = self.compare_lanes().await?;
         let lanes: Vec<Depleted> = found
             .lanes

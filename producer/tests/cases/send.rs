@@ -16,7 +16,7 @@ pub(crate) async fn j01_jh_09_a_job_without_a_consumer_is_accepted_and_found(pro
     assert_eq!(view.instance, None);
     assert_eq!(view.waiting.unwrap().reason, "no_capable_instance");
     assert_eq!(view.topic.as_str(), "media/thumbnail");
-    assert_eq!(producer.link().broker.depth(&view.topic).await.unwrap(), Some(1));
+    assert_eq!(producer.link().broker.depth(&view.topic.clone().into()).await.unwrap(), Some(1));
     // The relay has nothing to do once the store knows of the publish.
     producer.flush().await;
     let record = producer.link().store.records(vec![sent.id]).await.unwrap().remove(0).unwrap();
@@ -132,7 +132,7 @@ pub(crate) async fn j06_ids_are_made_without_coordination_and_repeating_one_make
     assert!(again.existed && again.id == first.id && again.state == State::Queued);
     assert_eq!(producer.jobs().ids().await.unwrap().len(), 2);
     let topic = Thumbnail::topic().unwrap();
-    assert_eq!(producer.link().broker.depth(&topic).await.unwrap(), Some(2), "it was not published twice");
+    assert_eq!(producer.link().broker.depth(&topic.into()).await.unwrap(), Some(2), "it was not published twice");
 }
 
 pub(crate) async fn an_id_of_another_topic_is_refused(producer: Producer) {
@@ -189,7 +189,7 @@ pub(crate) async fn jh_03_many_at_once_answer_one_by_one(producer: Producer) {
     let queued = |topic: &str| counts[&topic.parse().unwrap()][&State::Queued];
     assert_eq!((queued("bulk/a"), queued("bulk/b")), (450, 449));
     let broker = &producer.link().broker;
-    assert_eq!(broker.depth(&"bulk/a".parse().unwrap()).await.unwrap(), Some(450));
+    assert_eq!(broker.depth(&"bulk/a".parse::<longshore_model::Topic>().unwrap().into()).await.unwrap(), Some(450));
     producer.flush().await;
     assert_eq!(producer.link().store.outbox(10, 0).await.unwrap(), [], "the relay has nothing to do");
     // A batch of plain jobs, and one of nothing.
@@ -205,7 +205,7 @@ pub(crate) async fn a_delayed_job_is_in_the_store_only(producer: Producer) {
     assert_eq!(sent.state, State::Queued);
     let sent = producer.job(thumbnail("later")).after(Duration::from_secs(3_600)).send().await.unwrap();
     assert_eq!((sent.state, sent.custody), (State::Scheduled, Custody::Store));
-    assert_eq!(producer.link().broker.depth(&Thumbnail::topic().unwrap()).await.unwrap(), Some(2));
+    assert_eq!(producer.link().broker.depth(&Thumbnail::topic().unwrap().into()).await.unwrap(), Some(2));
 }
 
 pub(crate) async fn j04_concurrent_sends_of_one_id_make_one_job(producer: Producer) {
@@ -215,5 +215,5 @@ pub(crate) async fn j04_concurrent_sends_of_one_id_make_one_job(producer: Produc
     let new = answers.iter().filter(|answer| !answer.as_ref().unwrap().existed).count();
     assert_eq!(new, 1);
     assert_eq!(producer.jobs().ids().await.unwrap(), [id]);
-    assert_eq!(producer.link().broker.depth(&Thumbnail::topic().unwrap()).await.unwrap(), Some(1));
+    assert_eq!(producer.link().broker.depth(&Thumbnail::topic().unwrap().into()).await.unwrap(), Some(1));
 }

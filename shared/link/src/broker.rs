@@ -15,6 +15,7 @@ use longshore_model::envelope;
 use longshore_model::envelope::Trace;
 use longshore_model::event::{Class, Interest};
 use longshore_model::id::{Fence, Generation};
+use longshore_model::lane::Lane;
 use longshore_model::limits;
 use longshore_model::names::{BrokerNames, Park, headers};
 use longshore_model::topic::Topic;
@@ -24,12 +25,12 @@ use std::time::Duration;
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// First publish of a job: by its topic.
-    Jobs(Topic),
+    /// First publish of a job, which makes sure of its lane: by its topic, or straight into the high lane.
+    Jobs(Lane),
     /// A later publish: straight into a lane.
-    Lane(Topic),
+    Lane(Lane),
     /// Into a lane after a rest.
-    Parked(Park, Topic),
+    Parked(Park, Lane),
     /// To people: it cannot be read.
     Quarantine,
     /// To people: it must not run and must not vanish.
@@ -91,7 +92,7 @@ impl Letters {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Copies {
     /// In a lane.
-    Lane(Topic),
+    Lane(Lane),
     /// At rest, of any lane.
     Parked(Park),
     /// In the journal.
@@ -179,7 +180,7 @@ impl From<Outgoing> for Message {
     fn from(job: Outgoing) -> Self {
         Self {
             headers: Headers::from(&job),
-            target: Target::Lane(job.topic),
+            target: Target::Lane(job.lane),
             message_id: job.id.to_string(),
             body: job.envelope,
         }
@@ -190,7 +191,7 @@ impl From<Outgoing> for Message {
 #[derive(Debug)]
 pub struct Delivery {
     /// The lane it came from.
-    pub lane: Topic,
+    pub lane: Lane,
     /// Its place in this session.
     pub tag: Tag,
     /// Unique for this delivery: the nonce of its claim.
@@ -224,7 +225,7 @@ pub enum Intake {
     /// One lane's consumer ended (its queue was deleted, or the broker cancelled it); the session lives.
     LaneLost {
         /// Which.
-        lane: Topic,
+        lane: Lane,
         /// What the broker said.
         why: String,
     },
@@ -238,8 +239,8 @@ pub enum Intake {
 /// The broker. See the module's head.
 #[async_trait]
 pub trait Broker: Send + Sync + Debug {
-    /// Makes sure that the fixed objects and the lanes of these topics exist. Idempotent; remembered per connection.
-    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault>;
+    /// Makes sure that the fixed objects and these lanes exist. Idempotent; remembered per connection.
+    async fn declare(&self, lanes: &[Lane]) -> Result<(), Fault>;
 
     /// Publishes messages and waits for the broker's confirms, all at once, each with the configured deadline. One
     /// answer per message: `Ok` means that the broker is responsible for it now.
@@ -249,7 +250,7 @@ pub trait Broker: Send + Sync + Debug {
     async fn consume(&self) -> Result<Box<dyn Consumption>, Fault>;
 
     /// How many messages wait in a lane; `None` when it does not exist.
-    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault>;
+    async fn depth(&self, lane: &Lane) -> Result<Option<u64>, Fault>;
 
     /// Takes up to `limit` messages off the unrouted letters and publishes those whose lane exists to it. Answers how
     /// many were moved; the others stay.
@@ -269,7 +270,7 @@ pub trait Broker: Send + Sync + Debug {
     /// queue.
     async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault>;
 
-    /// Deletes every queue and exchange of the namespace, with all that is in them; of lanes, those of these topics.
+    /// Deletes every queue and exchange of the namespace, with all that is in them; of lanes, both of each of these topics.
     /// Answers how many queues there were. Deleting what is not there is fine.
     async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault>;
 
@@ -306,13 +307,13 @@ pub trait Consumption: Send + Debug {
 
     /// Starts to consume a lane; at most `prefetch` of its messages are unsettled at once. The lane is declared if
     /// need be.
-    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault>;
+    async fn add(&mut self, lane: &Lane, prefetch: u16) -> Result<(), Fault>;
 
     /// Stops to consume a lane. What had been delivered stays with the caller, to be settled.
-    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault>;
+    async fn remove(&mut self, lane: &Lane) -> Result<(), Fault>;
 
     /// Lanes with a registered consumer right now.
-    fn lanes(&self) -> Vec<Topic>;
+    fn lanes(&self) -> Vec<Lane>;
 
     /// Settles deliveries of this session; may be used from anywhere.
     fn settler(&self) -> std::sync::Arc<dyn Settler>;
@@ -346,7 +347,7 @@ impl Absent {
 
 #[async_trait]
 impl Broker for Absent {
-    async fn declare(&self, _topics: &[Topic]) -> Result<(), Fault> {
+    async fn declare(&self, _lanes: &[Lane]) -> Result<(), Fault> {
         Err(Self::fault())
     }
 
@@ -358,7 +359,7 @@ impl Broker for Absent {
         Err(Self::fault())
     }
 
-    async fn depth(&self, _topic: &Topic) -> Result<Option<u64>, Fault> {
+    async fn depth(&self, _lane: &Lane) -> Result<Option<u64>, Fault> {
         Err(Self::fault())
     }
 

@@ -8,6 +8,7 @@ use crate::broker::Headers;
 use crate::error::Fault;
 use async_trait::async_trait;
 use bytes::Bytes;
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use sha2::{Digest, Sha256};
 use std::fmt::{Debug, Write as _};
@@ -32,7 +33,7 @@ pub struct Letter {
     /// As published.
     pub body: Bytes,
     /// The lane that it was meant for or came from, where its address tells it.
-    pub topic: Option<Topic>,
+    pub lane: Option<Lane>,
     /// When the job is to start, ms; in the journal.
     pub start: Option<u64>,
     /// What the broker says, when it was the broker that put it here.
@@ -51,7 +52,7 @@ pub struct Eviction {
 impl Letter {
     /// The name of a letter with this content.
     #[must_use]
-    pub fn name(message_id: Option<&str>, headers: &Headers, topic: Option<&Topic>, body: &[u8]) -> String {
+    pub fn name(message_id: Option<&str>, headers: &Headers, lane: Option<&Lane>, body: &[u8]) -> String {
         let mut digest = Sha256::new();
         // Each part with its length, so that no two ways to split one text are the same.
         let mut part = |bytes: &[u8]| {
@@ -60,7 +61,8 @@ impl Letter {
         };
         part(message_id.unwrap_or_default().as_bytes());
         part(headers.reason.as_deref().unwrap_or_default().as_bytes());
-        part(topic.map(Topic::as_str).unwrap_or_default().as_bytes());
+        // Not which of its lanes: names stay what they were when there was one.
+        part(lane.map(|lane| lane.topic.as_str()).unwrap_or_default().as_bytes());
         part(&headers.generation.0.to_be_bytes());
         part(&headers.fence.0.to_be_bytes());
         part(&headers.enqueued.unwrap_or_default().to_be_bytes());
@@ -71,6 +73,12 @@ impl Letter {
             let _ = write!(name, "{byte:02x}");
         }
         name
+    }
+
+    /// The topic of the lane that it was meant for or came from.
+    #[must_use]
+    pub fn topic(&self) -> Option<&Topic> {
+        self.lane.as_ref().map(|lane| &lane.topic)
     }
 }
 
@@ -95,17 +103,17 @@ mod tests {
 
     #[test]
     fn a_name_tells_letters_apart_and_equal_ones_share_it() {
-        let topic = Topic::new("a/b").unwrap();
+        let lane = Lane::from(Topic::new("a/b").unwrap());
         let headers = Headers { reason: Some("why".into()), ..Headers::default() };
-        let name = Letter::name(Some("id"), &headers, Some(&topic), b"body");
+        let name = Letter::name(Some("id"), &headers, Some(&lane), b"body");
         assert_eq!(name.len(), NAME_DIGITS);
-        assert_eq!(name, Letter::name(Some("id"), &headers, Some(&topic), b"body"));
+        assert_eq!(name, Letter::name(Some("id"), &headers, Some(&lane), b"body"));
         let others = [
-            Letter::name(None, &headers, Some(&topic), b"body"),
-            Letter::name(Some("id"), &Headers::default(), Some(&topic), b"body"),
+            Letter::name(None, &headers, Some(&lane), b"body"),
+            Letter::name(Some("id"), &Headers::default(), Some(&lane), b"body"),
             Letter::name(Some("id"), &headers, None, b"body"),
-            Letter::name(Some("id"), &headers, Some(&topic), b"bod"),
-            Letter::name(Some("idw"), &Headers { reason: Some("hy".into()), ..headers }, Some(&topic), b"body"),
+            Letter::name(Some("id"), &headers, Some(&lane), b"bod"),
+            Letter::name(Some("idw"), &Headers { reason: Some("hy".into()), ..headers }, Some(&lane), b"body"),
         ];
         assert!(others.iter().all(|other| *other != name));
     }

@@ -19,6 +19,7 @@ use longshore_model::event::{Interest, Kind};
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
 use longshore_model::indexed::{FieldRange, Fields};
+use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
 use longshore_model::queue::Keep;
 use longshore_model::record::{Admission, Record, State};
@@ -259,8 +260,8 @@ pub enum Completed {
 pub struct Outgoing {
     /// The job.
     pub id: JobId,
-    /// Its topic.
-    pub topic: Topic,
+    /// The lane in which it is to wait.
+    pub lane: Lane,
     /// The generation to publish.
     pub generation: Generation,
     /// The fence to publish.
@@ -333,12 +334,12 @@ pub struct Moved {
     pub more: bool,
 }
 
-/// A lane of which the broker may have lost copies.
+/// A topic of whose jobs the broker may have lost copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depleted {
     /// Its topic.
     pub topic: Topic,
-    /// At most how many copies of queued jobs the broker holds, in the lane and with consumers; `None`: it holds none,
+    /// At most how many copies of queued jobs the broker holds, in its lanes and with consumers; `None`: it holds none,
     /// and has held none for longer than a copy is under way.
     pub copies: Option<u64>,
 }
@@ -374,7 +375,7 @@ pub struct Beaten {
     pub term: u64,
     /// Whether this instance is the coordinator.
     pub coordinator: bool,
-    /// Changes when a topic becomes known.
+    /// Changes when a topic becomes known, or that it has a high lane.
     pub topics: u64,
     /// Another incarnation of this instance took its place: this process must stop.
     pub superseded: bool,
@@ -504,7 +505,7 @@ pub type Counts = BTreeMap<Topic, BTreeMap<State, u64>>;
 /// Something happened; the state in the store is the truth, a lost nudge costs one beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nudge {
-    /// A topic became known.
+    /// A topic became known, or that it has a high lane.
     Topics,
     /// A job is due earlier than any before.
     Due,
@@ -798,8 +799,13 @@ pub trait Store: Send + Sync + Debug {
     /// Every known topic.
     async fn topics(&self) -> Result<Vec<Topic>, Fault>;
 
-    /// Makes topics known (a consumer with an exact pattern, before any job).
-    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault>;
+    /// The lanes of every known topic, in their order: its normal one, and its high one from the moment on at which the
+    /// first urgent job of it was accepted, whatever became of that. Nobody publishes to a high lane before.
+    async fn lanes(&self) -> Result<Vec<Lane>, Fault>;
+
+    /// Makes topics known (a consumer with an exact pattern, before any job), and that they have high lanes (a consumer
+    /// that outlived what the store knew).
+    async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault>;
 
     /// The live instances.
     async fn view(&self) -> Result<View, Fault>;

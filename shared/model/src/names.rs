@@ -5,6 +5,7 @@
 
 use crate::event::{Class, Interest};
 use crate::id::JobId;
+use crate::lane::Lane;
 use crate::topic::Topic;
 use std::fmt;
 use std::str::FromStr;
@@ -92,6 +93,11 @@ impl Park {
     }
 }
 
+/// What stands between namespace and topic in the name of a lane.
+const LANE: &str = "lane";
+/// The same, of the lane of urgent jobs.
+const HIGH: &str = "high";
+
 /// Names of broker objects.
 #[derive(Clone, Debug)]
 pub struct BrokerNames {
@@ -117,17 +123,22 @@ impl BrokerNames {
         format!("{}.direct", self.ns)
     }
 
-    /// Quorum queue in which the runnable jobs of one topic wait.
+    /// Quorum queue in which the runnable jobs of one topic wait: `.lane.`, or `.high.` for urgent ones.
     #[must_use]
-    pub fn lane(&self, topic: &Topic) -> String {
-        format!("{}.lane.{}", self.ns, topic.dotted())
+    pub fn lane(&self, lane: &Lane) -> String {
+        format!("{}.{}.{}", self.ns, if lane.high { HIGH } else { LANE }, lane.topic.dotted())
     }
 
-    /// The topic of a lane's name.
+    /// The lane of its queue's name.
     #[must_use]
-    pub fn topic_of_lane(&self, name: &str) -> Option<Topic> {
-        let key = name.strip_prefix(self.ns.as_str())?.strip_prefix(".lane.")?;
-        Topic::from_dotted(key).ok()
+    pub fn lane_of(&self, name: &str) -> Option<Lane> {
+        let (kind, key) = name.strip_prefix(self.ns.as_str())?.strip_prefix('.')?.split_once('.')?;
+        let topic = Topic::from_dotted(key).ok()?;
+        match kind {
+            LANE => Some(topic.into()),
+            HIGH => Some(Lane::high(topic)),
+            _ => None,
+        }
     }
 
     /// Fanout exchange and quorum queue (both have this name) whose messages return after the fixed time.
@@ -308,9 +319,9 @@ pub mod shard_keys {
     /// zset: ended jobs of one of these, or of all others, as far as they are filed; the score is their end, ms.
     /// `k:<state> <queue>`, the queue empty for all others
     pub const KEPT: &str = "k:";
-    /// hash: known topics; field topic, value when it was first seen, ms.
+    /// hash: known topics; field topic, value when it was first seen, ms, and `+` behind it where it has a high lane.
     pub const TOPICS: &str = "topics";
-    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `gap_from` and `gap_to` the last
+    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `lanes` which grows with each new topic and high lane, `gap_from` and `gap_to` the last
     /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged, `filed_<state>` up to which end the history is filed by queues (ms),
     /// `lease` the last renewal's length (ms), `keys_run` the run id under which unique keys were last asked for, `keys_from`
     /// from when on new ones are given (ms).
@@ -417,12 +428,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_and_topics_are_one_to_one() {
+    fn lanes_and_the_names_of_their_queues_are_one_to_one() {
         let names = BrokerNames::new(Namespace::default());
-        let topic = Topic::new("media/thumbnail").unwrap();
-        assert_eq!(names.lane(&topic), "longshore.lane.media.thumbnail");
-        assert_eq!(names.topic_of_lane("longshore.lane.media.thumbnail"), Some(topic));
-        assert_eq!(names.topic_of_lane("other.lane.media"), None);
+        let [lane, high] = Lane::both(&Topic::new("media/thumbnail").unwrap());
+        assert_eq!(names.lane(&lane), "longshore.lane.media.thumbnail");
+        assert_eq!(names.lane(&high), "longshore.high.media.thumbnail");
+        for lane in [lane, high] {
+            assert_eq!(names.lane_of(&names.lane(&lane)), Some(lane));
+        }
+        for name in ["other.lane.media", "longshorelane.media", "longshore.lane", "longshore.lane.", "longshore.iso.a"] {
+            assert_eq!(names.lane_of(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Priority: whose turn it is first among jobs that wait at one gate, with ageing, so that nobody starves.
+//! Priority: whose turn it is first among jobs that wait at one gate, with ageing, so that nobody starves; and which lane
+//! of the broker is theirs.
 //!
 //! A class is worth a length of waiting ([`limits::AGEING_MS`]), no more: an urgent job goes before a normal one that has
 //! waited up to so much longer, and after one that has waited longer than that. So the order in a line is that of one
@@ -34,6 +35,12 @@ impl Priority {
             Self::Normal => "normal",
             Self::Urgent => "urgent",
         }
+    }
+
+    /// Whether its jobs have a lane of their own in the broker ([`crate::lane`]).
+    #[must_use]
+    pub const fn is_high(self) -> bool {
+        matches!(self, Self::Urgent)
     }
 
     /// As the store keeps it: 1 urgent, 0 normal, -1 low.

@@ -6,6 +6,7 @@
 use crate::gate::{GateName, Gates};
 use crate::id::{Fence, Generation, JobId, Owner};
 use crate::kind::KindCounts;
+use crate::lane::Lane;
 use crate::limits;
 use crate::snapshot::Progress;
 use crate::topic::Topic;
@@ -382,7 +383,21 @@ pub enum Expiry {
     At(u64),
 }
 
+impl Admission {
+    /// The lane in which it waits once it is runnable.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::of(self.topic.clone(), self.gates.priority)
+    }
+}
+
 impl Record {
+    /// The lane in which it waits while it is runnable.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        Lane::of(self.topic.clone(), self.gates.priority)
+    }
+
     /// The record of a job that somebody made again of what the broker holds (T6, without the claim). `copy`: the
     /// generation of the broker's copy, if it has a runnable one.
     #[must_use]

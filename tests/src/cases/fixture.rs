@@ -17,6 +17,7 @@ use longshore_link::trusted::Trust;
 use longshore_link::{Link, World};
 use longshore_model::Secret;
 use longshore_model::snapshot::Waiting;
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use longshore_producer::{JobBuilder, JobId, JobView, Producer, ProducerOptions, Queues, Report, Sent};
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ pub trait Backend: fmt::Debug + Send + Sync {
     async fn quarantined(&self) -> Vec<(Bytes, String)>;
 
     /// The broker puts everything that waits in a lane among the dead.
-    async fn evict(&self, lane: &Topic);
+    async fn evict(&self, lane: &Lane);
 }
 
 /// What a second costs.
@@ -190,7 +191,7 @@ impl Fleet {
     }
 
     /// The broker puts everything that waits in a lane among the dead.
-    pub async fn evict(&self, lane: &Topic) {
+    pub async fn evict(&self, lane: &Lane) {
         self.backend.evict(lane).await;
     }
 

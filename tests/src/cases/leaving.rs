@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_consumer::{Cancelled, Outcome};
-use longshore_producer::State;
+use longshore_producer::{Priority, State, Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fleet, Runs};
@@ -27,7 +27,7 @@ pub async fn a_drain_lets_running_jobs_finish_and_gives_the_others_back_at_once(
         sent.push(fleet.send_to(TOPIC).await);
     }
     runs.reach(1).await;
-    let lane = TOPIC.parse().unwrap();
+    let lane = TOPIC.parse::<Topic>().unwrap().into();
     fleet
         .eventually("the other jobs are at hand", async || {
             let depth = fleet.producer().link().broker.depth(&lane).await.unwrap();
@@ -95,6 +95,36 @@ pub async fn s09_s10_p08_p11_a_killed_instance_is_replaced_after_its_lease(fleet
     fleet.quiet(Duration::from_secs(120)).await;
     assert_eq!(runs.count(), 2, "no late copy runs it again");
     second.drain().await;
+}
+
+/// The one that takes it back has its hands full, and more than fill them come at once: all but one go through the lane.
+pub async fn q13_s10_an_urgent_job_of_a_killed_instance_does_not_wait_behind_a_backlog(fleet: &Fleet) {
+    let runs = Runs::default();
+    let process = fleet.process();
+    let endless = runs.then_by("first", |ctx| async move { Err::<(), Cancelled>(ctx.until_cancelled().await) });
+    let first = fleet.start(fleet.consumer().await.world(process.clone()).on(TOPIC, endless)).await;
+    let job = || fleet.producer().raw(TOPIC, "{}").priority(Priority::Urgent);
+    let urgent = [fleet.send(job()).await, fleet.send(job()).await, fleet.send(job()).await];
+    runs.reach(3).await;
+    process.tasks.kill();
+    drop(first);
+    let one = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+    let slow = runs.then_by("second", |ctx| async move { ctx.sleep(Duration::from_millis(500)).await });
+    let second = fleet.start(one.on(TOPIC, slow)).await;
+    let backlog: Vec<_> = (0..200).map(|_| fleet.producer().raw(TOPIC, "{}")).collect();
+    for sent in fleet.producer().send_all(backlog).await {
+        sent.unwrap();
+    }
+    let killed = tokio::time::Instant::now();
+    for sent in &urgent {
+        let job = fleet.end(sent).await.job;
+        assert_eq!((job.state, job.attempt, job.crashes), (State::Succeeded, 2, 1));
+    }
+    let after = killed.elapsed();
+    assert!(after <= Duration::from_secs(16), "the last one was done after {after:?}, and the backlog takes 100 s");
+    second.drain().await;
+    let left = fleet.unfinished().await;
+    fleet.producer().remove(left).await.unwrap();
 }
 
 /// Whatever the instance is about to do with the job when the drain begins: it is given back, charged nothing, and

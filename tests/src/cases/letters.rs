@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use longshore_link::broker::{Headers, Letters, Message, Target};
 use longshore_link::letters::Letter;
-use longshore_producer::{JobId, State, Topic};
+use longshore_model::lane::Lane;
+use longshore_producer::{JobId, Priority, State, Topic};
 
 use super::{Fleet, Runs};
 
@@ -15,6 +16,10 @@ const LOOKS: Duration = Duration::from_secs(20);
 
 fn topic() -> Topic {
     TOPIC.parse().unwrap()
+}
+
+fn lane() -> Lane {
+    topic().into()
 }
 
 async fn dead(fleet: &Fleet) -> Vec<Letter> {
@@ -42,7 +47,7 @@ async fn lie_dead(fleet: &Fleet, count: usize) -> Vec<Letter> {
 }
 
 async fn depth(fleet: &Fleet) -> u64 {
-    fleet.producer().link().broker.depth(&topic()).await.unwrap().unwrap_or(0)
+    fleet.producer().link().broker.depth(&lane()).await.unwrap().unwrap_or(0)
 }
 
 /// Takes what waits in the lane away from it, as the broker does with messages that came back too often.
@@ -50,7 +55,7 @@ async fn evict(fleet: &Fleet, count: usize) -> Vec<Letter> {
     fleet
         .eventually("the messages are in their lane", async || (depth(fleet).await == count as u64).then_some(()))
         .await;
-    fleet.evict(&topic()).await;
+    fleet.evict(&lane()).await;
     lie_dead(fleet, count).await
 }
 
@@ -59,7 +64,7 @@ async fn foreign(fleet: &Fleet) -> JobId {
     let id = fleet.producer().new_id();
     let body = format!(r#"{{"v":1,"id":"{id}","topic":"{TOPIC}","payload":{{}}}}"#);
     let message = Message {
-        target: Target::Jobs(topic()),
+        target: Target::Jobs(lane()),
         message_id: id.to_string(),
         headers: Headers::default(),
         body: Bytes::from(body),
@@ -75,7 +80,7 @@ pub async fn evicted_messages_of_jobs_that_wait_go_back_to_their_lane(fleet: &Fl
     let letters = evict(fleet, 2).await;
     let from = letters[0].evicted.as_ref().unwrap();
     assert!(from.queue.ends_with("test.evicted") && !from.reason.is_empty(), "{from:?}");
-    assert_eq!(letters[0].topic, Some(topic()));
+    assert_eq!(letters[0].lane, Some(lane()));
     // An instance that does not take the topic: it has its duties all the same.
     let other = fleet.start(fleet.consumer().await.on("test/other", Runs::default().then(|_| async {}))).await;
     lie_dead(fleet, 0).await;
@@ -88,6 +93,24 @@ pub async fn evicted_messages_of_jobs_that_wait_go_back_to_their_lane(fleet: &Fl
         assert!(fleet.end(&job).await.is_success());
         assert_eq!(runs.of(job.id).len(), 1);
     }
+    running.drain().await;
+    other.drain().await;
+}
+
+/// The other lane of its topic does not even exist.
+pub async fn q13_an_evicted_message_of_an_urgent_job_goes_back_to_its_high_lane(fleet: &Fleet) {
+    let (high, broker) = (Lane::high(topic()), &fleet.producer().link().broker);
+    let in_lane = async || (broker.depth(&high).await.unwrap() == Some(1)).then_some(());
+    let sent = fleet.send(fleet.producer().raw(TOPIC, "{}").priority(Priority::Urgent)).await;
+    fleet.producer().flush().await;
+    fleet.eventually("the message is in its lane", in_lane).await;
+    fleet.evict(&high).await;
+    assert_eq!(lie_dead(fleet, 1).await[0].lane, Some(high.clone()));
+    let other = fleet.start(fleet.consumer().await.on("test/other", Runs::default().then(|_| async {}))).await;
+    fleet.eventually("it is back", in_lane).await;
+    assert_eq!(broker.depth(&lane()).await.unwrap(), None);
+    let running = fleet.start(fleet.consumer().await.on(TOPIC, Runs::default().then(|_| async {}))).await;
+    assert!(fleet.end(&sent).await.is_success());
     running.drain().await;
     other.drain().await;
 }
@@ -132,7 +155,7 @@ pub async fn an_evicted_message_of_an_unknown_job_stays_with_its_reason(fleet: &
 /// No consumer has seen it before the broker took it away.
 pub async fn an_evicted_message_that_cannot_be_read_goes_into_quarantine(fleet: &Fleet) {
     let garbage = Message {
-        target: Target::Jobs(topic()),
+        target: Target::Jobs(lane()),
         message_id: "x".into(),
         headers: Headers::default(),
         body: Bytes::from_static(b"no envelope"),

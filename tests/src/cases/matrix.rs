@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use longshore_consumer::{Ctx, Running};
+use longshore_model::lane::Lane;
 use longshore_model::topology::Allowed;
 use longshore_producer::{InstanceId, Rule, Sent, Stand, State, Topic, TopicLine, TopicPattern};
 use tokio::sync::watch;
@@ -17,8 +18,8 @@ fn pattern(text: &str) -> TopicPattern {
     TopicPattern::new(text).unwrap()
 }
 
-fn topics(texts: &[&str]) -> BTreeSet<Topic> {
-    texts.iter().map(|text| Topic::new(*text).unwrap()).collect()
+fn lanes(texts: &[&str]) -> BTreeSet<Lane> {
+    texts.iter().map(|text| Topic::new(*text).unwrap().into()).collect()
 }
 
 fn id(running: &Running) -> InstanceId {
@@ -32,7 +33,7 @@ async fn set(fleet: &Fleet, running: &Running, topic: &str, rule: Rule, then: &[
 }
 
 async fn consumes(fleet: &Fleet, running: &Running, expected: &[&str]) {
-    let expected = topics(expected);
+    let expected = lanes(expected);
     let what = format!("the instance consumes {expected:?}");
     fleet.eventually(&what, async || (running.status().consuming == expected).then_some(())).await;
 }

@@ -135,6 +135,7 @@ macro_rules! for_each_case {
             leaving::an_attempt_over_the_grace_is_released_uncharged_and_runs_elsewhere;
             trouble::garbage_on_a_lane_is_quarantined_and_harms_nobody;
             letters::evicted_messages_of_jobs_that_wait_go_back_to_their_lane;
+            letters::q13_an_evicted_message_of_an_urgent_job_goes_back_to_its_high_lane;
             letters::evicted_messages_of_jobs_that_ended_are_done_with;
             letters::an_evicted_message_of_an_unknown_job_stays_with_its_reason;
             letters::an_evicted_message_that_cannot_be_read_goes_into_quarantine;
@@ -181,6 +182,9 @@ macro_rules! for_each_case {
             rules::q02_an_ordered_queue_skips_what_waits_behind_a_final_failure;
             rules::q19_a_job_behind_a_failing_head_says_until_when;
             rules::q13_urgent_jobs_pass_a_limit_before_those_that_came_first;
+            rules::q13_urgent_jobs_pass_a_backlog_that_was_let_through_before;
+            rules::q13_an_urgent_job_that_fails_keeps_its_place;
+            rules::q13_both_lanes_are_given_back_when_the_instance_drains;
             rules::q14_u11_qd_01_jobs_wait_while_all_is_paused_and_run_once_after;
             rules::q14_u11_qd_02_a_gate_that_flutters_runs_everything_once;
             rules::q14_u11_qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
@@ -202,6 +206,7 @@ macro_rules! for_each_case_of_virtual_time {
             payload::s11_pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::s09_s10_p08_p11_a_killed_instance_is_replaced_after_its_lease;
+            leaving::q13_s10_an_urgent_job_of_a_killed_instance_does_not_wait_behind_a_backlog;
             events::n01_n02_an_attempt_that_is_lost_with_its_process_is_told_of;
             complete::s07_what_was_given_away_runs_again_when_its_instance_dies;
             gates::q02_an_order_goes_on_when_its_instance_is_killed;

@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use longshore_consumer::{Cancelled, Outcome};
+use longshore_consumer::{Cancelled, Ctx, Outcome};
+use longshore_model::lane::Lane;
 use longshore_producer::{JobId, NotAccepted, Pausable, Priority, Reason, Refusal, SendError, State, Stopped};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{Fleet, Runs};
 
 const TOPIC: &str = "test/ruled";
 const OTHER: &str = "test/other";
+
+type Boxed = std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 async fn apply(fleet: &Fleet, rest: &str) {
     let text = format!("[[queues]]\nname = \"ruled\"\ntopics = [\"test/*\"]\n{rest}");
@@ -22,7 +27,7 @@ async fn send(fleet: &Fleet, topic: &str, payload: &str) -> Result<JobId, SendEr
 }
 
 /// The payload says what becomes of the job.
-fn as_told(runs: Runs) -> impl Fn(longshore_consumer::Ctx) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
+fn as_told(runs: Runs) -> impl Fn(Ctx) -> Boxed {
     move |ctx| {
         runs.note(&ctx);
         let fails = ctx.payload_as::<bool>().is_ok_and(|fails| fails);
@@ -245,4 +250,105 @@ pub async fn q13_urgent_jobs_pass_a_limit_before_those_that_came_first(fleet: &F
     let ran: Vec<JobId> = runs.all().into_iter().map(|run| run.id).collect();
     assert_eq!(ran, [urgent[0], urgent[1], normal[0], normal[1], low]);
     running.drain().await;
+}
+
+/// Jobs that take a little while, one after the other, and are in the broker's hands.
+async fn backlog(fleet: &Fleet, count: usize) {
+    let jobs: Vec<_> = (0..count).map(|_| fleet.producer().raw(TOPIC, "{}")).collect();
+    for sent in fleet.producer().send_all(jobs).await {
+        sent.unwrap();
+    }
+}
+
+fn one_by_one(runs: &Runs) -> impl Fn(Ctx) -> Boxed + use<> {
+    let runs = runs.clone();
+    move |ctx| {
+        runs.note(&ctx);
+        let fails = ctx.payload_as::<u32>().is_ok_and(|fails| ctx.attempt() <= fails);
+        Box::pin(async move {
+            drop(ctx.sleep(Duration::from_millis(20)).await);
+            if fails { Outcome::retry("as told") } else { Outcome::done() }
+        })
+    }
+}
+
+/// How many other runs began between these moments of the record: from so many runs on until a run of the job.
+fn others_before(runs: &Runs, from: usize, id: JobId, attempt: u32) -> usize {
+    let run = |run: &super::fixture::Run| run.id == id && run.attempt == attempt;
+    runs.all().iter().position(run).unwrap() - from
+}
+
+/// Q13: a lane of the broker is first in, first out, so that urgent jobs have one of their own.
+pub async fn q13_urgent_jobs_pass_a_backlog_that_was_let_through_before(fleet: &Fleet) {
+    let runs = Runs::default();
+    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+    let running = fleet.start(consumer.on(TOPIC, one_by_one(&runs))).await;
+    backlog(fleet, 400).await;
+    runs.reach(3).await;
+    // The first one tells the instance of the lane, the second one finds it there.
+    for most in [20, 3] {
+        let from = runs.count();
+        let urgent = fleet.send(fleet.producer().raw(TOPIC, "{}").priority(Priority::Urgent)).await;
+        assert!(fleet.end(&urgent).await.is_success());
+        let before = others_before(&runs, from, urgent.id, 1);
+        assert!(before <= most, "{before} runs began before that of the urgent job");
+    }
+    let line = fleet.producer().topic_table().await.unwrap().remove(0);
+    assert!(line.waiting > 200, "the backlog waits: {line:?}");
+    running.drain().await;
+    let left = fleet.unfinished().await;
+    fleet.producer().remove(left).await.unwrap();
+}
+
+/// Q13: neither an immediate retry nor one that waited for its time goes to the end of the backlog.
+pub async fn q13_an_urgent_job_that_fails_keeps_its_place(fleet: &Fleet) {
+    let runs = Runs::default();
+    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+    let running = fleet.start(consumer.on(TOPIC, one_by_one(&runs))).await;
+    backlog(fleet, 400).await;
+    runs.reach(3).await;
+    for (delay, most) in [(Duration::ZERO, 3), (Duration::from_millis(500), 40)] {
+        let job = fleet.producer().raw(TOPIC, "1").priority(Priority::Urgent).retries(1).retry_delay(delay);
+        let urgent = fleet.send(job).await;
+        let report = fleet.end(&urgent).await.job;
+        assert_eq!((report.state, report.attempt), (State::Succeeded, 2));
+        let first = runs.all().iter().position(|run| run.id == urgent.id).unwrap() + 1;
+        let before = others_before(&runs, first, urgent.id, 2);
+        assert!(before <= most, "{before} runs began before the retry after {delay:?}");
+    }
+    running.drain().await;
+    let left = fleet.unfinished().await;
+    fleet.producer().remove(left).await.unwrap();
+}
+
+/// Q13: an instance that may not take a topic any more gives back what it holds of both lanes, and another one gets it.
+pub async fn q13_both_lanes_are_given_back_when_the_instance_drains(fleet: &Fleet) {
+    let (runs, go) = (Runs::default(), CancellationToken::new());
+    let gate = go.clone();
+    let slow = runs.then_by("first", move |_| {
+        let gate = gate.clone();
+        async move { gate.cancelled().await }
+    });
+    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+    let first = fleet.start(consumer.on(TOPIC, slow)).await;
+    let send = async |priority| fleet.send(fleet.producer().raw(TOPIC, "{}").priority(priority)).await;
+    let mut sent = vec![send(Priority::Urgent).await];
+    runs.reach(1).await;
+    sent.extend([send(Priority::Normal).await, send(Priority::Urgent).await]);
+    for lane in Lane::both(&TOPIC.parse().unwrap()) {
+        let depth = async || fleet.producer().link().broker.depth(&lane).await.unwrap();
+        fleet.eventually(&format!("{lane} is at hand"), async || (depth().await == Some(0)).then_some(())).await;
+    }
+    let second = fleet.start(fleet.consumer().await.on(TOPIC, runs.then_by("second", |_| async {}))).await;
+    let others = async {
+        let seen = runs.reach(3).await;
+        assert!(seen[1..].iter().all(|run| run.by == "second"), "{seen:?}");
+        go.cancel();
+    };
+    tokio::join!(first.drain(), others);
+    for sent in &sent {
+        let job = fleet.end(sent).await.job;
+        assert_eq!((job.state, job.attempt, job.crashes), (State::Succeeded, 1, 0));
+    }
+    second.drain().await;
 }

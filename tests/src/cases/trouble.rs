@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use longshore_link::broker::{Headers, Message, Target};
+use longshore_model::lane::Lane;
 use longshore_producer::Topic;
 
 use super::{Fleet, Runs};
@@ -12,7 +13,7 @@ const TOPIC: &str = "test/trouble";
 pub async fn garbage_on_a_lane_is_quarantined_and_harms_nobody(fleet: &Fleet) {
     let runs = Runs::default();
     let running = fleet.start(fleet.consumer().await.on(TOPIC, runs.then(|_| async {}))).await;
-    let lane: Topic = TOPIC.parse().unwrap();
+    let lane: Lane = TOPIC.parse::<Topic>().unwrap().into();
     let elsewhere = fleet.send_to("test/elsewhere").await;
     let snapshot = fleet.producer().link().store.load(vec![elsewhere.id]).await.unwrap().remove(0).unwrap();
     let misplaced = Bytes::from(snapshot.envelope);

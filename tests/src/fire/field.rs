@@ -17,7 +17,7 @@ use crate::wait::{eventually, pause};
 use longshore_link::world::Random;
 use longshore_model::names::{BrokerNames, Namespace, Park, StoreNames, shard_keys};
 use longshore_model::settings::OnUnreachable;
-use longshore_model::{JobId, Secret, State, Topic, settings::Settings};
+use longshore_model::{JobId, Secret, State, settings::Settings};
 use longshore_producer::Producer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -217,11 +217,11 @@ impl Field {
     /// and not what these runs are about.
     async fn prepare_lanes(&self) {
         let names = BrokerNames::new(self.namespace.clone());
-        let topics: Vec<Topic> = self.setup.mix.topics();
-        self.producer.link().store.know(topics.clone()).await.expect("make the topics known");
-        self.producer.link().broker.declare(&topics).await.expect("declare the lanes");
-        for topic in &topics {
-            self.rabbitmq.queue_on_disk(&names.lane(topic)).await;
+        let lanes = self.setup.mix.lanes();
+        self.producer.link().store.know(lanes.clone()).await.expect("make the topics known");
+        self.producer.link().broker.declare(&lanes).await.expect("declare the lanes");
+        for lane in &lanes {
+            self.rabbitmq.queue_on_disk(&names.lane(lane)).await;
         }
         for park in Park::ALL {
             self.rabbitmq.queue_on_disk(&names.park(park)).await;
@@ -462,7 +462,7 @@ impl Field {
     /// Messages in lanes and parking places; `None` when the broker does not answer.
     async fn messages(&self) -> Option<u32> {
         let names = BrokerNames::new(self.namespace.clone());
-        let lanes = self.setup.mix.topics().into_iter().map(|topic| names.lane(&topic));
+        let lanes = self.setup.mix.lanes().into_iter().map(|lane| names.lane(&lane));
         let queues: Vec<String> = lanes.chain(Park::ALL.map(|park| names.park(park))).collect();
         survey::depth(&self.rabbitmq.url(), &queues).await
     }

@@ -4,8 +4,8 @@ use super::history::{Event, Gate, History, Intent};
 use super::worker::{Act, RULED, Task};
 use crate::wait::pause;
 use longshore_link::world::Random;
-use longshore_model::{JobId, State, Topic};
-use longshore_producer::{LimitPolicy, Producer, RetryRule};
+use longshore_model::{JobId, Lane, State, Topic};
+use longshore_producer::{LimitPolicy, Priority, Producer, RetryRule};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +51,8 @@ pub struct Kind {
     /// How often it is tried again after the failures of its kind, whose rule it brings along. It has no other
     /// retries, so that all depends on what is counted by kind.
     pub rule: Option<u32>,
+    /// Whether it goes through the topic's high lane.
+    pub urgent: bool,
 }
 
 impl Kind {
@@ -65,6 +67,7 @@ impl Kind {
         end: State::Succeeded,
         gate: None,
         rule: None,
+        urgent: false,
     };
 
     /// So many in a thousand of this.
@@ -84,7 +87,8 @@ impl Default for Mix {
     fn default() -> Self {
         let quick = Kind::QUICK;
         Self(vec![
-            Kind { topic: "fire/middle", share: 400, ms: (30, 1_000), ..quick },
+            Kind { topic: "fire/middle", share: 360, ms: (30, 1_000), ..quick },
+            Kind { topic: "fire/middle", share: 40, ms: (30, 1_000), urgent: true, ..quick },
             Kind { topic: "fire/slow", share: 60, ms: (1_000, 3_000), ..quick },
             Kind { topic: "fire/flaky", share: 50, fails: 2, ..quick },
             Kind { topic: "fire/ruled", share: 20, fails: 2, rule: Some(2), ..quick },
@@ -136,11 +140,13 @@ impl Mix {
         mix
     }
 
-    /// Every topic.
+    /// Every lane that its jobs go through, and the normal one of each topic.
     #[must_use]
-    pub fn topics(&self) -> Vec<Topic> {
-        let names: BTreeSet<&str> = self.0.iter().map(|kind| kind.topic).collect();
-        names.into_iter().map(|name| Topic::new(name).expect("a legal topic")).collect()
+    pub fn lanes(&self) -> Vec<Lane> {
+        let topic = |kind: &Kind| Topic::new(kind.topic).expect("a legal topic");
+        let normal = self.0.iter().map(|kind| Lane::from(topic(kind)));
+        let high = self.0.iter().filter(|kind| kind.urgent).map(|kind| Lane::high(topic(kind)));
+        normal.chain(high).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn pick(&self, random: &Random) -> Kind {
@@ -160,6 +166,7 @@ impl Mix {
 struct Planned {
     intent: Intent,
     topic: &'static str,
+    urgent: bool,
     task: Task,
 }
 
@@ -196,7 +203,7 @@ impl Load {
                 Gate::Limit { max, .. } => Gate::Limit { key, max },
             });
             let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms, gate, rule: kind.rule };
-            Planned { intent, topic: kind.topic, task }
+            Planned { intent, topic: kind.topic, urgent: kind.urgent, task }
         };
         let jobs = Arc::new((0..count).map(plan).collect());
         let (accepted, merged, hurry) = (Arc::default(), Arc::default(), Arc::default());
@@ -284,6 +291,7 @@ async fn send(part: &[Planned], producer: &Producer, history: &History) -> Vec<J
 fn build(job: &Planned, producer: &Producer) -> longshore_producer::JobBuilder {
     let payload = serde_json::to_string(&job.task).expect("a task is JSON");
     let builder = producer.raw(job.topic, &payload).id(job.intent.id).retries(RETRIES);
+    let builder = if job.urgent { builder.priority(Priority::Urgent) } else { builder };
     let builder = match job.intent.gate {
         None => builder,
         Some(Gate::Order(key)) => builder.order_key(key.to_string()),

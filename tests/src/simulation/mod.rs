@@ -23,7 +23,7 @@ use longshore_link::world::Random;
 use longshore_link::{Link, World};
 use longshore_model::JobId;
 use longshore_model::settings::OnDoubt;
-use longshore_producer::{Producer, ProducerOptions};
+use longshore_producer::{Priority, Producer, ProducerOptions};
 use rough::Roughness;
 use rules::Rules;
 use std::collections::BTreeMap;
@@ -317,6 +317,7 @@ fn usual(
     };
     let job = sender.raw(topic, &format!("{{\"number\":{number}}}")).id(id);
     let job = job.retries(3).retry_delay(Duration::from_secs(random.below(40)));
+    let job = if number % 5 == 2 { job.priority(Priority::Urgent) } else { job };
     if plan.gates {
         gates::ask(job, asks)
     } else if random.below(10) == 0 {

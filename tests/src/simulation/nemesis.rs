@@ -3,6 +3,7 @@
 use super::rough::Trap;
 use super::{Fleet, Losses, Member, Plan, rules};
 use longshore_link::world::Random;
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -183,9 +184,10 @@ fn jump(random: &Random) -> i64 {
 
 impl Fleet {
     /// One of the lanes of the run's jobs.
-    fn lane(&self) -> Topic {
+    fn lane(&self) -> Lane {
         let topics = if self.rules.is_some() { &rules::TOPICS[..] } else { &["sim/slow", "sim/quick"] };
-        let drawn = self.world.random.below(topics.len() as u64);
-        Topic::new(topics[usize::try_from(drawn).unwrap_or(0)]).expect("a topic")
+        let drawn = self.world.random.below(2 * topics.len() as u64);
+        let topic = Topic::new(topics[usize::try_from(drawn / 2).unwrap_or(0)]).expect("a topic");
+        if drawn.is_multiple_of(2) { topic.into() } else { Lane::high(topic) }
     }
 }

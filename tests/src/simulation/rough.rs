@@ -20,6 +20,7 @@ use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Record, State};
 use longshore_model::snapshot::Snapshot;
@@ -282,7 +283,8 @@ rough_store! {
     reset_statistics(selection: &Selection) -> u64;
     ahead(job: JobId) -> Option<u64>;
     topics() -> Vec<Topic>;
-    know(topics: Vec<Topic>) -> ();
+    lanes() -> Vec<Lane>;
+    know(lanes: Vec<Lane>) -> ();
     holder(topic: &Topic, key: &str) -> Option<JobId>;
     view() -> View;
     matrix() -> BTreeMap<InstanceId, KeptRow>;
@@ -332,9 +334,9 @@ struct RoughBroker {
 
 #[async_trait]
 impl Broker for RoughBroker {
-    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
+    async fn declare(&self, lanes: &[Lane]) -> Result<(), Fault> {
         self.road.to_broker().await?;
-        self.inner.declare(topics).await
+        self.inner.declare(lanes).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
@@ -360,9 +362,9 @@ impl Broker for RoughBroker {
         Ok(Box::new(RoughConsumption { inner, roughness: self.road.roughness.clone() }))
     }
 
-    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+    async fn depth(&self, lane: &Lane) -> Result<Option<u64>, Fault> {
         self.road.to_broker().await?;
-        self.inner.depth(topic).await
+        self.inner.depth(lane).await
     }
 
     async fn reroute(&self, limit: usize) -> Result<u64, Fault> {
@@ -428,15 +430,15 @@ impl Consumption for RoughConsumption {
         Intake::Ended { why: "cut off".to_owned() }
     }
 
-    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+    async fn add(&mut self, lane: &Lane, prefetch: u16) -> Result<(), Fault> {
         self.inner.add(lane, prefetch).await
     }
 
-    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault> {
+    async fn remove(&mut self, lane: &Lane) -> Result<(), Fault> {
         self.inner.remove(lane).await
     }
 
-    fn lanes(&self) -> Vec<Topic> {
+    fn lanes(&self) -> Vec<Lane> {
         self.inner.lanes()
     }
 

@@ -19,7 +19,7 @@ use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) struct AmqpConsumption {
     nonce: String,
 
     // Changed by the one who holds it.
-    lanes: HashMap<Topic, Registered>,
+    lanes: HashMap<Lane, Registered>,
     pipes: Vec<Pipe>,
     streams: SelectAll<LaneStream>,
     /// Numbers channels and consumers, never twice.
@@ -139,7 +139,7 @@ impl AmqpConsumption {
         });
     }
 
-    async fn register(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+    async fn register(&mut self, lane: &Lane, prefetch: u16) -> Result<(), Fault> {
         self.topology.ensure(&self.session, &[lane]).await?;
         let (pipe, channel) = self.pipe().await?;
         let consumer = self.count();
@@ -163,7 +163,7 @@ impl AmqpConsumption {
     }
 
     /// What a lane's end means; `None` when it was asked for.
-    fn lost(&mut self, lane: Topic, consumer: u32, why: String) -> Option<Intake> {
+    fn lost(&mut self, lane: Lane, consumer: u32, why: String) -> Option<Intake> {
         if self.lanes.get(&lane).is_none_or(|registered| registered.consumer != consumer) {
             return None;
         }
@@ -178,7 +178,7 @@ impl AmqpConsumption {
         Some(Intake::LaneLost { lane, why })
     }
 
-    fn delivery(&self, lane: Topic, pipe: u32, delivery: lapin::message::Delivery) -> Delivery {
+    fn delivery(&self, lane: Lane, pipe: u32, delivery: lapin::message::Delivery) -> Delivery {
         let number = delivery.delivery_tag;
         Delivery {
             lane,
@@ -218,7 +218,7 @@ impl Consumption for AmqpConsumption {
         }
     }
 
-    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+    async fn add(&mut self, lane: &Lane, prefetch: u16) -> Result<(), Fault> {
         // None would mean all that there is.
         let prefetch = prefetch.max(1);
         if !self.session.is_live() {
@@ -232,7 +232,7 @@ impl Consumption for AmqpConsumption {
         self.register(lane, prefetch).await
     }
 
-    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault> {
+    async fn remove(&mut self, lane: &Lane) -> Result<(), Fault> {
         let Some(registered) = self.lanes.remove(lane) else { return Ok(()) };
         let Some(pipe) = self.pipes.iter().find(|pipe| pipe.number == registered.pipe) else { return Ok(()) };
         let channel = pipe.channel.clone();
@@ -249,7 +249,7 @@ impl Consumption for AmqpConsumption {
         done
     }
 
-    fn lanes(&self) -> Vec<Topic> {
+    fn lanes(&self) -> Vec<Lane> {
         if self.session.is_live() { self.lanes.keys().cloned().collect() } else { Vec::new() }
     }
 
@@ -284,7 +284,7 @@ impl Drop for AmqpConsumption {
 
 /// What a lane's stream yields: a delivery, or the reason of its end.
 struct Seen {
-    lane: Topic,
+    lane: Lane,
     consumer: u32,
     pipe: u32,
     what: Result<lapin::message::Delivery, String>,
@@ -293,7 +293,7 @@ struct Seen {
 /// A consumer's deliveries, and after them exactly one end with its reason.
 #[derive(Debug)]
 struct LaneStream {
-    lane: Topic,
+    lane: Lane,
     consumer: u32,
     pipe: u32,
     stream: Option<Consumer>,

@@ -4,7 +4,7 @@
 //! exactly: the reading writes a mark behind everything that is there, and ends when it comes by.
 
 use super::errors::{asked, unreachable};
-use super::letters::topic_of;
+use super::letters::lane_of;
 use super::publisher::Publisher;
 use super::session::Session;
 use super::wire;
@@ -95,10 +95,10 @@ impl Reading for JournalReading {
         }
         self.shown += 1;
         let headers = wire::read(&found.properties);
-        let topic = topic_of(&self.names, &found);
-        let name = Letter::name(message_id.as_deref(), &headers, topic.as_ref(), &found.data);
+        let lane = lane_of(&self.names, &found);
+        let name = Letter::name(message_id.as_deref(), &headers, lane.as_ref(), &found.data);
         let (number, start) = (self.shown, wire::start(&found.properties));
-        Ok(Some(Letter { number, name, message_id, headers, body: found.data.into(), topic, start, evicted: None }))
+        Ok(Some(Letter { number, name, message_id, headers, body: found.data.into(), lane, start, evicted: None }))
     }
 
     async fn remove(&mut self, _number: u64) -> Result<(), Fault> {

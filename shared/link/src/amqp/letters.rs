@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
+use longshore_model::lane::Lane;
 use longshore_model::names::BrokerNames;
 use longshore_model::topic::Topic;
 use std::collections::HashMap;
@@ -35,21 +36,21 @@ pub(super) async fn reroute(
     let channel = session.channel().await.map_err(|error| asked("open a channel", &error))?;
     let (letters, full) = take(&channel, &unrouted, world, patience, limit).await?;
 
-    let mut exists: HashMap<Topic, bool> = HashMap::new();
+    let mut exists: HashMap<Lane, bool> = HashMap::new();
     let (mut moves, mut rest) = (Vec::new(), Vec::new());
     for letter in letters {
-        let Some(topic) = topic_of(&topology.names, &letter) else {
+        let Some(lane) = lane_of(&topology.names, &letter) else {
             rest.push(letter);
             continue;
         };
-        let found = match exists.get(&topic) {
+        let found = match exists.get(&lane) {
             Some(found) => *found,
             None => {
-                let found = topology.depth(session, &topology.names.lane(&topic)).await?.is_some();
-                *exists.entry(topic.clone()).or_insert(found)
+                let found = topology.depth(session, &topology.names.lane(&lane)).await?.is_some();
+                *exists.entry(lane.clone()).or_insert(found)
             }
         };
-        if found { moves.push((letter, topology.names.lane(&topic))) } else { rest.push(letter) }
+        if found { moves.push((letter, topology.names.lane(&lane))) } else { rest.push(letter) }
     }
 
     let direct = topology.names.direct();
@@ -122,13 +123,14 @@ async fn move_all(
     }
 }
 
-/// The topic that a letter was meant for: by its routing key, which is a lane's name when it was sent to a lane.
-pub(super) fn topic_of(names: &BrokerNames, letter: &Delivery) -> Option<Topic> {
+/// The lane that a letter was meant for: by its routing key, which is a lane's name when it was sent to a lane.
+pub(super) fn lane_of(names: &BrokerNames, letter: &Delivery) -> Option<Lane> {
     let key = letter.routing_key.as_str();
+    let by_topic = || Topic::from_dotted(key).ok().map(Lane::from);
     if letter.exchange.as_str() == names.jobs() {
-        return Topic::from_dotted(key).ok();
+        return by_topic();
     }
-    names.topic_of_lane(key).or_else(|| Topic::from_dotted(key).ok())
+    names.lane_of(key).or_else(by_topic)
 }
 
 #[cfg(test)]
@@ -137,15 +139,16 @@ mod tests {
     use longshore_model::names::Namespace;
 
     #[test]
-    fn a_letter_finds_its_topic_by_its_key() {
+    fn a_letter_finds_its_lane_by_its_key() {
         let names = BrokerNames::new(Namespace::default());
-        let check = |exchange: String, key: &str, topic: Option<&str>| {
+        let check = |exchange: String, key: &str, lane: Option<&str>| {
             let letter = Delivery::mock(1, exchange.as_str().into(), key.into(), false, Vec::new());
-            assert_eq!(topic_of(&names, &letter).as_ref().map(Topic::as_str), topic, "{exchange} {key}");
+            assert_eq!(lane_of(&names, &letter).map(|lane| lane.to_string()).as_deref(), lane, "{exchange} {key}");
         };
         check(names.jobs(), "media.thumbnail", Some("media/thumbnail"));
         check(names.jobs(), "longshore.lane.a", Some("longshore/lane/a"));
         check(names.direct(), "longshore.lane.a.b", Some("a/b"));
+        check(names.direct(), "longshore.high.a.b", Some("a/b (high)"));
         check(names.unrouted(), "longshore.lane.a", Some("a"));
         check(names.unrouted(), "media.thumbnail", Some("media/thumbnail"));
         check(names.jobs(), "not a topic", None);

@@ -32,6 +32,7 @@ use dial::Dialer;
 use journal::JournalReading;
 use listening::AmqpListening;
 use longshore_model::event::Interest;
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::settings::BrokerSettings;
 use longshore_model::topic::Topic;
@@ -79,7 +80,7 @@ impl Amqp {
     /// The name of the queue of a place.
     fn queue(&self, place: &Copies) -> String {
         match place {
-            Copies::Lane(topic) => self.topology.names.lane(topic),
+            Copies::Lane(lane) => self.topology.names.lane(lane),
             Copies::Parked(park) => self.topology.names.park(*park),
             Copies::Journal => self.topology.names.journal(),
         }
@@ -88,10 +89,10 @@ impl Amqp {
 
 #[async_trait]
 impl Broker for Amqp {
-    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
+    async fn declare(&self, lanes: &[Lane]) -> Result<(), Fault> {
         let session = self.publisher.session().await?;
-        let topics: Vec<_> = topics.iter().collect();
-        self.topology.ensure(&session, &topics).await
+        let lanes: Vec<_> = lanes.iter().collect();
+        self.topology.ensure(&session, &lanes).await
     }
 
     async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
@@ -104,9 +105,9 @@ impl Broker for Amqp {
         Ok(Box::new(AmqpConsumption::new(session, topology, publisher, self.world.clone(), self.patience)))
     }
 
-    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+    async fn depth(&self, lane: &Lane) -> Result<Option<u64>, Fault> {
         let session = self.publisher.session().await?;
-        self.topology.depth(&session, &self.topology.names.lane(topic)).await
+        self.topology.depth(&session, &self.topology.names.lane(lane)).await
     }
 
     async fn reroute(&self, limit: usize) -> Result<u64, Fault> {

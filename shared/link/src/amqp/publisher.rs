@@ -20,9 +20,9 @@ use crate::world::World;
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
+use longshore_model::lane::Lane;
 use longshore_model::names::BrokerNames;
 use longshore_model::settings::BrokerSettings;
-use longshore_model::topic::Topic;
 use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
@@ -88,11 +88,11 @@ impl Publisher {
     /// Publishes messages, all at once, in their order; one answer each.
     pub(super) async fn publish(&self, messages: Vec<Message>) -> Vec<Result<(), Fault>> {
         let count = messages.len();
-        let topics: HashSet<_> = messages.iter().filter_map(|message| first_of(&message.target)).collect();
-        let topics: Vec<_> = topics.into_iter().collect();
+        let lanes: HashSet<_> = messages.iter().filter_map(|message| first_of(&message.target)).collect();
+        let lanes: Vec<_> = lanes.into_iter().collect();
         let prepared = async {
             let outlet = self.outlet().await?;
-            self.topology.ensure_leniently(&outlet.session, &topics).await?;
+            self.topology.ensure_leniently(&outlet.session, &lanes).await?;
             if messages.iter().any(|message| matches!(message.target, Target::Journal(..))) {
                 self.topology.ensure_journal(&outlet.session).await?;
             }
@@ -398,11 +398,11 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The topic whose lane a publish must make sure of: that of a first publish. Later ones go to lanes that somebody
+/// The lane that a publish must make sure of: that of a first publish. Later ones go to lanes that somebody
 /// declared before, and are kept among the unrouted where somebody has removed one since.
-const fn first_of(target: &Target) -> Option<&Topic> {
+const fn first_of(target: &Target) -> Option<&Lane> {
     match target {
-        Target::Jobs(topic) => Some(topic),
+        Target::Jobs(lane) => Some(lane),
         Target::Lane(_)
         | Target::Parked(..)
         | Target::Quarantine
@@ -415,9 +415,10 @@ const fn first_of(target: &Target) -> Option<&Topic> {
 /// Exchange and routing key of a target.
 fn address(names: &BrokerNames, target: &Target) -> (String, String) {
     match target {
-        Target::Jobs(topic) => (names.jobs(), topic.dotted()),
-        Target::Lane(topic) => (names.direct(), names.lane(topic)),
-        Target::Parked(park, topic) => (names.park(*park), names.lane(topic)),
+        // A topic's key leads to its normal lane alone.
+        Target::Jobs(lane) if !lane.high => (names.jobs(), lane.topic.dotted()),
+        Target::Jobs(lane) | Target::Lane(lane) => (names.direct(), names.lane(lane)),
+        Target::Parked(park, lane) => (names.park(*park), names.lane(lane)),
         Target::Quarantine => (names.quarantine(), String::new()),
         Target::Dead => (names.dead(), String::new()),
         Target::Journal(topic, _) => (names.journal(), topic.dotted()),

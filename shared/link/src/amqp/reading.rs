@@ -5,7 +5,7 @@
 //! deliver what came back before all else, in the order in which it came back.
 
 use super::errors::{asked, unreachable};
-use super::letters::topic_of;
+use super::letters::lane_of;
 use super::session::Session;
 use super::wire;
 use crate::error::Fault;
@@ -77,11 +77,11 @@ impl AmqpReading {
         let evicted = wire::death(&delivery.properties)
             .map(|(reason, queue)| Eviction { reason, queue })
             .filter(|eviction| self.queue == self.names.dead() && eviction.queue != self.queue);
-        let lane = evicted.as_ref().and_then(|eviction| self.names.topic_of_lane(&eviction.queue));
-        let topic = lane.or_else(|| topic_of(&self.names, &delivery));
-        let name = Letter::name(message_id.as_deref(), &headers, topic.as_ref(), &delivery.data);
+        let left = evicted.as_ref().and_then(|eviction| self.names.lane_of(&eviction.queue));
+        let lane = left.or_else(|| lane_of(&self.names, &delivery));
+        let name = Letter::name(message_id.as_deref(), &headers, lane.as_ref(), &delivery.data);
         let (number, tag) = (self.shown, delivery.delivery_tag);
-        (Letter { number, name, message_id, headers, body: delivery.data.into(), topic, start: None, evicted }, tag)
+        (Letter { number, name, message_id, headers, body: delivery.data.into(), lane, start: None, evicted }, tag)
     }
 }
 

@@ -16,6 +16,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Park};
 use longshore_model::settings::{BrokerSettings, JournalSettings};
 use longshore_model::topic::Topic;
@@ -46,13 +47,13 @@ pub(super) struct Known {
 struct Seen {
     fixed: bool,
     journal: bool,
-    lanes: HashSet<Topic>,
+    lanes: HashSet<Lane>,
 }
 
 impl Known {
     /// The lane may be gone.
-    pub(super) fn forget(&self, topic: &Topic) {
-        self.seen.write().unwrap_or_else(PoisonError::into_inner).lanes.remove(topic);
+    pub(super) fn forget(&self, lane: &Lane) {
+        self.seen.write().unwrap_or_else(PoisonError::into_inner).lanes.remove(lane);
     }
 
     /// Everything may be gone.
@@ -61,9 +62,9 @@ impl Known {
     }
 
     /// Whether the fixed objects are known, and the lanes that are not.
-    fn missing<'t>(&self, topics: &[&'t Topic]) -> (bool, Vec<&'t Topic>) {
+    fn missing<'t>(&self, lanes: &[&'t Lane]) -> (bool, Vec<&'t Lane>) {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        let mut missing: Vec<_> = topics.iter().copied().filter(|topic| !seen.lanes.contains(*topic)).collect();
+        let mut missing: Vec<_> = lanes.iter().copied().filter(|lane| !seen.lanes.contains(*lane)).collect();
         missing.sort_unstable();
         missing.dedup();
         (seen.fixed, missing)
@@ -77,10 +78,10 @@ impl Known {
         self.seen.write().unwrap_or_else(PoisonError::into_inner).journal = true;
     }
 
-    fn learn(&self, fixed: bool, topics: &[&Topic]) {
+    fn learn(&self, fixed: bool, lanes: &[&Lane]) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         seen.fixed |= fixed;
-        seen.lanes.extend(topics.iter().copied().cloned());
+        seen.lanes.extend(lanes.iter().copied().cloned());
     }
 }
 
@@ -126,22 +127,22 @@ impl Topology {
     ///
     /// # Errors
     /// [`Fault::Refused`] names an object that is different, or missing and may not be declared.
-    pub(super) async fn ensure(&self, session: &Session, topics: &[&Topic]) -> Result<(), Fault> {
-        if let (true, missing) = session.known.missing(topics)
+    pub(super) async fn ensure(&self, session: &Session, lanes: &[&Lane]) -> Result<(), Fault> {
+        if let (true, missing) = session.known.missing(lanes)
             && missing.is_empty()
         {
             return Ok(());
         }
         let _one = session.known.declaring.lock().await;
-        let (fixed, missing) = session.known.missing(topics);
+        let (fixed, missing) = session.known.missing(lanes);
         if !fixed {
             self.declare(session, self.fixed()).await?;
             session.known.learn(true, &[]);
         }
         for chunk in missing.chunks(CHUNK) {
-            let lanes = chunk.iter().flat_map(|topic| self.lane(topic)).collect();
+            let objects = chunk.iter().flat_map(|lane| self.lane(lane)).collect();
             // Somebody may have removed the exchanges meanwhile: after a failure everything is declared afresh.
-            self.declare(session, lanes).await.inspect_err(|_| session.known.forget_all())?;
+            self.declare(session, objects).await.inspect_err(|_| session.known.forget_all())?;
             session.known.learn(false, chunk);
         }
         Ok(())
@@ -149,11 +150,11 @@ impl Topology {
 
     /// As [`Self::ensure`], for a publisher: a lane that it may not declare, or that is different, is no reason not to
     /// publish, because a message without a lane is kept among the unrouted. It is not tried again in this session.
-    pub(super) async fn ensure_leniently(&self, session: &Session, topics: &[&Topic]) -> Result<(), Fault> {
-        match self.ensure(session, topics).await {
+    pub(super) async fn ensure_leniently(&self, session: &Session, lanes: &[&Lane]) -> Result<(), Fault> {
+        match self.ensure(session, lanes).await {
             Err(Fault::Refused { detail, .. }) => {
                 tracing::warn!(detail, "a lane could not be declared; publishing all the same");
-                session.known.learn(true, topics);
+                session.known.learn(true, lanes);
                 Ok(())
             }
             // Declaring changes nothing that a repeat would double: the publish after it has not happened.
@@ -210,12 +211,12 @@ impl Topology {
         }
     }
 
-    /// Deletes every object of the namespace, and the lanes of these topics. Answers how many queues there were.
+    /// Deletes every object of the namespace, and both lanes of these topics. Answers how many queues there were.
     pub(super) async fn erase(&self, session: &Session, topics: &[Topic]) -> Result<u64, Fault> {
         let names = &self.names;
         let mut both = vec![names.unrouted(), names.dead(), names.quarantine(), names.journal()];
         both.extend(Park::ALL.iter().map(|park| names.park(*park)));
-        let mut queues: Vec<String> = topics.iter().map(|topic| names.lane(topic)).collect();
+        let mut queues: Vec<String> = topics.iter().flat_map(Lane::both).map(|lane| names.lane(&lane)).collect();
         queues.extend(both.iter().cloned());
         let exchanges: Vec<String> = [names.jobs(), names.direct(), names.events()].into_iter().chain(both).collect();
         session.known.forget_all();
@@ -302,18 +303,21 @@ impl Topology {
         objects
     }
 
-    /// A lane and its two bindings.
-    fn lane(&self, topic: &Topic) -> [Object; 3] {
-        let queue = self.names.lane(topic);
+    /// A lane and its bindings: by its topic, which urgent jobs have in common with the others, and by its name.
+    fn lane(&self, lane: &Lane) -> Vec<Object> {
+        let queue = self.names.lane(lane);
         // No length limit: a full lane would stall every parked copy behind it. Fullness is refused at enqueue.
         let mut arguments = dead_letters(&self.names.dead());
         arguments.insert(short("x-delivery-limit"), AMQPValue::LongInt(DELIVERY_LIMIT));
         let bind = |exchange: String, key: String| Object::Binding { queue: queue.clone(), exchange, key };
-        [
+        let mut objects = vec![
             Object::Queue { name: queue.clone(), arguments, lenient: false },
-            bind(self.names.jobs(), topic.dotted()),
             bind(self.names.direct(), queue.clone()),
-        ]
+        ];
+        if !lane.high {
+            objects.push(bind(self.names.jobs(), lane.topic.dotted()));
+        }
+        objects
     }
 }
 

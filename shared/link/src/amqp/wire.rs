@@ -36,9 +36,10 @@ pub(super) fn properties(message: &Message) -> Result<BasicProperties, Fault> {
         .with_message_id(id)
         .with_headers(table(&message.headers, &message.target));
     Ok(match &message.target {
-        Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) | Target::Journal(topic, _) => {
-            properties.with_type(short(topic.as_str()))
+        Target::Jobs(lane) | Target::Lane(lane) | Target::Parked(_, lane) => {
+            properties.with_type(short(lane.topic.as_str()))
         }
+        Target::Journal(topic, _) => properties.with_type(short(topic.as_str())),
         Target::Event(_, topic) => properties.with_delivery_mode(TRANSIENT).with_type(short(topic.as_str())),
         Target::Quarantine | Target::Dead => properties,
     })
@@ -166,7 +167,7 @@ mod tests {
     use longshore_model::topic::Topic;
 
     fn message(headers: Headers) -> Message {
-        let target = Target::Jobs(Topic::new("media/thumbnail").unwrap());
+        let target = Target::Jobs(Topic::new("media/thumbnail").unwrap().into());
         Message { target, message_id: "m-1".into(), headers, body: Bytes::new() }
     }
 

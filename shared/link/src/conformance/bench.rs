@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
 use longshore_model::record::{Admission, Reason, Record, Start, State};
 use longshore_model::topic::Topic;
@@ -56,11 +57,21 @@ pub trait Hooks: Send + Sync + Debug {
     async fn letters(&self, place: Letters) -> Vec<Letter>;
 
     /// Deletes a lane.
-    async fn delete_lane(&self, topic: &Topic);
+    async fn delete_lane(&self, lane: &Lane);
 }
 
 pub(super) fn topic(text: &str) -> Topic {
     Topic::new(text).unwrap()
+}
+
+/// The lane of a topic's jobs that are not urgent.
+pub(super) fn normal(text: &str) -> Lane {
+    topic(text).into()
+}
+
+/// The lane of a topic's urgent jobs.
+pub(super) fn high(text: &str) -> Lane {
+    Lane::high(topic(text))
 }
 
 /// An incarnation of an instance; later starts are newer.
@@ -268,7 +279,7 @@ impl Bench {
     /// A session of the second process on one lane.
     pub(super) async fn consume(&self, lane: &str, prefetch: u16) -> Box<dyn Consumption> {
         let mut session = self.b.broker.consume().await.unwrap();
-        session.add(&topic(lane), prefetch).await.unwrap();
+        session.add(&normal(lane), prefetch).await.unwrap();
         session
     }
 

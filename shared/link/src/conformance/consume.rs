@@ -1,17 +1,17 @@
 //! What a session of consuming gets, and what becomes of what it does not settle.
 
-use super::bench::{Bench, TOPIC, ids, message, topic};
+use super::bench::{Bench, TOPIC, ids, message, normal};
 use crate::broker::{Consumption, Delivery, Headers, Intake, Target};
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
 
 async fn publish(bench: &Bench, names: &[&str]) {
-    bench.publish(&Target::Jobs(topic(TOPIC)), names).await;
+    bench.publish(&Target::Jobs(normal(TOPIC)), names).await;
 }
 
 async fn depth(bench: &Bench, expected: u64) {
     let what = format!("{expected} messages in the lane");
-    bench.eventually(&what, async || bench.a.broker.depth(&topic(TOPIC)).await.unwrap() == Some(expected)).await;
+    bench.eventually(&what, async || bench.a.broker.depth(&normal(TOPIC)).await.unwrap() == Some(expected)).await;
 }
 
 fn ack(session: &dyn Consumption, deliveries: &[Delivery]) {
@@ -19,7 +19,7 @@ fn ack(session: &dyn Consumption, deliveries: &[Delivery]) {
 }
 
 pub async fn messages_arrive_in_order_as_they_were_sent(bench: &Bench) {
-    let mut first = message(Target::Jobs(topic(TOPIC)), "first");
+    let mut first = message(Target::Jobs(normal(TOPIC)), "first");
     first.headers = Headers {
         generation: Generation(7),
         enqueued: Some(1_767_225_600_123),
@@ -35,7 +35,7 @@ pub async fn messages_arrive_in_order_as_they_were_sent(bench: &Bench) {
     assert_eq!(ids(&deliveries), ["first", "b", "c", "d"]);
     assert_eq!((&deliveries[0].headers, &deliveries[0].body), (&first.headers, &first.body));
     assert_eq!(deliveries[1].headers, Headers::default());
-    assert!(deliveries.iter().all(|delivery| delivery.lane == topic(TOPIC) && !delivery.redelivered));
+    assert!(deliveries.iter().all(|delivery| delivery.lane == normal(TOPIC) && !delivery.redelivered));
 }
 
 pub async fn an_acknowledged_message_is_gone(bench: &Bench) {
@@ -77,7 +77,7 @@ pub async fn a_removed_lane_delivers_nothing_more(bench: &Bench) {
     publish(bench, &["a"]).await;
     let mut session = bench.consume(TOPIC, 5).await;
     let held = bench.delivery(&mut session).await;
-    session.remove(&topic(TOPIC)).await.unwrap();
+    session.remove(&normal(TOPIC)).await.unwrap();
     assert!(session.lanes().is_empty());
     publish(bench, &["b"]).await;
     bench.quiet(&mut session).await;
@@ -89,7 +89,7 @@ pub async fn given_back_after_removal_goes_to_another(bench: &Bench) {
     publish(bench, &["a"]).await;
     let mut session = bench.consume(TOPIC, 5).await;
     let held = bench.delivery(&mut session).await;
-    session.remove(&topic(TOPIC)).await.unwrap();
+    session.remove(&normal(TOPIC)).await.unwrap();
     session.settler().give_back(held.tag);
     let mut other = bench.consume(TOPIC, 5).await;
     let again = bench.delivery(&mut other).await;
@@ -125,7 +125,7 @@ pub async fn a_closed_session_says_so(bench: &Bench) {
     let mut session = bench.consume(TOPIC, 5).await;
     let (settler, held) = (session.settler(), bench.delivery(&mut session).await);
     assert!(settler.is_live());
-    assert_eq!(session.lanes(), [topic(TOPIC)]);
+    assert_eq!(session.lanes(), [normal(TOPIC)]);
     session.close().await;
     assert!(!settler.is_live());
     settler.ack(held.tag);
@@ -138,15 +138,15 @@ pub async fn a_closed_session_says_so(bench: &Bench) {
 
 pub async fn a_deleted_lane_is_reported_and_can_be_consumed_again(bench: &Bench) {
     let mut session = bench.consume(TOPIC, 5).await;
-    session.add(&topic("test/other"), 5).await.unwrap();
-    bench.hooks.delete_lane(&topic(TOPIC)).await;
+    session.add(&normal("test/other"), 5).await.unwrap();
+    bench.hooks.delete_lane(&normal(TOPIC)).await;
     let next = bench.within("the news", session.next()).await;
-    assert!(matches!(&next, Intake::LaneLost { lane, .. } if *lane == topic(TOPIC)), "{next:?}");
-    assert_eq!(session.lanes(), [topic("test/other")]);
-    bench.publish(&Target::Lane(topic("test/other")), &["a"]).await;
+    assert!(matches!(&next, Intake::LaneLost { lane, .. } if *lane == normal(TOPIC)), "{next:?}");
+    assert_eq!(session.lanes(), [normal("test/other")]);
+    bench.publish(&Target::Lane(normal("test/other")), &["a"]).await;
     assert_eq!(bench.delivery(&mut session).await.message_id.as_deref(), Some("a"), "the session lives");
-    session.add(&topic(TOPIC), 5).await.unwrap();
-    bench.publish(&Target::Lane(topic(TOPIC)), &["b"]).await;
+    session.add(&normal(TOPIC), 5).await.unwrap();
+    bench.publish(&Target::Lane(normal(TOPIC)), &["b"]).await;
     assert_eq!(bench.delivery(&mut session).await.message_id.as_deref(), Some("b"));
 }
 
@@ -154,19 +154,19 @@ pub async fn one_session_consumes_many_lanes(bench: &Bench) {
     let lanes: Vec<String> = (0..12).map(|n| format!("lane/l{n:02}")).collect();
     let mut session = bench.b.broker.consume().await.unwrap();
     for lane in &lanes {
-        session.add(&topic(lane), 2).await.unwrap();
+        session.add(&normal(lane), 2).await.unwrap();
     }
     let mut consumed = session.lanes();
     consumed.sort();
-    assert_eq!(consumed, lanes.iter().map(|lane| topic(lane)).collect::<Vec<_>>());
+    assert_eq!(consumed, lanes.iter().map(|lane| normal(lane)).collect::<Vec<_>>());
     for lane in &lanes {
-        bench.publish(&Target::Lane(topic(lane)), &[lane]).await;
+        bench.publish(&Target::Lane(normal(lane)), &[lane]).await;
     }
     let deliveries = bench.deliveries(&mut session, lanes.len()).await;
     let mut found = Vec::new();
     for delivery in &deliveries {
-        assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.as_str()));
-        found.push(delivery.lane.as_str());
+        assert_eq!(delivery.message_id.as_deref(), Some(delivery.lane.topic.as_str()));
+        found.push(delivery.lane.topic.as_str());
     }
     found.sort_unstable();
     assert_eq!(found, lanes);

@@ -1,6 +1,6 @@
 //! Copies: they are read without being taken.
 
-use super::bench::{Bench, TOPIC, ids, message, topic};
+use super::bench::{Bench, TOPIC, ids, message, normal, topic};
 use crate::broker::{Copies, Target};
 use crate::letters::{Letter, Reading};
 use longshore_model::names::Park;
@@ -25,12 +25,12 @@ fn names(copies: &[Letter]) -> Vec<&str> {
 }
 
 pub async fn copies_in_a_lane_are_read_in_order_and_go_back(bench: &Bench) {
-    let lane = Copies::Lane(topic(TOPIC));
-    bench.publish(&Target::Jobs(topic(TOPIC)), &["a", "b", "c"]).await;
+    let lane = Copies::Lane(normal(TOPIC));
+    bench.publish(&Target::Jobs(normal(TOPIC)), &["a", "b", "c"]).await;
     count(bench, &lane, 3).await;
     let (mut reading, copies) = read(bench, &lane).await;
     assert_eq!(names(&copies), ["a", "b", "c"]);
-    assert!(copies.iter().all(|copy| copy.topic == Some(topic(TOPIC)) && copy.evicted.is_none()), "{copies:?}");
+    assert!(copies.iter().all(|copy| copy.lane == Some(normal(TOPIC)) && copy.evicted.is_none()), "{copies:?}");
     // Nobody else gets them meanwhile.
     let mut session = bench.consume(TOPIC, 10).await;
     bench.quiet(&mut session).await;
@@ -42,12 +42,12 @@ pub async fn copies_in_a_lane_are_read_in_order_and_go_back(bench: &Bench) {
 
 pub async fn a_copy_at_rest_tells_its_lane_and_goes_back(bench: &Bench) {
     let place = Copies::Parked(Park::Long);
-    bench.a.broker.declare(&[topic(TOPIC)]).await.unwrap();
-    bench.publish(&Target::Parked(Park::Long, topic(TOPIC)), &["a"]).await;
+    bench.a.broker.declare(&[normal(TOPIC)]).await.unwrap();
+    bench.publish(&Target::Parked(Park::Long, normal(TOPIC)), &["a"]).await;
     count(bench, &place, 1).await;
     for _ in 0..2 {
         let (reading, copies) = read(bench, &place).await;
-        assert_eq!((names(&copies), copies[0].topic.clone()), (vec!["a"], Some(topic(TOPIC))));
+        assert_eq!((names(&copies), copies[0].lane.clone()), (vec!["a"], Some(normal(TOPIC))));
         reading.close().await.unwrap();
         count(bench, &place, 1).await;
     }
@@ -55,7 +55,7 @@ pub async fn a_copy_at_rest_tells_its_lane_and_goes_back(bench: &Bench) {
 }
 
 pub async fn a_lane_that_is_not_there_has_no_copies(bench: &Bench) {
-    let lane = Copies::Lane(topic("never/declared"));
+    let lane = Copies::Lane(normal("never/declared"));
     assert!(bench.a.broker.read_copies(&lane).await.unwrap().is_none());
     assert_eq!(bench.a.broker.count_copies(&lane).await.unwrap(), None);
     assert_eq!(bench.a.broker.count_copies(&Copies::Journal).await.unwrap(), None);

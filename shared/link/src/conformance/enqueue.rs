@@ -1,6 +1,6 @@
 //! How jobs are accepted (T1, T2) and leave the outbox (T4).
 
-use super::bench::{Bench, LONG, TOPIC, topic};
+use super::bench::{Bench, LONG, TOPIC, normal, topic};
 use crate::error::{Fault, NotAccepted};
 use longshore_model::id::Generation;
 use longshore_model::limits;
@@ -98,7 +98,7 @@ pub async fn j14_a_retry_is_linked_both_ways_and_only_history_can_be_retried(ben
 }
 
 pub async fn the_thousand_and_first_topic_is_refused(bench: &Bench) {
-    let topics: Vec<_> = (0..limits::TOPICS).map(|n| topic(&format!("many/t{n}"))).collect();
+    let topics: Vec<_> = (0..limits::TOPICS).map(|n| normal(&format!("many/t{n}"))).collect();
     for some in topics.chunks(limits::BATCH) {
         bench.a.store.know(some.to_vec()).await.unwrap();
     }
@@ -106,7 +106,7 @@ pub async fn the_thousand_and_first_topic_is_refused(bench: &Bench) {
     let answer = bench.a.store.enqueue(vec![job.clone()]).await.unwrap().remove(0);
     assert_eq!(answer, Err(NotAccepted::TooManyTopics("one/more".into())));
     assert_eq!(bench.maybe(job.admission.id).await, None);
-    assert!(matches!(bench.a.store.know(vec![topic("one/more")]).await, Err(Fault::Refused { .. })));
+    assert!(matches!(bench.a.store.know(vec![normal("one/more")]).await, Err(Fault::Refused { .. })));
     assert_eq!(bench.enqueue(bench.job_on("many/t7")).await.state, State::Queued);
     assert_eq!(bench.a.store.topics().await.unwrap().len(), limits::TOPICS);
 }
@@ -131,7 +131,7 @@ pub async fn the_relay_holds_what_it_takes(bench: &Bench) {
     assert_eq!(taken.len(), 1);
     let record = bench.record(id).await;
     assert_eq!((taken[0].id, taken[0].generation, taken[0].fence), (id, Generation(1), record.fence));
-    assert_eq!((&taken[0].topic, taken[0].created, &taken[0].envelope), (&record.topic, record.created, &job.envelope));
+    assert_eq!((&taken[0].lane, taken[0].created, &taken[0].envelope), (&record.lane(), record.created, &job.envelope));
     assert!(bench.b.store.outbox(10, 100).await.unwrap().is_empty(), "another relay leaves it alone");
     bench.sleep(150).await;
     assert_eq!(bench.b.store.outbox(10, 100).await.unwrap().len(), 1, "until the hold has passed");

@@ -1,6 +1,6 @@
 //! What people ask (J08, J10): snapshots, listings, counts.
 
-use super::bench::{Bench, LONG, everything, me, permanent, succeeded, topic};
+use super::bench::{Bench, LONG, everything, me, normal, permanent, succeeded, topic};
 use crate::error::Fault;
 use crate::store::{NewJob, Query, Rebuild};
 use longshore_model::id::JobId;
@@ -311,8 +311,8 @@ pub async fn jobs_ahead_are_those_of_the_topic_that_came_first(bench: &Bench) {
 
 pub async fn topics_are_known_once_named(bench: &Bench) {
     bench.queued().await;
-    bench.a.store.know(vec![topic("b"), topic("a"), topic("b")]).await.unwrap();
-    bench.a.store.know(vec![topic("a")]).await.unwrap();
+    bench.a.store.know(vec![normal("b"), normal("a"), normal("b")]).await.unwrap();
+    bench.a.store.know(vec![normal("a")]).await.unwrap();
     let mut topics = bench.b.store.topics().await.unwrap();
     topics.sort();
     assert_eq!(topics, [topic("a"), topic("b"), topic("test/one")]);

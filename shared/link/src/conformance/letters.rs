@@ -1,6 +1,6 @@
 //! Letters: reading changes nothing, and what is removed is gone.
 
-use super::bench::{Bench, QUARANTINE_BYTES, message, topic};
+use super::bench::{Bench, QUARANTINE_BYTES, message, normal};
 use crate::broker::{Letters, Message, Target};
 use crate::error::Fault;
 use crate::letters::{Letter, Reading};
@@ -60,7 +60,7 @@ pub async fn letters_come_oldest_first_as_they_were_sent(bench: &Bench) {
     assert_eq!(letters.iter().map(|letter| letter.number).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(letters[1].headers.reason.as_deref(), Some("reason of b"));
     assert_eq!(letters[1].body, message(Target::Dead, "b").body);
-    assert_eq!((&letters[1].topic, &letters[1].evicted), (&None, &None));
+    assert_eq!((&letters[1].lane, &letters[1].evicted), (&None, &None));
     reading.close().await.unwrap();
 }
 
@@ -122,15 +122,15 @@ pub async fn a_removed_letter_is_gone_and_the_others_stay(bench: &Bench) {
     reading.close().await.unwrap();
 }
 
-pub async fn an_unrouted_letter_tells_its_topic(bench: &Bench) {
-    let lane = topic("gone/away");
+pub async fn an_unrouted_letter_tells_its_lane(bench: &Bench) {
+    let lane = normal("gone/away");
     bench.a.broker.declare(std::slice::from_ref(&lane)).await.unwrap();
     bench.hooks.delete_lane(&lane).await;
     bench.publish(&Target::Lane(lane.clone()), &["a"]).await;
     let count = async || bench.b.broker.count_letters(Letters::Unrouted).await.unwrap();
     bench.eventually("it is unrouted", async || count().await == 1).await;
     let mut reading = bench.a.broker.read_letters(Letters::Unrouted).await.unwrap();
-    assert_eq!(reading.next().await.unwrap().unwrap().topic, Some(lane));
+    assert_eq!(reading.next().await.unwrap().unwrap().lane, Some(lane));
     reading.close().await.unwrap();
 }
 

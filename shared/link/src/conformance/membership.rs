@@ -1,6 +1,6 @@
 //! Who is there (V02, V05, V08, V12): one script is the authority, nobody votes.
 
-use super::bench::{Bench, LONG, owner, topic};
+use super::bench::{Bench, LONG, normal, owner};
 use crate::store::{Beat, Beaten};
 use longshore_model::Secret;
 use longshore_model::id::Owner;
@@ -248,9 +248,9 @@ pub async fn a_new_topic_changes_the_version_of_topics(bench: &Bench) {
     let one = owner("one", 1);
     let first = beat(bench, &one).await.topics;
     assert_eq!(beat(bench, &one).await.topics, first);
-    bench.b.store.know(vec![topic("brand/new")]).await.unwrap();
+    bench.b.store.know(vec![normal("brand/new")]).await.unwrap();
     let second = beat(bench, &one).await.topics;
     assert_ne!(second, first);
-    bench.b.store.know(vec![topic("brand/new")]).await.unwrap();
+    bench.b.store.know(vec![normal("brand/new")]).await.unwrap();
     assert_eq!(beat(bench, &one).await.topics, second);
 }

@@ -27,8 +27,10 @@ pub mod files;
 pub mod find;
 pub mod finish;
 pub mod gates;
+pub mod high;
 pub mod interest;
 pub mod isolation;
+pub mod lanes;
 pub mod ledger;
 pub mod letters;
 pub mod loss;
@@ -215,6 +217,13 @@ macro_rules! conformance_store {
                 q13_who_waits_for_a_limit_passes_urgent_first
                 q13_an_order_stays_in_its_order_whatever_presses
             }
+            lanes {
+                q13_the_first_urgent_job_of_a_topic_makes_its_high_lane_known
+                q13_however_an_urgent_job_comes_in_its_high_lane_is_known
+                q13_an_urgent_job_that_another_stands_for_makes_the_lane_known_too
+                q13_a_consumer_can_say_what_lanes_there_are
+                q13_what_is_handed_out_names_its_lane
+            }
             unique {
                 j04_a_key_until_finished_is_free_when_its_job_has_ended
                 a_key_until_started_is_free_when_its_job_starts
@@ -398,6 +407,14 @@ macro_rules! conformance_broker {
                 a_deleted_lane_is_reported_and_can_be_consumed_again
                 one_session_consumes_many_lanes
             }
+            high {
+                q13_a_first_publish_makes_the_lane_of_urgent_jobs_and_no_other
+                q13_both_lanes_of_a_topic_are_consumed_apart
+                q13_a_deleted_high_lane_is_reported_and_the_other_lives
+                q13_what_has_no_high_lane_is_unrouted_and_returns_with_it
+                q13_copies_tell_that_they_are_of_a_high_lane
+                q13_erasing_a_topic_deletes_both_of_its_lanes
+            }
             events {
                 n01_events_reach_those_who_want_them_by_pattern_and_class
                 n01_events_of_one_publisher_come_in_order
@@ -411,7 +428,7 @@ macro_rules! conformance_broker {
                 a_reading_that_breaks_off_loses_nothing
                 what_a_reading_has_shown_is_nobody_elses_until_it_ends
                 a_removed_letter_is_gone_and_the_others_stay
-                an_unrouted_letter_tells_its_topic
+                an_unrouted_letter_tells_its_lane
             }
             copies {
                 copies_in_a_lane_are_read_in_order_and_go_back

@@ -1,6 +1,6 @@
 //! Nudges: what makes waiting fast. The state in the store is what makes it true.
 
-use super::bench::{Bench, LONG, owner, succeeded, topic};
+use super::bench::{Bench, LONG, normal, owner, succeeded};
 use super::membership::card;
 use crate::store::{Beat, Nudge};
 use longshore_model::record::{Start, State};
@@ -71,7 +71,7 @@ pub async fn a_new_topic_is_nudged(bench: &Bench) {
     bench.queued().await;
     until(bench, &mut nudges, Nudge::Topics).await;
     let mut nudges = bench.b.store.nudges();
-    bench.a.store.know(vec![topic("brand/new")]).await.unwrap();
+    bench.a.store.know(vec![normal("brand/new")]).await.unwrap();
     until(bench, &mut nudges, Nudge::Topics).await;
 }
 

@@ -1,37 +1,36 @@
 //! Where messages go, and that a confirm means responsibility.
 
-use super::bench::{Bench, TOPIC, ids, message, topic};
+use super::bench::{Bench, TOPIC, ids, message, normal};
 use crate::broker::{Letters, Target};
-use longshore_model::topic::Topic;
 
 pub async fn a_first_publish_makes_its_lane(bench: &Bench) {
-    bench.publish(&Target::Jobs(topic(TOPIC)), &["a", "b"]).await;
+    bench.publish(&Target::Jobs(normal(TOPIC)), &["a", "b"]).await;
     depth(bench, TOPIC, 2).await;
 }
 
 pub async fn a_lane_that_nobody_made_has_no_depth(bench: &Bench) {
-    assert_eq!(bench.a.broker.depth(&topic("no/body")).await.unwrap(), None);
+    assert_eq!(bench.a.broker.depth(&normal("no/body")).await.unwrap(), None);
 }
 
 pub async fn declaring_twice_is_declaring_once(bench: &Bench) {
-    let lanes = [topic("a/b"), topic("c")];
+    let lanes = [normal("a/b"), normal("c")];
     bench.a.broker.declare(&lanes).await.unwrap();
-    bench.publish(&Target::Lane(topic("c")), &["x"]).await;
+    bench.publish(&Target::Lane(normal("c")), &["x"]).await;
     bench.b.broker.declare(&lanes).await.unwrap();
     depth(bench, "c", 1).await;
     depth(bench, "a/b", 0).await;
 }
 
 pub async fn what_has_no_lane_is_unrouted_and_returns_with_its_lane(bench: &Bench) {
-    for lane in [topic("gone"), topic("never")] {
+    for lane in [normal("gone"), normal("never")] {
         bench.a.broker.declare(std::slice::from_ref(&lane)).await.unwrap();
         bench.hooks.delete_lane(&lane).await;
     }
-    bench.publish(&Target::Lane(topic("gone")), &["a", "b"]).await;
-    bench.publish(&Target::Lane(topic("never")), &["c"]).await;
+    bench.publish(&Target::Lane(normal("gone")), &["a", "b"]).await;
+    bench.publish(&Target::Lane(normal("never")), &["c"]).await;
     let unrouted = async || bench.hooks.letters(Letters::Unrouted).await;
     bench.eventually("three letters", async || unrouted().await.len() == 3).await;
-    bench.b.broker.declare(&[topic("gone")]).await.unwrap();
+    bench.b.broker.declare(&[normal("gone")]).await.unwrap();
     let mut moved = 0;
     bench
         .eventually("both are moved", async || {
@@ -49,7 +48,7 @@ pub async fn what_has_no_lane_is_unrouted_and_returns_with_its_lane(bench: &Benc
 }
 
 pub async fn quarantine_and_the_dead_keep_the_bytes_and_the_reason(bench: &Bench) {
-    bench.a.broker.declare(&[topic(TOPIC)]).await.unwrap();
+    bench.a.broker.declare(&[normal(TOPIC)]).await.unwrap();
     for (target, place) in [(Target::Quarantine, Letters::Quarantine), (Target::Dead, Letters::Dead)] {
         let mut letter = message(target, "bad");
         letter.body = bytes::Bytes::from_static(b"\xff\x00 not json");
@@ -63,7 +62,7 @@ pub async fn quarantine_and_the_dead_keep_the_bytes_and_the_reason(bench: &Bench
 }
 
 pub async fn each_message_of_a_batch_is_answered(bench: &Bench) {
-    let lanes: Vec<Topic> = ["one", "two", "three"].map(topic).to_vec();
+    let lanes = ["one", "two", "three"].map(normal);
     let messages = (0..300).map(|n| message(Target::Jobs(lanes[n % 3].clone()), &n.to_string())).collect();
     let answers = bench.a.broker.publish(messages).await;
     assert_eq!(answers.len(), 300);
@@ -77,5 +76,5 @@ pub async fn each_message_of_a_batch_is_answered(bench: &Bench) {
 /// A broker may take a moment to count.
 async fn depth(bench: &Bench, lane: &str, expected: u64) {
     let what = format!("{expected} messages in {lane}");
-    bench.eventually(&what, async || bench.b.broker.depth(&topic(lane)).await.unwrap() == Some(expected)).await;
+    bench.eventually(&what, async || bench.b.broker.depth(&normal(lane)).await.unwrap() == Some(expected)).await;
 }

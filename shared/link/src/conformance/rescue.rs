@@ -24,7 +24,7 @@ pub async fn s10_t12_an_expired_lease_is_taken_back(bench: &Bench) {
     let record = bench.record(id).await;
     let outgoing = &moved.runnable[0];
     assert_eq!((outgoing.id, outgoing.generation, outgoing.fence), (id, record.generation, record.fence));
-    assert_eq!((&outgoing.topic, outgoing.created, &outgoing.envelope), (&record.topic, record.created, &job.envelope));
+    assert_eq!((&outgoing.lane, outgoing.created, &outgoing.envelope), (&record.lane(), record.created, &job.envelope));
     assert_eq!((record.state, record.reason), (State::Queued, Some(Reason::Crashed)));
     assert_eq!((record.crashes, record.failures, record.generation.0), (1, 0, 2));
     assert!(record.fence > fence, "the dead attempt can change nothing");

@@ -1,6 +1,6 @@
 //! Schedules: exchanged by one, with a job for each slot whoever fires (rows 35 and 36).
 
-use super::bench::{Bench, LONG, succeeded, topic};
+use super::bench::{Bench, LONG, normal, succeeded, topic};
 use crate::error::NotAccepted;
 use crate::schedules::{Changed, Expect, Kept, ScheduleChange};
 use crate::store::Nudge;
@@ -199,7 +199,7 @@ pub async fn overlap_is_judged_when_it_is_written(bench: &Bench) {
 
 pub async fn a_refused_job_leaves_the_schedule_as_it_was(bench: &Bench) {
     let schedule = one_is_due(bench, spec("refused")).await;
-    let topics = (0..limits::TOPICS).map(|number| topic(&format!("full/{number}"))).collect();
+    let topics = (0..limits::TOPICS).map(|number| normal(&format!("full/{number}"))).collect();
     bench.a.store.know(topics).await.unwrap();
     let (now, kept) = due(bench).await;
     let (plan, change) = fire(&kept[0], now);

@@ -18,6 +18,16 @@ impl Core {
 
     /// Accepts a job. `fresh`: it gets no new unique key while the store gives none.
     pub(super) fn accept(&mut self, job: &NewJob, fresh: bool) -> Result<Accepted, NotAccepted> {
+        let accepted = self.admit(job, fresh)?;
+        let lane = job.admission.lane();
+        if lane.high {
+            // It is published there, whoever it stands for.
+            self.know(&lane);
+        }
+        Ok(accepted)
+    }
+
+    fn admit(&mut self, job: &NewJob, fresh: bool) -> Result<Accepted, NotAccepted> {
         let (id, topic) = (job.admission.id, &job.admission.topic);
         if let Some(entry) = self.table.get(&id) {
             if entry.record.topic != *topic {
@@ -127,7 +137,7 @@ impl Core {
     fn insert(&mut self, record: Record, job: &NewJob) -> State {
         let (id, state) = (record.id, record.state);
         self.take_key(&record);
-        self.know(&job.admission.topic);
+        self.know(&job.admission.lane());
         self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone(), job.fields.clone()));
         if let Some(old) = job.retry_of {
             self.table.adjust(&old, |record| record.retried_as = Some(id));

@@ -16,6 +16,7 @@ use super::table::Table;
 use super::unique::Keys;
 use crate::store::Nudge;
 use longshore_model::id::{Incarnation, InstanceId, JobId};
+use longshore_model::lane::Lane;
 use longshore_model::record::{Record, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
@@ -56,9 +57,9 @@ pub(super) struct Core {
     pub(super) fallen: Fallen,
     /// Which job needs which blob.
     pub(super) files: Files,
-    /// Known topics, and when each was first seen, ms.
-    pub(super) topics: BTreeMap<Topic, u64>,
-    /// Changes whenever a topic becomes known; survives a wipe.
+    /// Known topics, and whether each has a high lane.
+    pub(super) topics: BTreeMap<Topic, bool>,
+    /// Changes whenever a topic becomes known, or that it has a high lane; survives a wipe.
     pub(super) topics_version: u64,
     /// The moment of the operation that runs, us.
     pub(super) now_us: u64,
@@ -141,10 +142,12 @@ impl Core {
         self.news.push(nudge);
     }
 
-    /// Makes a topic known.
-    pub(super) fn know(&mut self, topic: &Topic) {
-        if !self.topics.contains_key(topic) {
-            self.topics.insert(topic.clone(), self.now());
+    /// Makes a topic known, and that it has this lane. Whoever consumes it hears of a high one before anything is published
+    /// there.
+    pub(super) fn know(&mut self, lane: &Lane) {
+        let before = self.topics.get(&lane.topic).copied();
+        if before.is_none_or(|high| lane.high && !high) {
+            self.topics.insert(lane.topic.clone(), lane.high);
             self.topics_version += 1;
             self.tell(Nudge::Topics);
         }

@@ -200,7 +200,7 @@ impl Core {
         let record = &entry.record;
         Some(Outgoing {
             id: *id,
-            topic: record.topic.clone(),
+            lane: record.lane(),
             generation: record.generation,
             fence: record.fence,
             created: record.created,

@@ -52,9 +52,9 @@ use crate::error::Service;
 use crate::events::Events;
 use crate::trusted::Trust;
 use crate::world::{Clock, World};
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::record::Record;
-use longshore_model::topic::Topic;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A backend in this process. Cheap to clone; clones and links share it, and it lives as long as any of them.
@@ -178,19 +178,19 @@ impl Embedded {
     }
 
     /// Deletes a lane with every message in it; its consumers lose it.
-    pub fn delete_lane(&self, topic: &Topic) {
-        self.backend.exchange().delete(topic);
+    pub fn delete_lane(&self, lane: &Lane) {
+        self.backend.exchange().delete(lane);
     }
 
     /// Puts everything that waits in a lane among the dead, as a broker does with messages that came back too often.
-    pub fn evict_lane(&self, topic: &Topic) {
-        let queue = BrokerNames::new(Namespace::default()).lane(topic);
-        self.backend.exchange().evict(topic, "delivery_limit", &queue);
+    pub fn evict_lane(&self, lane: &Lane) {
+        let queue = BrokerNames::new(Namespace::default()).lane(lane);
+        self.backend.exchange().evict(lane, "delivery_limit", &queue);
     }
 
     /// The broker loses every copy of a lane: waiting, parked, and with consumers, who do not notice.
-    pub fn lose_copies(&self, topic: &Topic) {
-        self.backend.exchange().lose(topic);
+    pub fn lose_copies(&self, lane: &Lane) {
+        self.backend.exchange().lose(lane);
     }
 
     /// The broker loses everything it held, and every session ends.
@@ -199,8 +199,8 @@ impl Embedded {
     }
 
     /// The broker delivers copies of a lane once more, also of those that a consumer has; at most `limit` of them.
-    pub fn duplicate_copies(&self, topic: &Topic, limit: usize) {
-        self.backend.exchange().duplicate(topic, limit);
+    pub fn duplicate_copies(&self, lane: &Lane, limit: usize) {
+        self.backend.exchange().duplicate(lane, limit);
     }
 
     /// A moment of the store's clock, ms: not before any operation that has happened, and before all that follow.

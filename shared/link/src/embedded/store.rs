@@ -19,6 +19,7 @@ use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::record::{Record, State};
@@ -303,16 +304,25 @@ impl Store for EmbeddedStore {
         self.call(|core| core.topics.keys().cloned().collect()).await
     }
 
-    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault> {
+    async fn lanes(&self) -> Result<Vec<Lane>, Fault> {
+        self.call(|core| {
+            let of = |(topic, high): (&Topic, &bool)| Lane::both(topic).into_iter().take(1 + usize::from(*high));
+            core.topics.iter().flat_map(of).collect()
+        })
+        .await
+    }
+
+    async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault> {
         let known = self.call(|core| {
-            let mut unknown: Vec<&Topic> = topics.iter().filter(|topic| !core.topics.contains_key(topic)).collect();
+            let topics = lanes.iter().map(|lane| &lane.topic);
+            let mut unknown: Vec<&Topic> = topics.filter(|topic| !core.topics.contains_key(topic)).collect();
             unknown.sort();
             unknown.dedup();
             let room = limits::TOPICS.saturating_sub(core.topics.len());
             if let Some(topic) = unknown.get(room) {
                 return Err(NotAccepted::TooManyTopics(topic.to_string()));
             }
-            unknown.into_iter().for_each(|topic| core.know(topic));
+            lanes.iter().for_each(|lane| core.know(lane));
             Ok(())
         });
         known.await?.map_err(|too_many| Fault::refused(Service::Store, too_many.to_string()))

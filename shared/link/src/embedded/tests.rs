@@ -12,6 +12,7 @@ use longshore_model::id::{Incarnation, InstanceId, JobId, Owner};
 use longshore_model::names::Park;
 use longshore_model::record::{Admission, Start, State};
 use longshore_model::settings::Settings;
+use longshore_model::topic::Topic;
 use longshore_model::topology::Card;
 use proptest::test_runner::{Config, TestRunner};
 use std::time::Duration;
@@ -29,8 +30,8 @@ impl Hooks for Embedded {
         Self::letters(self, place).into_iter().map(letter).collect()
     }
 
-    async fn delete_lane(&self, topic: &Topic) {
-        Self::delete_lane(self, topic);
+    async fn delete_lane(&self, lane: &Lane) {
+        Self::delete_lane(self, lane);
     }
 }
 
@@ -88,12 +89,16 @@ fn topic() -> Topic {
     Topic::new("test/one").unwrap()
 }
 
+fn normal() -> Lane {
+    topic().into()
+}
+
 fn message(target: Target, id: &str) -> Message {
     Message { target, message_id: id.into(), headers: Headers::default(), body: Bytes::from_static(b"{}") }
 }
 
 async fn send(link: &Link, ids: &[&str]) {
-    let messages = ids.iter().map(|id| message(Target::Jobs(topic()), id)).collect();
+    let messages = ids.iter().map(|id| message(Target::Jobs(normal()), id)).collect();
     for result in link.broker.publish(messages).await {
         result.unwrap();
     }
@@ -149,7 +154,7 @@ async fn a_cut_session_gives_everything_back_in_order() {
     let (embedded, link) = bench();
     send(&link, &["a", "b", "c", "d"]).await;
     let mut first = link.broker.consume().await.unwrap();
-    first.add(&topic(), 3).await.unwrap();
+    first.add(&normal(), 3).await.unwrap();
     let held = [delivery(&mut first).await, delivery(&mut first).await];
     first.settler().ack(held[0].tag);
     embedded.close_all_sessions("the connection was cut");
@@ -159,7 +164,7 @@ async fn a_cut_session_gives_everything_back_in_order() {
     first.settler().ack(held[1].tag);
 
     let mut second = link.broker.consume().await.unwrap();
-    second.add(&topic(), 10).await.unwrap();
+    second.add(&normal(), 10).await.unwrap();
     for (expected, redelivered) in [("b", true), ("c", true), ("d", true)] {
         let again = delivery(&mut second).await;
         // `d` took the room that the acknowledgement of `a` made, so it had been delivered as well.
@@ -173,10 +178,10 @@ async fn a_dropped_session_is_a_closed_one() {
     let (_embedded, link) = bench();
     send(&link, &["a"]).await;
     let mut first = link.broker.consume().await.unwrap();
-    first.add(&topic(), 1).await.unwrap();
+    first.add(&normal(), 1).await.unwrap();
     drop(delivery(&mut first).await);
     drop(first);
-    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+    assert_eq!(link.broker.depth(&normal()).await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +190,7 @@ async fn sessions_of_one_lane_get_turns() {
     let mut sessions = Vec::new();
     for _ in 0..3 {
         let mut session = link.broker.consume().await.unwrap();
-        session.add(&topic(), 100).await.unwrap();
+        session.add(&normal(), 100).await.unwrap();
         sessions.push(session);
     }
     send(&link, &["a", "b", "c", "d", "e", "f"]).await;
@@ -200,16 +205,16 @@ async fn sessions_of_one_lane_get_turns() {
 async fn a_deleted_lane_is_reported_and_its_parked_messages_go_to_the_unrouted() {
     let (embedded, link) = bench();
     let mut session = link.broker.consume().await.unwrap();
-    session.add(&topic(), 1).await.unwrap();
-    let parked = message(Target::Parked(Park::Short, topic()), "parked");
+    session.add(&normal(), 1).await.unwrap();
+    let parked = message(Target::Parked(Park::Short, normal()), "parked");
     link.broker.publish(vec![parked]).await.remove(0).unwrap();
-    embedded.delete_lane(&topic());
-    assert!(matches!(session.next().await, Intake::LaneLost { lane, .. } if lane == topic()));
+    embedded.delete_lane(&normal());
+    assert!(matches!(session.next().await, Intake::LaneLost { lane, .. } if lane == normal()));
     assert!(session.lanes().is_empty());
     link.world.clock.sleep(Duration::from_secs(31)).await;
     assert_eq!(embedded.letters(Letters::Unrouted).len(), 1);
     assert_eq!(link.broker.reroute(10).await.unwrap(), 0, "there still is no lane");
-    session.add(&topic(), 1).await.unwrap();
+    session.add(&normal(), 1).await.unwrap();
     assert_eq!(link.broker.reroute(10).await.unwrap(), 1);
     assert_eq!(id(&delivery(&mut session).await), "parked");
 }
@@ -218,8 +223,8 @@ async fn a_deleted_lane_is_reported_and_its_parked_messages_go_to_the_unrouted()
 async fn whoever_waits_wakes_up_for_a_parked_message() {
     let (_embedded, link) = bench();
     let mut session = link.broker.consume().await.unwrap();
-    session.add(&topic(), 5).await.unwrap();
-    let parked = |park, id| message(Target::Parked(park, topic()), id);
+    session.add(&normal(), 5).await.unwrap();
+    let parked = |park, id| message(Target::Parked(park, normal()), id);
     let waiter = link.world.tasks.spawn(async move { (delivery(&mut session).await, delivery(&mut session).await) });
     link.world.clock.sleep(Duration::from_millis(1)).await;
     let start = link.world.clock.unix_ms();
@@ -236,12 +241,12 @@ async fn whoever_waits_wakes_up_for_a_parked_message() {
 async fn an_alarm_is_a_fault_and_not_a_hang() {
     let (embedded, link) = bench();
     embedded.set_blocked(Some("low on disk"));
-    let fault = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0).unwrap_err();
+    let fault = link.broker.publish(vec![message(Target::Jobs(normal()), "a")]).await.remove(0).unwrap_err();
     assert!(matches!(&fault, Fault::Blocked { detail, .. } if detail.contains("low on disk")), "{fault}");
     assert_eq!(link.broker.status().blocked.as_deref(), Some("low on disk"));
     embedded.set_blocked(None);
     send(&link, &["a"]).await;
-    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+    assert_eq!(link.broker.depth(&normal()).await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,9 +257,9 @@ async fn a_lost_answer_is_unknown_and_the_call_has_happened() {
     assert!(link.store.enqueue(vec![job.clone()]).await.unwrap_err().is_unknown());
     assert!(link.store.enqueue(vec![job]).await.unwrap().remove(0).unwrap().existed);
     embedded.lose_confirms(1);
-    let lost = link.broker.publish(vec![message(Target::Jobs(topic()), "a")]).await.remove(0);
+    let lost = link.broker.publish(vec![message(Target::Jobs(normal()), "a")]).await.remove(0);
     assert!(lost.unwrap_err().is_unknown());
-    assert_eq!(link.broker.depth(&topic()).await.unwrap(), Some(1));
+    assert_eq!(link.broker.depth(&normal()).await.unwrap(), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,7 +352,7 @@ async fn one_name_in_one_namespace_is_one_backend_while_anybody_holds_it() {
     let two = Link::connect(&settings, world.process(), "two").await.unwrap();
     let other = Settings { namespace: Namespace::new("other").unwrap(), ..settings.clone() };
     let apart = Link::connect(&other, world.process(), "three").await.unwrap();
-    one.store.know(vec![topic()]).await.unwrap();
+    one.store.know(vec![normal()]).await.unwrap();
     assert_eq!(two.store.topics().await.unwrap(), [topic()]);
     assert!(apart.store.topics().await.unwrap().is_empty());
     drop((one, two));

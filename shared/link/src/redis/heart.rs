@@ -13,6 +13,9 @@ use longshore_model::topology::Card;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+/// What counts known topics and high lanes, among what there is to know of a shard.
+const LANES: &str = "lanes";
+
 /// Longest wait for a connection or an answer: several tries must fit into a lease.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1_500);
 
@@ -83,9 +86,10 @@ impl Heart for RedisHeart {
         cmd.arg(beat.card.started).arg(beat.lease_ms).arg(beat.reached);
         let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
         // Topics live in the shards, which are in other slots than the fleet.
-        let mut topics = redis::cmd("HLEN");
-        topics.arg(self.server.key(shard_keys::TOPICS));
-        let topics = self.server.connection.command(&topics).await?;
+        let mut lanes = redis::cmd("HGET");
+        lanes.arg(self.server.key(shard_keys::SHARD)).arg(LANES);
+        let lanes: Option<u64> = redis::from_redis_value(self.server.connection.command(&lanes).await?)
+            .map_err(|_| reply::unexpected("the number of lanes"))?;
         Ok(Beaten {
             now: answer.number()?,
             view: answer.number()?,
@@ -95,7 +99,7 @@ impl Heart for RedisHeart {
             matrix: answer.number()?,
             profiles: answer.number()?,
             synced: answer.flag()?,
-            topics: redis::from_redis_value(topics).map_err(|_| reply::unexpected("the number of topics"))?,
+            topics: lanes.unwrap_or(0),
         })
     }
 

@@ -51,6 +51,7 @@ use longshore_model::audit::{Deed, Entry};
 use longshore_model::event::Interest;
 use longshore_model::gate::{GateName, LimitPolicy, Pausable};
 use longshore_model::id::{Fence, Generation, InstanceId, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
 use longshore_model::limits;
 use longshore_model::names::{Namespace, shard_keys};
@@ -79,6 +80,8 @@ const LOADS_AT_ONCE: usize = 5;
 const COUNTED_AT_ONCE: u64 = 1_000;
 /// Keys that are looked at in one call when everything is deleted.
 const ERASED_AT_ONCE: usize = 1_000;
+/// Behind what the store keeps of a topic that has a high lane.
+const HIGH: &str = "+";
 /// Nudges that a slow listener may fall behind by before it misses some.
 const NUDGES: usize = 4_096;
 
@@ -567,12 +570,26 @@ impl Store for RedisStore {
         Ok(topics)
     }
 
-    async fn know(&self, topics: Vec<Topic>) -> Result<(), Fault> {
+    async fn lanes(&self) -> Result<Vec<Lane>, Fault> {
+        let known: BTreeMap<String, String> = self.command("HGETALL", shard_keys::TOPICS).await?;
+        let mut lanes = Vec::with_capacity(known.len());
+        for (name, seen) in known {
+            let Ok(topic) = Topic::new(name) else { continue };
+            if seen.ends_with(HIGH) {
+                lanes.push(Lane::high(topic.clone()));
+            }
+            lanes.push(topic.into());
+        }
+        lanes.sort();
+        Ok(lanes)
+    }
+
+    async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault> {
         let value = self
             .script(&self.server.scripts.know, Repeat::Safe, |cmd| {
-                cmd.arg(topics.len());
-                for topic in &topics {
-                    cmd.arg(topic.as_str());
+                cmd.arg(lanes.len());
+                for Lane { topic, high } in &lanes {
+                    cmd.arg(format!("{topic}{}", if *high { HIGH } else { "" }));
                 }
             })
             .await?;

@@ -5,6 +5,8 @@ use crate::store::{Accepted, Claimed, Completed, Controlled, Finished, NewJob, O
 use bytes::Bytes;
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::kind::KindCounts;
+use longshore_model::lane::Lane;
+use longshore_model::priority::Priority;
 use longshore_model::transition::Answer;
 use redis::Value;
 use std::str::FromStr;
@@ -239,14 +241,11 @@ pub(super) fn controlled(mut items: Items) -> Result<Controlled, Fault> {
 /// Jobs to publish. One whose envelope is gone cannot be published by anybody: it is reported and left out.
 pub(super) fn outgoing(items: Items) -> Result<Vec<Outgoing>, Fault> {
     let all = items.each(|mut items| {
-        Ok(Outgoing {
-            id: items.parsed()?,
-            topic: items.parsed()?,
-            generation: Generation(items.number()?),
-            fence: Fence(items.number()?),
-            created: items.number()?,
-            envelope: items.bytes()?,
-        })
+        let (id, topic) = (items.parsed()?, items.parsed()?);
+        let (generation, fence) = (Generation(items.number()?), Fence(items.number()?));
+        let (created, envelope) = (items.number()?, items.bytes()?);
+        let rank = if items.is_empty() { 0 } else { items.signed()? };
+        Ok(Outgoing { id, lane: Lane::of(topic, Priority::of_rank(rank)), generation, fence, created, envelope })
     })?;
     let (whole, bare): (Vec<_>, Vec<_>) = all.into_iter().partition(|out| !out.envelope.is_empty());
     for out in bare {

@@ -99,8 +99,8 @@ async fn away(field: &mut Field, dose: &Dose) {
 async fn lanes_deleted(field: &mut Field) {
     field.fault("every lane deleted", "");
     let names = BrokerNames::new(field.namespace.clone());
-    for topic in field.setup.mix.topics() {
-        field.rabbitmq.ctl(&["delete_queue", &names.lane(&topic)]).await;
+    for lane in field.setup.mix.lanes() {
+        field.rabbitmq.ctl(&["delete_queue", &names.lane(&lane)]).await;
     }
     field.healed();
 }

@@ -229,6 +229,10 @@ async fn indexes(store: &dyn Store, model: &Model) -> Result<(), String> {
     if ledger.total().accepted != accepted {
         return Err(format!("{} jobs are counted as accepted, and {accepted} were", ledger.total().accepted));
     }
+    let lanes = store.lanes().await.map_err(fault)?;
+    if lanes != model.lanes() {
+        return Err(format!("lanes {lanes:?}, expected {:?}", model.lanes()));
+    }
     let counts = store.counts().await.map_err(fault)?;
     for state in State::ALL {
         let expected: BTreeSet<_> = model.in_state(state).collect();

@@ -12,6 +12,8 @@ use crate::world::World;
 use bytes::Bytes;
 use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
+use longshore_model::lane::Lane;
+use longshore_model::priority::Priority;
 use longshore_model::record::{Admission, Expiry, Reason, Record, Start, State};
 use longshore_model::token::Token;
 use longshore_model::topic::Topic;
@@ -20,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The topics of the jobs, in turns.
 pub(super) const TOPICS: [&str; 2] = ["seq/one", "seq/two"];
+/// The job that is urgent: it has its topic in common with one that is not.
+const URGENT: usize = 2;
 
 /// What the store should hold.
 pub(super) struct Model {
@@ -56,6 +60,10 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(why()) }
 }
 
+fn priority(number: usize) -> Priority {
+    if number == URGENT { Priority::Urgent } else { Priority::Normal }
+}
+
 fn owner(number: usize, start: u64) -> Owner {
     Owner {
         instance: InstanceId(format!("owner-{}", number % OWNERS)),
@@ -80,6 +88,17 @@ impl Model {
         self.records.len() + self.buried.len()
     }
 
+    /// The lanes that the store is to know of.
+    pub(super) fn lanes(&self) -> Vec<Lane> {
+        let accepted = |id: &JobId| self.records.contains_key(id) || self.buried.contains(id);
+        let of = |(number, _): (usize, &JobId)| {
+            let topic = Topic::new(TOPICS[number % TOPICS.len()]).unwrap();
+            [topic.clone().into(), Lane::of(topic, priority(number))]
+        };
+        let all = self.ids.iter().enumerate().filter(|(_, id)| accepted(id)).flat_map(of);
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
     }
@@ -98,7 +117,7 @@ impl Model {
             max_retries: retries,
             max_crashes: 2,
             expires: expires.ms().map(Expiry::After),
-            gates: Gates::default(),
+            gates: Gates { priority: priority(number), ..Gates::default() },
             unique: None,
         };
         NewJob {
@@ -563,8 +582,8 @@ fn outgoing(records: &BTreeMap<JobId, Record>, expected: &BTreeSet<JobId>, found
     ensure(ids == *expected && found.len() == ids.len(), || format!("handed out {ids:?}, expected {expected:?}"))?;
     for out in found {
         let record = &records[&out.id];
-        let same = (out.generation, out.fence, &out.topic, out.created)
-            == (record.generation, record.fence, &record.topic, record.created);
+        let same = (out.generation, out.fence, &out.lane, out.created)
+            == (record.generation, record.fence, &record.lane(), record.created);
         ensure(same, || format!("{out:?} for {record:?}"))?;
     }
     Ok(())

@@ -12,14 +12,14 @@ use super::listening::Listener;
 use super::pile::{Kept, Pile};
 use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
 use crate::letters::Eviction;
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
-struct Lane {
+struct Queue {
     /// Which of the lanes that had this name: messages of a deleted one do not come back into a new one.
     life: u64,
     ready: BTreeMap<u64, Stored>,
@@ -35,7 +35,7 @@ struct Stored {
 
 #[derive(Debug)]
 struct Held {
-    lane: Topic,
+    lane: Lane,
     life: u64,
     place: u64,
     stored: Message,
@@ -49,7 +49,7 @@ struct Consumer {
 
 #[derive(Debug)]
 struct Session {
-    consumers: BTreeMap<Topic, Consumer>,
+    consumers: BTreeMap<Lane, Consumer>,
     held: BTreeMap<u64, Held>,
     inbox: VecDeque<Intake>,
     next_tag: u64,
@@ -59,7 +59,7 @@ struct Session {
 /// All of it.
 #[derive(Debug, Default)]
 pub(in crate::embedded) struct Exchange {
-    lanes: BTreeMap<Topic, Lane>,
+    lanes: BTreeMap<Lane, Queue>,
     piles: BTreeMap<Letters, Pile>,
     /// Readings of letters that go on.
     readings: BTreeSet<u64>,
@@ -81,17 +81,17 @@ pub(in crate::embedded) struct Exchange {
 
 impl Exchange {
     /// Makes sure that a lane exists.
-    pub(super) fn declare(&mut self, topic: &Topic) {
-        if !self.lanes.contains_key(topic) {
+    pub(super) fn declare(&mut self, name: &Lane) {
+        if !self.lanes.contains_key(name) {
             let life = self.number();
-            self.lanes.insert(topic.clone(), Lane { life, ..Lane::default() });
+            self.lanes.insert(name.clone(), Queue { life, ..Queue::default() });
         }
     }
 
     /// Takes responsibility for a message.
     pub(super) fn publish(&mut self, message: Message, now_us: u64) {
         match &message.target {
-            Target::Jobs(topic) | Target::Lane(topic) => self.arrive(&topic.clone(), message),
+            Target::Jobs(name) | Target::Lane(name) => self.arrive(&name.clone(), message),
             Target::Parked(park, _) => {
                 let due = (now_us + park.ms() * 1_000, self.number());
                 let is_next = self.parked.keys().next().is_none_or(|first| due < *first);
@@ -117,8 +117,8 @@ impl Exchange {
             && entry.key().0 <= now_us
         {
             let message = entry.remove();
-            if let Target::Parked(_, topic) = &message.target {
-                self.arrive(&topic.clone(), message);
+            if let Target::Parked(_, name) = &message.target {
+                self.arrive(&name.clone(), message);
             }
         }
     }
@@ -128,20 +128,20 @@ impl Exchange {
         self.parked.keys().next().map(|(due, _)| *due)
     }
 
-    fn arrive(&mut self, topic: &Topic, message: Message) {
+    fn arrive(&mut self, name: &Lane, message: Message) {
         let place = self.number();
-        match self.lanes.get_mut(topic) {
+        match self.lanes.get_mut(name) {
             Some(lane) => {
                 lane.ready.insert(place, Stored { message, redelivered: false });
-                self.serve(topic);
+                self.serve(name);
             }
             None => self.keep(Letters::Unrouted, message, None),
         }
     }
 
     /// Hands out what waits in a lane to sessions with room, in turns.
-    fn serve(&mut self, topic: &Topic) {
-        let Some(lane) = self.lanes.get_mut(topic) else { return };
+    fn serve(&mut self, name: &Lane) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
         let mut without_room = 0;
         while without_room < lane.turns.len() {
             let Some(entry) = lane.ready.first_entry() else { return };
@@ -151,7 +151,7 @@ impl Exchange {
                 without_room += 1;
                 continue;
             };
-            let room = session.consumers.get_mut(topic).filter(|consumer| consumer.unsettled < consumer.prefetch);
+            let room = session.consumers.get_mut(name).filter(|consumer| consumer.unsettled < consumer.prefetch);
             let Some(consumer) = room else {
                 without_room += 1;
                 continue;
@@ -162,7 +162,7 @@ impl Exchange {
             let (number, place) = (session.next_tag, *entry.key());
             let Stored { message, redelivered } = entry.remove();
             session.inbox.push_back(Intake::Delivery(Delivery {
-                lane: topic.clone(),
+                lane: name.clone(),
                 tag: Tag { session: id, channel: 0, number },
                 nonce: format!("{id}-{number}"),
                 message_id: Some(message.message_id.clone()).filter(|id| !id.is_empty()),
@@ -170,7 +170,7 @@ impl Exchange {
                 body: message.body.clone(),
                 redelivered,
             }));
-            session.held.insert(number, Held { lane: topic.clone(), life: lane.life, place, stored: message });
+            session.held.insert(number, Held { lane: name.clone(), life: lane.life, place, stored: message });
             session.wake.notify_one();
         }
     }
@@ -193,32 +193,32 @@ impl Exchange {
     }
 
     /// Registers a session's consumer, or changes its prefetch. Answers why not when the session has ended.
-    pub(super) fn consume(&mut self, session: u64, topic: &Topic, prefetch: u16) -> Result<(), String> {
+    pub(super) fn consume(&mut self, session: u64, name: &Lane, prefetch: u16) -> Result<(), String> {
         let Some(entry) = self.sessions.get_mut(&session) else { return Err(self.why(session)) };
         let prefetch = usize::from(prefetch.max(1));
-        let held = entry.held.values().filter(|held| held.lane == *topic).count();
-        entry.consumers.insert(topic.clone(), Consumer { prefetch, unsettled: held });
-        self.declare(topic);
-        if let Some(lane) = self.lanes.get_mut(topic)
+        let held = entry.held.values().filter(|held| held.lane == *name).count();
+        entry.consumers.insert(name.clone(), Consumer { prefetch, unsettled: held });
+        self.declare(name);
+        if let Some(lane) = self.lanes.get_mut(name)
             && !lane.turns.contains(&session)
         {
             lane.turns.push_back(session);
         }
-        self.serve(topic);
+        self.serve(name);
         Ok(())
     }
 
     /// Ends a session's consumer. What it was given stays with it.
-    pub(super) fn cancel(&mut self, session: u64, topic: &Topic) {
+    pub(super) fn cancel(&mut self, session: u64, name: &Lane) {
         if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.consumers.remove(topic);
+            entry.consumers.remove(name);
         }
-        if let Some(lane) = self.lanes.get_mut(topic) {
+        if let Some(lane) = self.lanes.get_mut(name) {
             lane.turns.retain(|id| *id != session);
         }
     }
 
-    pub(super) fn consumed(&self, session: u64) -> Vec<Topic> {
+    pub(super) fn consumed(&self, session: u64) -> Vec<Lane> {
         self.sessions.get(&session).map(|entry| entry.consumers.keys().cloned().collect()).unwrap_or_default()
     }
 
@@ -238,28 +238,28 @@ impl Exchange {
     pub(super) fn settle(&mut self, tag: Tag, settled: Settled) {
         let Some(session) = self.sessions.get_mut(&tag.session) else { return };
         let Some(held) = session.held.remove(&tag.number) else { return };
-        let topic = held.lane.clone();
-        if let Some(consumer) = session.consumers.get_mut(&topic) {
+        let name = held.lane.clone();
+        if let Some(consumer) = session.consumers.get_mut(&name) {
             consumer.unsettled = consumer.unsettled.saturating_sub(1);
         }
         if settled == Settled::GivenBack {
             self.put_back(held);
         }
-        self.serve(&topic);
+        self.serve(&name);
     }
 
     /// Ends a session: what it held goes back to the front of its lanes.
     pub(super) fn end(&mut self, id: u64, why: &str) {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.ended.insert(id, why.to_owned());
-        for topic in session.consumers.keys() {
-            if let Some(lane) = self.lanes.get_mut(topic) {
+        for name in session.consumers.keys() {
+            if let Some(lane) = self.lanes.get_mut(name) {
                 lane.turns.retain(|turn| *turn != id);
             }
         }
-        let lanes: Vec<Topic> = session.held.values().map(|held| held.lane.clone()).collect();
+        let lanes: Vec<Lane> = session.held.values().map(|held| held.lane.clone()).collect();
         session.held.into_values().for_each(|held| self.put_back(held));
-        lanes.iter().for_each(|topic| self.serve(topic));
+        lanes.iter().for_each(|name| self.serve(name));
         session.wake.notify_one();
     }
 
@@ -293,8 +293,8 @@ impl Exchange {
     }
 
     /// How many messages wait in a lane.
-    pub(super) fn depth(&self, topic: &Topic) -> Option<u64> {
-        self.lanes.get(topic).map(|lane| u64::try_from(lane.ready.len()).unwrap_or(u64::MAX))
+    pub(super) fn depth(&self, name: &Lane) -> Option<u64> {
+        self.lanes.get(name).map(|lane| u64::try_from(lane.ready.len()).unwrap_or(u64::MAX))
     }
 
     /// Tries the first `limit` unrouted letters again.
@@ -302,10 +302,10 @@ impl Exchange {
         let mut moved = 0;
         for (place, kept) in self.pile(Letters::Unrouted).take(limit) {
             match &kept.message.target {
-                Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic)
-                    if self.lanes.contains_key(topic) =>
+                Target::Jobs(name) | Target::Lane(name) | Target::Parked(_, name)
+                    if self.lanes.contains_key(name) =>
                 {
-                    self.arrive(&topic.clone(), kept.message);
+                    self.arrive(&name.clone(), kept.message);
                     moved += 1;
                 }
                 _ => {
@@ -348,46 +348,46 @@ impl Exchange {
     }
 
     /// Puts everything that waits in a lane among the dead, as a broker does at its delivery limit.
-    pub(in crate::embedded) fn evict(&mut self, topic: &Topic, reason: &str, queue: &str) {
-        let Some(lane) = self.lanes.get_mut(topic) else { return };
+    pub(in crate::embedded) fn evict(&mut self, name: &Lane, reason: &str, queue: &str) {
+        let Some(lane) = self.lanes.get_mut(name) else { return };
         for stored in std::mem::take(&mut lane.ready).into_values() {
-            let message = Message { target: Target::Lane(topic.clone()), ..stored.message };
+            let message = Message { target: Target::Lane(name.clone()), ..stored.message };
             let evicted = Eviction { reason: reason.to_owned(), queue: queue.to_owned() };
             self.keep(Letters::Dead, message, Some(evicted));
         }
     }
 
     /// Deletes a lane and what waits in it.
-    pub(in crate::embedded) fn delete(&mut self, topic: &Topic) {
-        let Some(lane) = self.lanes.remove(topic) else { return };
+    pub(in crate::embedded) fn delete(&mut self, name: &Lane) {
+        let Some(lane) = self.lanes.remove(name) else { return };
         for id in lane.turns {
             if let Some(session) = self.sessions.get_mut(&id) {
-                session.consumers.remove(topic);
+                session.consumers.remove(name);
                 let why = "the lane was deleted".to_owned();
-                session.inbox.push_back(Intake::LaneLost { lane: topic.clone(), why });
+                session.inbox.push_back(Intake::LaneLost { lane: name.clone(), why });
                 session.wake.notify_one();
             }
         }
     }
 
     /// Forgets every copy of a lane. What a session holds is not given back any more, and its settling does nothing.
-    pub(in crate::embedded) fn lose(&mut self, topic: &Topic) {
+    pub(in crate::embedded) fn lose(&mut self, name: &Lane) {
         let life = self.number();
-        if let Some(lane) = self.lanes.get_mut(topic) {
+        if let Some(lane) = self.lanes.get_mut(name) {
             lane.ready.clear();
             lane.life = life;
         }
-        self.parked.retain(|_, message| !matches!(&message.target, Target::Parked(_, lane) if lane == topic));
+        self.parked.retain(|_, message| !matches!(&message.target, Target::Parked(_, lane) if lane == name));
     }
 
     /// Copies of a lane arrive once more: first those with consumers, then those that wait.
-    pub(in crate::embedded) fn duplicate(&mut self, topic: &Topic, limit: usize) {
-        let Some(lane) = self.lanes.get(topic) else { return };
+    pub(in crate::embedded) fn duplicate(&mut self, name: &Lane, limit: usize) {
+        let Some(lane) = self.lanes.get(name) else { return };
         let held = self.sessions.values().flat_map(|session| session.held.values());
-        let held = held.filter(|held| held.lane == *topic && held.life == lane.life).map(|held| &held.stored);
+        let held = held.filter(|held| held.lane == *name && held.life == lane.life).map(|held| &held.stored);
         let ready = lane.ready.values().map(|stored| &stored.message);
         let copies: Vec<Message> = held.chain(ready).take(limit).cloned().collect();
-        copies.into_iter().for_each(|message| self.arrive(topic, message));
+        copies.into_iter().for_each(|message| self.arrive(name, message));
     }
 
     /// What sessions hold and would give back: not what came from a lane that is gone.

@@ -20,6 +20,7 @@ use crate::letters::Reading;
 use crate::world::Clock;
 use async_trait::async_trait;
 use longshore_model::event::Interest;
+use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,7 +34,7 @@ pub(super) struct EmbeddedBroker {
     backend: Arc<Backend>,
     /// Lanes that this process made sure of: one that is deleted afterwards is missed, as on a real connection.
     /// With the broker that they were in: one that lost everything is another.
-    declared: Mutex<(u64, BTreeSet<Topic>)>,
+    declared: Mutex<(u64, BTreeSet<Lane>)>,
 }
 
 impl EmbeddedBroker {
@@ -42,14 +43,14 @@ impl EmbeddedBroker {
     }
 
     /// Makes sure of the lanes that this process did not ask for yet.
-    fn ensure<'t>(&self, exchange: &mut Exchange, topics: impl Iterator<Item = &'t Topic>) {
+    fn ensure<'t>(&self, exchange: &mut Exchange, lanes: impl Iterator<Item = &'t Lane>) {
         let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
         if declared.0 != exchange.wipes() {
             *declared = (exchange.wipes(), BTreeSet::new());
         }
-        for topic in topics {
-            if declared.1.insert(topic.clone()) {
-                exchange.declare(topic);
+        for lane in lanes {
+            if declared.1.insert(lane.clone()) {
+                exchange.declare(lane);
             }
         }
     }
@@ -67,10 +68,10 @@ fn blocked(why: &str) -> Fault {
 
 #[async_trait]
 impl Broker for EmbeddedBroker {
-    async fn declare(&self, topics: &[Topic]) -> Result<(), Fault> {
+    async fn declare(&self, lanes: &[Lane]) -> Result<(), Fault> {
         let answers = self.admit().await?;
         let mut exchange = self.backend.exchange();
-        self.ensure(&mut exchange, topics.iter());
+        self.ensure(&mut exchange, lanes.iter());
         self.backend.broker_weather.answer(answers, ())
     }
 
@@ -90,8 +91,8 @@ impl Broker for EmbeddedBroker {
                     results.push(Err(blocked(why)));
                 } else {
                     // Later publishes find the lane of the first, or go to the unrouted if it was deleted since.
-                    if let Target::Jobs(topic) = &message.target {
-                        self.ensure(&mut exchange, std::iter::once(topic));
+                    if let Target::Jobs(lane) = &message.target {
+                        self.ensure(&mut exchange, std::iter::once(lane));
                     }
                     exchange.publish(message, now_us);
                     results.push(self.backend.broker_weather.answer(answers, ()));
@@ -109,9 +110,9 @@ impl Broker for EmbeddedBroker {
         self.backend.broker_weather.answer(answers, Box::new(consumption) as Box<dyn Consumption>)
     }
 
-    async fn depth(&self, topic: &Topic) -> Result<Option<u64>, Fault> {
+    async fn depth(&self, lane: &Lane) -> Result<Option<u64>, Fault> {
         let answers = self.admit().await?;
-        let depth = self.backend.exchange().depth(topic);
+        let depth = self.backend.exchange().depth(lane);
         self.backend.broker_weather.answer(answers, depth)
     }
 
@@ -211,19 +212,19 @@ impl Consumption for Session {
         }
     }
 
-    async fn add(&mut self, lane: &Topic, prefetch: u16) -> Result<(), Fault> {
+    async fn add(&mut self, lane: &Lane, prefetch: u16) -> Result<(), Fault> {
         tokio::task::yield_now().await;
         let added = self.backend.exchange().consume(self.session, lane, prefetch);
         added.map_err(|why| Fault::unreachable(Service::Broker, why))
     }
 
-    async fn remove(&mut self, lane: &Topic) -> Result<(), Fault> {
+    async fn remove(&mut self, lane: &Lane) -> Result<(), Fault> {
         tokio::task::yield_now().await;
         self.backend.exchange().cancel(self.session, lane);
         Ok(())
     }
 
-    fn lanes(&self) -> Vec<Topic> {
+    fn lanes(&self) -> Vec<Lane> {
         self.backend.exchange().consumed(self.session)
     }
 

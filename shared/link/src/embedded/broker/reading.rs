@@ -44,17 +44,17 @@ impl EmbeddedReading {
 fn letter(number: u64, kept: Kept) -> Letter {
     let Kept { message, evicted } = kept;
     let mut start = None;
-    let topic = match message.target {
-        Target::Jobs(topic) | Target::Lane(topic) | Target::Parked(_, topic) => Some(topic),
+    let lane = match message.target {
+        Target::Jobs(lane) | Target::Lane(lane) | Target::Parked(_, lane) => Some(lane),
         Target::Journal(topic, at) => {
             start = Some(at);
-            Some(topic)
+            Some(topic.into())
         }
         Target::Quarantine | Target::Dead | Target::Event(..) => None,
     };
     let message_id = Some(message.message_id).filter(|id| !id.is_empty());
-    let name = Letter::name(message_id.as_deref(), &message.headers, topic.as_ref(), &message.body);
-    Letter { number, name, message_id, headers: message.headers, body: message.body, topic, start, evicted }
+    let name = Letter::name(message_id.as_deref(), &message.headers, lane.as_ref(), &message.body);
+    Letter { number, name, message_id, headers: message.headers, body: message.body, lane, start, evicted }
 }
 
 #[async_trait]

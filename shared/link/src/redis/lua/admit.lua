@@ -37,10 +37,11 @@ local function keys_wait()
   return keys_wait_ms
 end
 
+-- When a topic was first seen, and `+` behind it where it has a high lane; false for one that is not known.
 local seen_topics = {}
 local function known(topic)
   if not seen_topics[topic] then
-    seen_topics[topic] = call('HEXISTS', P .. K.topics, topic) == 1
+    seen_topics[topic] = call('HGET', P .. K.topics, topic)
   end
   return seen_topics[topic]
 end
@@ -49,10 +50,17 @@ local function too_many(topic)
   return not known(topic) and call('HLEN', P .. K.topics) >= L.topics
 end
 
-local function make_known(topic)
-  if not known(topic) then
-    call('HSET', P .. K.topics, topic, digits(now))
-    seen_topics[topic] = true
+-- Whoever consumes it hears of its high lane before anything is published there.
+local function make_known(topic, high)
+  local before = known(topic)
+  local after = before or digits(now)
+  if high and string.byte(after, -1) ~= 43 then
+    after = after .. '+'
+  end
+  if after ~= before then
+    call('HSET', P .. K.topics, topic, after)
+    call('HINCRBY', P .. K.shard, 'lanes', 1)
+    seen_topics[topic] = after
     nudge('topics')
   end
 end
@@ -136,7 +144,7 @@ local function create(job, created)
     expires = job.expiry_ms
   end
   local id = job.id
-  make_known(job.topic)
+  make_known(job.topic, job.priority == 1)
   local r = {
     id = id, st = due and 'scheduled' or 'queued', tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0,
     fa = 0, cr = 0, mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
@@ -186,8 +194,7 @@ local function create(job, created)
   return {'ok', state, r.ge, created, 0}
 end
 
--- Accepts a job, or answers why not; accepting the same job again answers the same.
-local function admit(job)
+local function accept(job)
   local r, damage = read(job.id)
   if damage then
     return {'damaged', damage}
@@ -233,6 +240,16 @@ local function admit(job)
     return {'length', job.queue, digits(most)}
   end
   return create(job, now)
+end
+
+-- Accepts a job, or answers why not; accepting the same job again answers the same. An urgent one is published to the
+-- high lane, whoever it stands for.
+local function admit(job)
+  local answer = accept(job)
+  if job.priority == 1 and answer[1] == 'ok' then
+    make_known(job.topic, true)
+  end
+  return answer
 end
 
 -- The record of a job of which a message or an attempt is at hand; or nil and, if anything stands against making it

@@ -654,7 +654,7 @@ local function outgoing(r)
   if type(envelope) ~= 'string' then
     envelope = ''
   end
-  return {r.id, r.tp, r.ge, r.fe, r.ct, envelope}, #envelope
+  return {r.id, r.tp, r.ge, r.fe, r.ct, envelope, r.pr}, #envelope
 end
 
 -- Takes an index entry out of the way whose record cannot be moved by it: gone, or damaged, or elsewhere by now.

@@ -7,7 +7,8 @@
 -- owner is near its end, and none was taken from it before.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; limit; most bytes to hand out; two beats, ms; run id of the server
--- Answers {now, {outgoing...}, ended, more}; outgoing = {id, topic, generation, fence, created, envelope}
+-- Answers {now, {outgoing...}, ended, more}; outgoing = {id, topic, generation, fence, created,
+--   envelope, priority if it is not normal}
 local limit, most, gap, run = number(), number(), number(), ARGV[#ARGV]
 local ACTIVE = K.state .. 'active'
 local known = call('HMGET', P .. K.shard, 'run', 'amnesty', 'beat', 'gap_from', 'gap_to')

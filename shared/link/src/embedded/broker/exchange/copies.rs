@@ -2,7 +2,7 @@
 
 use super::{Exchange, Stored};
 use crate::broker::{Copies, Message};
-use longshore_model::topic::Topic;
+use longshore_model::lane::Lane;
 
 /// Copies that a reading has taken.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ impl Exchange {
     pub(in crate::embedded::broker) fn take_copies(&mut self, place: &Copies) -> Option<Taken> {
         let mut taken = Taken { place: place.clone(), life: 0, lying: Vec::new() };
         match place {
-            Copies::Lane(topic) => {
-                let lane = self.lanes.get_mut(topic)?;
+            Copies::Lane(name) => {
+                let lane = self.lanes.get_mut(name)?;
                 taken.life = lane.life;
                 let ready = std::mem::take(&mut lane.ready).into_iter();
                 taken.lying = ready.map(|(place, stored)| ((0, place), stored.message)).collect();
@@ -43,12 +43,12 @@ impl Exchange {
     /// Puts back what a reading had taken.
     pub(in crate::embedded::broker) fn put_copies(&mut self, taken: Taken) {
         match &taken.place {
-            Copies::Lane(topic) => {
-                let Some(lane) = self.lanes.get_mut(topic).filter(|lane| lane.life == taken.life) else { return };
+            Copies::Lane(name) => {
+                let Some(lane) = self.lanes.get_mut(name).filter(|lane| lane.life == taken.life) else { return };
                 for ((_, place), message) in taken.lying {
                     lane.ready.insert(place, Stored { message, redelivered: true });
                 }
-                self.serve(topic);
+                self.serve(name);
             }
             Copies::Parked(_) => self.parked.extend(taken.lying),
             Copies::Journal => {}
@@ -58,7 +58,7 @@ impl Exchange {
     /// How many copies lie in a place.
     pub(in crate::embedded::broker) fn count_copies(&self, place: &Copies) -> Option<u64> {
         match place {
-            Copies::Lane(topic) => self.depth(topic),
+            Copies::Lane(name) => self.depth(name),
             Copies::Parked(park) => {
                 Some(self.parked.values().filter(|message| message.target.park() == Some(*park)).count() as u64)
             }
@@ -69,14 +69,14 @@ impl Exchange {
     /// Loses every lane, everything at rest, every letter and the journal, as a broker without its disk would. Answers
     /// how many lanes there were.
     pub(in crate::embedded) fn wipe(&mut self) -> u64 {
-        let topics: Vec<Topic> = self.lanes.keys().cloned().collect();
-        topics.iter().for_each(|topic| self.delete(topic));
+        let names: Vec<Lane> = self.lanes.keys().cloned().collect();
+        names.iter().for_each(|name| self.delete(name));
         self.parked.clear();
         self.piles.clear();
         self.readings.clear();
         self.journal = None;
         self.wipes += 1;
         self.end_all("the broker lost everything");
-        topics.len() as u64
+        names.len() as u64
     }
 }
