@@ -15,10 +15,10 @@ use longshore_link::error::Fault;
 use longshore_link::world::World;
 use longshore_model::envelope::Trace;
 use longshore_model::id::{Fence, Generation};
+use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace, Park};
 use longshore_model::secret::Secret;
 use longshore_model::settings::{BrokerSettings, Settings};
-use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
 use longshore_tests::services::{RabbitMq, Shared, namespace};
 use longshore_tests::wait::{eventually, eventually_ok, within};
@@ -179,7 +179,9 @@ async fn what_finds_no_lane_is_kept_and_comes_back_with_its_lane() {
     let (_connection, channel) = bench.channel().await;
     let (known, unknown) = (normal("known/later"), normal("never/known"));
     // As a client without the right to declare would: straight to the exchange.
-    for (n, key) in [unknown.topic.dotted(), known.topic.dotted(), unknown.topic.dotted(), known.topic.dotted()].iter().enumerate() {
+    for (n, key) in
+        [unknown.topic.dotted(), known.topic.dotted(), unknown.topic.dotted(), known.topic.dotted()].iter().enumerate()
+    {
         let properties = BasicProperties::default().with_message_id(format!("m-{n}").into());
         let options = BasicPublishOptions::default();
         let publish = channel.basic_publish(bench.names.jobs().into(), key.as_str().into(), options, b"x", properties);

@@ -8,10 +8,10 @@ use longshore_link::broker::Letters;
 use longshore_link::conformance::{Bench, Hooks, Letter, Running};
 use longshore_link::redis::RedisStore;
 use longshore_link::{Embedded, Link, World};
+use longshore_model::lane::Lane;
 use longshore_model::names::Namespace;
 use longshore_model::secret::Secret;
 use longshore_model::settings::Settings;
-use longshore_model::lane::Lane;
 use redis_server::Server;
 use std::sync::Arc;
 

@@ -261,6 +261,7 @@ fn every_script_has_a_header() {
 fn names_come_from_the_names_file() {
     let broker = [
         ".lane.",
+        ".high.",
         ".park.",
         ".jobs\"",
         ".direct\"",

@@ -143,7 +143,9 @@ enum Fate {
 async fn fate(engine: &Engine, envelope: &Envelope, record: Option<Record>) -> Result<Fate, Fault> {
     match record {
         Some(record) if record.state.is_terminal() => Ok(Fate::Ended),
-        Some(record) if record.state == State::Queued => Ok(Fate::Lives(Target::Lane(record.lane()), record.generation)),
+        Some(record) if record.state == State::Queued => {
+            Ok(Fate::Lives(Target::Lane(record.lane()), record.generation))
+        }
         // The store runs it when its time comes, and nobody needs the copy unless the store forgets the job.
         Some(record) => Ok(Fate::Lives(Target::Parked(Park::Short, record.lane()), record.generation)),
         None => buried_or_unknown(engine, envelope).await,

@@ -180,7 +180,8 @@ async fn run_alone(engine: &Arc<Engine>, Suspect { delivery, settler, crashes }:
         return true;
     }
     let registration = engine.registry.choose(&delivery.lane.topic);
-    let slot = registration.as_ref().and_then(|registration| Slot::take(engine, registration, &delivery.lane.topic, true));
+    let slot =
+        registration.as_ref().and_then(|registration| Slot::take(engine, registration, &delivery.lane.topic, true));
     let (Some(registration), Some(slot)) = (registration, slot) else {
         // Its handler went away; the lane is about to be given back, and this with it.
         settler.give_back(delivery.tag);

@@ -793,7 +793,8 @@ pub trait Store: Send + Sync + Debug {
     /// a queue and a topic that were.
     async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault>;
 
-    /// How many queued jobs of the same topic entered `queued` before this one.
+    /// How many queued jobs go before this one: those of the same topic that entered `queued` before it, and if it is
+    /// urgent only the urgent ones among them.
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault>;
 
     /// Every known topic.

@@ -46,7 +46,7 @@ pub fn head(record: &Record, now: u64) -> String {
 }
 
 /// Why a job that was read at `now` (ms since 1970, the store's clock) does not run; `None` when it runs or has ended.
-/// `ahead` is how many jobs are before it in its lane, where that is known.
+/// `ahead` is how many jobs are before it in the lanes of its topic, where that is known.
 #[must_use]
 pub fn explain(
     record: &Record,

@@ -436,7 +436,8 @@ mod tests {
         for lane in [lane, high] {
             assert_eq!(names.lane_of(&names.lane(&lane)), Some(lane));
         }
-        for name in ["other.lane.media", "longshorelane.media", "longshore.lane", "longshore.lane.", "longshore.iso.a"] {
+        for name in ["other.lane.media", "longshorelane.media", "longshore.lane", "longshore.lane.", "longshore.iso.a"]
+        {
             assert_eq!(names.lane_of(name), None, "{name}");
         }
     }

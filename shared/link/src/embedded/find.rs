@@ -134,14 +134,15 @@ impl Core {
     }
 
     pub(super) fn ahead(&self, id: &JobId) -> Option<u64> {
-        let topic_of = |id: &JobId| self.table.get(id).map(|entry| &entry.record.topic);
         let record = &self.table.get(id)?.record;
+        let lane = record.lane();
+        let goes_before = |other: &Record| other.topic == lane.topic && (!lane.high || other.gates.priority.is_high());
         if record.state != State::Queued {
             return None;
         }
         let place = (record.since, *id);
         let before = self.table.state(State::Queued).take_while(|other| *other < place);
-        let ahead = before.filter(|(_, other)| topic_of(other) == Some(&record.topic)).count();
+        let ahead = before.filter(|(_, id)| self.table.get(id).is_some_and(|entry| goes_before(&entry.record))).count();
         u64::try_from(ahead).ok()
     }
 }

@@ -302,9 +302,7 @@ impl Exchange {
         let mut moved = 0;
         for (place, kept) in self.pile(Letters::Unrouted).take(limit) {
             match &kept.message.target {
-                Target::Jobs(name) | Target::Lane(name) | Target::Parked(_, name)
-                    if self.lanes.contains_key(name) =>
-                {
+                Target::Jobs(name) | Target::Lane(name) | Target::Parked(_, name) if self.lanes.contains_key(name) => {
                     self.arrive(&name.clone(), kept.message);
                     moved += 1;
                 }

@@ -1,5 +1,5 @@
--- ahead: counts queued jobs of the same topic that entered `queued` before a job, in one stretch of the index.
--- Writes nothing.
+-- ahead: counts queued jobs of the same topic that entered `queued` before a job, of an urgent one the urgent ones alone,
+-- in one stretch of the index. Writes nothing.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; id; rank at which the stretch begins; its length
 -- Answers {found: 0 or 1, count in this stretch, whether another stretch follows: 0 or 1}
@@ -13,7 +13,7 @@ local ahead, to = 0, math.min(rank, from + length) - 1
 if to >= from then
   for _, other in ipairs(call('ZRANGE', P .. K.state .. 'queued', from, to)) do
     local record = read(other)
-    if record and record.tp == r.tp then
+    if record and record.tp == r.tp and (r.pr ~= 1 or record.pr == 1) then
       ahead = ahead + 1
     end
   end
