@@ -18,6 +18,7 @@ use longshore_link::letters::{Letter, Reading};
 use longshore_link::store::{Claim, Claimed, Finish, Report};
 use longshore_model::envelope::Envelope;
 use longshore_model::id::{Generation, JobId};
+use longshore_model::lane::Lane;
 use longshore_model::limits;
 use longshore_model::names::Park;
 use longshore_model::record::{Reason, Record, State};
@@ -113,7 +114,7 @@ async fn look_after(engine: &Engine, reading: &mut dyn Reading, letters: Vec<Let
     let records = if ids.is_empty() { Vec::new() } else { engine.link.store.records(ids).await? };
     let mut done = Vec::new();
     for (Evicted { letter, envelope }, record) in readable.into_iter().zip(records) {
-        match fate(engine, &envelope, record).await? {
+        match fate(engine, &letter, &envelope, record).await? {
             Fate::Ended => done.push(letter.number),
             Fate::Lives(target, generation) => outgoing.push((target, None, generation, letter)),
             Fate::ForPeople(why) => {
@@ -140,20 +141,21 @@ enum Fate {
     ForPeople(String),
 }
 
-async fn fate(engine: &Engine, envelope: &Envelope, record: Option<Record>) -> Result<Fate, Fault> {
+async fn fate(engine: &Engine, letter: &Letter, envelope: &Envelope, record: Option<Record>) -> Result<Fate, Fault> {
+    // The one that it came from.
+    let lane = letter.lane.clone().filter(|lane| lane.topic == envelope.topic);
+    let lane = lane.unwrap_or_else(|| envelope.topic.clone().into());
     match record {
         Some(record) if record.state.is_terminal() => Ok(Fate::Ended),
-        Some(record) if record.state == State::Queued => {
-            Ok(Fate::Lives(Target::Lane(record.lane()), record.generation))
-        }
+        Some(record) if record.state == State::Queued => Ok(Fate::Lives(Target::Lane(lane), record.generation)),
         // The store runs it when its time comes, and nobody needs the copy unless the store forgets the job.
-        Some(record) => Ok(Fate::Lives(Target::Parked(Park::Short, record.lane()), record.generation)),
-        None => buried_or_unknown(engine, envelope).await,
+        Some(record) => Ok(Fate::Lives(Target::Parked(Park::Short, lane), record.generation)),
+        None => buried_or_unknown(engine, envelope, lane).await,
     }
 }
 
 /// Only a claim tells a forgotten job from one that never was.
-async fn buried_or_unknown(engine: &Engine, envelope: &Envelope) -> Result<Fate, Fault> {
+async fn buried_or_unknown(engine: &Engine, envelope: &Envelope, lane: Lane) -> Result<Fate, Fault> {
     let (id, store) = (envelope.id, &engine.link.store);
     let nonce = format!("{:016x}-dead", engine.link.world.random.next());
     let (generation, floor) = (Generation::default(), longshore_model::Fence::default());
@@ -168,12 +170,10 @@ async fn buried_or_unknown(engine: &Engine, envelope: &Envelope) -> Result<Fate,
             let verdict = Verdict::Released { delay_ms: 0, reason: Reason::Interrupted, message };
             let (report, outputs, follow_ups) = (Report::default(), Vec::new(), Vec::new());
             store.finish(vec![Finish { id, fence, verdict, result: None, outputs, report, follow_ups }]).await?;
-            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone().into()), Generation::default()))
+            Ok(Fate::Lives(Target::Parked(Park::Short, lane), Generation::default()))
         }
         // Accepted since.
-        Some(Claimed::Known(_)) => {
-            Ok(Fate::Lives(Target::Parked(Park::Short, envelope.topic.clone().into()), Generation::default()))
-        }
+        Some(Claimed::Known(_)) => Ok(Fate::Lives(Target::Parked(Park::Short, lane), Generation::default())),
     }
 }
 

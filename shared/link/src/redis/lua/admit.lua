@@ -37,32 +37,8 @@ local function keys_wait()
   return keys_wait_ms
 end
 
--- When a topic was first seen, and `+` behind it where it has a high lane; false for one that is not known.
-local seen_topics = {}
-local function known(topic)
-  if not seen_topics[topic] then
-    seen_topics[topic] = call('HGET', P .. K.topics, topic)
-  end
-  return seen_topics[topic]
-end
-
 local function too_many(topic)
   return not known(topic) and call('HLEN', P .. K.topics) >= L.topics
-end
-
--- Whoever consumes it hears of its high lane before anything is published there.
-local function make_known(topic, high)
-  local before = known(topic)
-  local after = before or digits(now)
-  if high and string.byte(after, -1) ~= 43 then
-    after = after .. '+'
-  end
-  if after ~= before then
-    call('HSET', P .. K.topics, topic, after)
-    call('HINCRBY', P .. K.shard, 'lanes', 1)
-    seen_topics[topic] = after
-    nudge('topics')
-  end
 end
 
 -- Who has the key of a unique job: its record, or its id alone where that is forgotten.

@@ -648,8 +648,37 @@ local function write_report(r, report)
   end
 end
 
+-- When a topic was first seen, and `+` behind it where it has a high lane; false for one that is not known.
+local seen_topics
+local function known(topic)
+  seen_topics = seen_topics or {}
+  if not seen_topics[topic] then
+    seen_topics[topic] = call('HGET', P .. K.topics, topic)
+  end
+  return seen_topics[topic]
+end
+
+-- Whoever consumes it hears of its high lane before anything is published there.
+local function make_known(topic, high)
+  local before = known(topic)
+  local after = before or digits(now)
+  if high and string.byte(after, -1) ~= 43 then
+    after = after .. '+'
+  end
+  if after ~= before then
+    call('HSET', P .. K.topics, topic, after)
+    call('HINCRBY', P .. K.shard, 'lanes', 1)
+    seen_topics[topic] = after
+    nudge('topics')
+  end
+end
+
 -- What is needed to publish a job, and its size.
 local function outgoing(r)
+  if r.pr == 1 then
+    -- A record may be older than high lanes are.
+    make_known(r.tp, true)
+  end
   local envelope = try('GET', P .. K.envelope .. r.id)
   if type(envelope) ~= 'string' then
     envelope = ''
