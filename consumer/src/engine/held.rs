@@ -1,5 +1,6 @@
-//! What waits here for a slot: how many deliveries of each topic, from either of its lanes, told with every beat, so that whoever compares the
-//! broker with the store knows of the copies that are in no lane; and how many bytes, which are bounded.
+//! What waits here for a slot: how many deliveries of each topic, from either of its lanes, told with every beat, so that
+//! whoever compares the broker with the store knows of the copies that are in no lane; and how many bytes, which are
+//! bounded.
 
 use longshore_link::broker::Delivery;
 use longshore_model::topic::Topic;

@@ -399,6 +399,7 @@ impl Session {
 
     /// Everything of a lane that waits here, which waits here no more.
     fn take_all(&mut self, lane: &Lane) -> Vec<Delivery> {
+        self.turns.remove(lane);
         let waiting = self.held.remove(lane).unwrap_or_default().into_iter().map(|held| held.delivery);
         let all: Vec<_> = waiting.chain(self.engine.isolation.take(lane)).collect();
         all.iter().for_each(|delivery| self.engine.held.take(delivery));

@@ -30,6 +30,11 @@ impl Turns {
         self.lanes(high).pop_front()
     }
 
+    /// Nothing of the lane waits any more.
+    pub(super) fn remove(&mut self, lane: &Lane) {
+        self.lanes(lane.high).retain(|other| other != lane);
+    }
+
     /// How many of them there are.
     pub(super) fn len(&self, high: bool) -> usize {
         if high { self.high.len() } else { self.normal.len() }
@@ -79,7 +84,10 @@ mod tests {
 
     #[test]
     fn lanes_of_one_kind_take_turns() {
-        assert_eq!(start(&mut turns(&["a", "b"], &[]), 5), ["a", "b", "a", "b", "a"]);
+        let mut normal = turns(&["a", "b"], &[]);
+        assert_eq!(start(&mut normal, 5), ["a", "b", "a", "b", "a"]);
+        normal.remove(&Topic::new("b").unwrap().into());
+        assert_eq!(start(&mut normal, 2), ["a", "a"]);
         assert_eq!(start(&mut turns(&[], &["a", "b"]), 10)[7..], ["b (high)", "a (high)", "b (high)"]);
     }
 
