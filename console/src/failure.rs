@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use longshore_producer::{
-    CompleteError, Fault, FileError, MatrixError, QueryError, Refusal, RetryError, ScheduleError, SendError,
+    AskError, CompleteError, Fault, FileError, MatrixError, QueryError, Refusal, RetryError, ScheduleError, SendError,
     SettingsError, WaitError,
 };
 use std::io;
@@ -99,6 +99,18 @@ impl From<MatrixError> for Failure {
             MatrixError::Unknown(_) => Self::NotFound(error.to_string()),
             MatrixError::Ambiguous { .. } | MatrixError::Refused(_) => Self::Usage(error.to_string()),
             MatrixError::Busy(_) => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Fault(fault) if fault.is_unknown() => Self::Failed(format!(
+                "{fault}; instances may have been asked, and nobody hears their answers: ask again if asking twice is fine"
+            )),
+            AskError::Fault(fault) => fault.into(),
+            other => Self::Usage(other.to_string()),
         }
     }
 }

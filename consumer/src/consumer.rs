@@ -8,12 +8,13 @@ use crate::duties;
 use crate::engine::files::WorkDir;
 use crate::engine::isolation::{self, Isolation};
 use crate::engine::taken_back::TakenBack;
-use crate::engine::{Engine, Phase, Trust, adopt, beats, intake, lanes, policies, recommit, running, sight};
+use crate::engine::{Engine, Phase, Trust, adopt, answering, beats, intake, lanes, policies, recommit, running, sight};
 use crate::handler::{Handler, HandlerOptions, erase, erase_raw};
 use crate::home::{self, Home};
 use crate::instance::{RunError, Running, Signals};
 use crate::metrics::Metrics;
 use crate::outcome::IntoOutcome;
+use crate::question::{Answers, Question};
 use crate::registry::{DuplicateHandler, Registration, Registry};
 use futures_util::FutureExt;
 use longshore_link::recent::Recent;
@@ -26,10 +27,12 @@ use longshore_model::id::{Incarnation, InstanceId, Owner};
 use longshore_model::queue::{BadQueues, Queues};
 use longshore_model::settings::{Loaded, OnUnreachable, RetentionSettings, Settings};
 use longshore_model::span::ms;
-use longshore_model::topic::{BadTopic, TopicPattern};
+use longshore_model::topic::{BadTopic, Topic, TopicPattern};
 use longshore_model::topology::Allowed;
 use longshore_producer::SettingsError;
+use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::future::Future;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -52,6 +55,16 @@ pub enum StartError {
         max = longshore_model::limits::PATTERNS
     )]
     TooManyHandlers(String),
+    /// Two handlers for one question.
+    #[error("`{name}` is answered twice: by the handler registered at {first} and by that at {second}; take one away")]
+    AnsweredTwice {
+        /// Its name.
+        name: Topic,
+        /// Where the first one was registered.
+        first: String,
+        /// Where the second one was.
+        second: String,
+    },
     /// The rules by kind of error of a handler cannot be used.
     #[error("retry_on of the handler of `{pattern}`, registered at {place}: {why}")]
     BadRules {
@@ -93,6 +106,7 @@ pub struct Consumer<S = ()> {
     link: Option<Link>,
     world: Option<World>,
     registry: Registry,
+    answers: Answers,
     problem: Option<StartError>,
     state: S,
 }
@@ -110,6 +124,7 @@ impl Consumer<()> {
             link: None,
             world: None,
             registry: Registry::default(),
+            answers: Answers::default(),
             problem: None,
             state: (),
         }
@@ -149,6 +164,7 @@ impl Consumer<()> {
             link: self.link,
             world: self.world,
             registry: self.registry,
+            answers: self.answers,
             problem: self.problem,
             state,
         }
@@ -249,6 +265,26 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         self
     }
 
+    /// Answers questions of this name, a topic of one's own choice, which somebody asks all instances or some of them
+    /// ([`Running::ask`], `longshore_producer::Producer::ask`). Each process is called at most once for each question, beside its jobs and
+    /// without taking a slot, at most [`longshore_model::limits::QUESTIONS_AT_ONCE`] at a time; it is dropped when nobody
+    /// waits for the answer any more. An answer or an error of at most [`longshore_model::limits::INLINE_BYTES`] goes back;
+    /// a panic is an error. What is asked under names that no handler has is answered with "no handler".
+    #[must_use]
+    #[track_caller]
+    pub fn answer<F, Fut, T, E>(mut self, name: &str, handler: F) -> Self
+    where
+        F: Fn(Question) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: Display,
+    {
+        if let Err(problem) = self.answers.add(name, handler, Location::caller()) {
+            self.note(problem);
+        }
+        self
+    }
+
     fn add(
         &mut self,
         pattern: TopicPattern,
@@ -339,6 +375,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             matrix: crate::engine::matrix::Matrix::default(),
             sight: sight::Sight::new(self.stable),
             strangers: crate::engine::strangers::Strangers::default(),
+            answering: answering::Answering::new(self.answers),
             properties: crate::properties::Properties::default(),
             labels: self.settings.instance.labels.clone(),
             endpoints: self.settings.instance.endpoints.clone(),
@@ -400,6 +437,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
         drop(world.tasks.spawn(lanes::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(intake::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(isolation::run(Arc::clone(&engine))));
+        drop(world.tasks.spawn(answering::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(adopt::run(Arc::clone(&engine))));
         drop(world.tasks.spawn(recommit::run(Arc::clone(&engine))));
         duties::start(&engine, self.retention, self.settings.blobs.grace);

@@ -13,6 +13,8 @@ use crate::registry::Registry;
 use crate::topology::Topology;
 use longshore_model::id::{InstanceId, Owner};
 use longshore_model::lane::Lane;
+use longshore_producer::Ask;
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -80,6 +82,12 @@ impl Running {
         values: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Provided, BadProperty> {
         Provided::new(&self.engine, ranking, values)
+    }
+
+    /// Asks live instances something, this one among them, and waits until all have answered or are gone; see
+    /// `longshore_producer::Ask` for whom, how long, and what comes back.
+    pub fn ask(&self, name: &str, payload: &impl Serialize) -> Ask {
+        Ask::over(&self.engine.link, name, payload)
     }
 
     /// Where the instance stands.

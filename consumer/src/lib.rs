@@ -49,6 +49,7 @@ pub mod program;
 
 pub mod outcome;
 pub mod properties;
+pub mod question;
 pub mod registry;
 pub mod testing;
 pub mod topology;
@@ -65,5 +66,7 @@ pub use longshore_model::settings::{Loaded, Settings};
 pub use longshore_model::{Job, JobId, JobOptions, Lane, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern};
 pub use longshore_producer::SettingsError;
 pub use outcome::{IntoOutcome, JobError, Json, Outcome, WithKind};
+pub use longshore_producer::{Answers, Ask, AskError, AskOutcome, InstanceAnswer, Ran};
 pub use properties::{BadProperty, Provided};
+pub use question::Question;
 pub use topology::{Topology, TopologyEvents, TopologyView};

@@ -372,6 +372,34 @@ pub enum EventError {
     Fault(#[from] Fault),
 }
 
+/// Why instances were not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The name of the question breaks the grammar of topics.
+    #[error(transparent)]
+    Name(#[from] BadTopic),
+    /// What they were to be asked is not JSON.
+    #[error("the payload is not JSON: {0}")]
+    NotJson(String),
+    /// It is too large.
+    #[error(
+        "the payload has {bytes} bytes, more than {limit}: put it where instances can fetch it, and ask them where it is"
+    )]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
+    /// A time or a label is out of bounds.
+    #[error("{0}")]
+    Refused(String),
+    /// The store gave no answer, or has as many questions as it may. Where it is [`Fault::Unknown`], instances may have been
+    /// asked; nobody hears their answers.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// Why a job of the history was not sent again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetryError {

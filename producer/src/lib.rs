@@ -62,16 +62,18 @@
 //! | end an attempt that was given away | [`Producer::complete`] |
 //! | hear what happens; tell other applications something | [`Producer::events`], [`Producer::announce`] |
 //! | change things in somebody's name, and see who changed what | [`Producer::on_behalf_of`], [`Producer::audited`] |
+//! | ask live instances something, and know who has answered | [`Producer::ask`] |
 //! | say which instance takes which topic | [`Producer::topic_table`], [`Producer::set_topic`], [`Producer::drain_instance`] |
 //! | limit, pause and resume | [`Producer::set_limit`], [`Producer::pause`], [`Producer::resume`] |
 //! | send exactly when a transaction commits | the example `transactional_outbox` |
 //! | test code that sends | [`testing`] |
 //!
 //! Reading order of the code: `connect`, `builder`, `send`, `degraded`, `spool`, `outcome`, `find`, `control`, `again`, `complete`, `queues`,
-//! `gates`, `matrix`, `schedules`, `statistics`, `events`, `audit`, `follow`, `letters`, `health`, `rebuild`, `files`,
+//! `gates`, `matrix`, `asking`, `schedules`, `statistics`, `events`, `audit`, `follow`, `letters`, `health`, `rebuild`, `files`,
 //! `errors`.
 
 mod again;
+mod asking;
 mod audit;
 mod builder;
 mod complete;
@@ -106,12 +108,13 @@ mod time;
 extern crate self as longshore_producer;
 
 pub use again::Edit;
+pub use asking::{Answers, Ask, AskOutcome, InstanceAnswer, Member, Ran};
 pub use builder::JobBuilder;
 pub use complete::Completion;
 pub use connect::{Producer, ProducerOptions, connect_link};
 pub use control::{Removed, Stopped};
 pub use errors::{
-    CompleteError, EventError, FileError, Lost, MatrixError, QueryError, Refusal, ResultError, RetryError,
+    AskError, CompleteError, EventError, FileError, Lost, MatrixError, QueryError, Refusal, ResultError, RetryError,
     ScheduleError, SendError, WaitError,
 };
 pub use events::{Events, Heard, Listen};
@@ -146,6 +149,7 @@ pub use longshore_model::snapshot::JobView;
 pub use longshore_model::statistics::{Overview, Percentiles, Selection, Summary};
 pub use longshore_model::template::{Condition, Template};
 pub use longshore_model::topology::View;
+pub use longshore_model::topology::asking::QuestionId;
 pub use longshore_model::topology::matrix::{KeptRow, Row, Rule, Stand};
 pub use longshore_model::topology::table::{StandOf, TopicLine};
 pub use longshore_model::trust::{Distrust, Ignored};

@@ -23,6 +23,7 @@ pub(crate) async fn run(engine: Arc<Engine>, first: oneshot::Sender<()>) {
     let mut state = Beating {
         heart: None,
         lanes: None,
+        questions: None,
         view: None,
         synced: None,
         started: 0,
@@ -71,6 +72,8 @@ struct Beating {
     heart: Option<Box<dyn Heart>>,
     /// Versions of the known topics and of the matrix.
     lanes: Option<(u64, u64)>,
+    /// The last question to instances.
+    questions: Option<u64>,
     view: Option<u64>,
     /// The last view that was told to be reached by every member.
     synced: Option<u64>,
@@ -156,6 +159,9 @@ impl Beating {
         let lanes = (beaten.topics, beaten.matrix);
         if self.lanes.replace(lanes) != Some(lanes) {
             engine.topics_changed.notify_one();
+        }
+        if self.questions.replace(beaten.questions) != Some(beaten.questions) {
+            engine.answering.look.notify_one();
         }
         if self.view.replace(beaten.view) != Some(beaten.view) {
             tracing::info!(

@@ -123,9 +123,13 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
                 }
             }
             Ok(Nudge::View) => engine.sight.nudged.notify_one(),
-            Ok(Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests) => {}
+            Ok(Nudge::Questions) => engine.answering.look.notify_one(),
+            Ok(
+                Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests | Nudge::Answered(_),
+            ) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
+                engine.answering.look.notify_one();
                 engine.policies.changed.notify_one();
                 engine.promote_now.notify_one();
                 engine.beat_now.notify_one();

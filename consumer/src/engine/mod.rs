@@ -7,13 +7,14 @@
 //! [`policies`] knows the queues, [`matrix`] which topics others let this instance take, [`sight`] who else is there,
 //! [`reporter`] writes what handlers report, [`taken_back`] holds what a dead instance left and this one runs itself,
 //! [`adopt`] takes running attempts back into a store that lost them, [`isolation`] runs alone what must not run beside
-//! others, [`telling`] tells those who listen,
+//! others, [`telling`] tells those who listen, [`answering`] answers those who ask,
 //! [`strangers`] knows who belongs to the fleet, and whether this instance does.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
 
 pub(crate) mod adopt;
+pub(crate) mod answering;
 pub(crate) mod attempt;
 pub(crate) mod beats;
 pub(crate) mod files;
@@ -109,6 +110,7 @@ pub(crate) struct Engine {
     pub(crate) matrix: matrix::Matrix,
     pub(crate) sight: sight::Sight,
     pub(crate) strangers: strangers::Strangers,
+    pub(crate) answering: answering::Answering,
     pub(crate) properties: crate::properties::Properties,
     pub(crate) taken_back: taken_back::TakenBack,
     pub(crate) isolation: isolation::Isolation,

@@ -136,7 +136,7 @@ async fn given_away(ctx: &Ctx, awaits_token: bool) -> Ended {
     Ended::Outcome(Outcome::Cancelled(ctx.until_cancelled().await))
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

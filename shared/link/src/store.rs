@@ -27,6 +27,7 @@ use longshore_model::snapshot::{Progress, Snapshot};
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::token::Token;
 use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::topology::asking::{Question, QuestionId, Said};
 use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
 use longshore_model::transition::{Answer, Verdict};
@@ -385,6 +386,35 @@ pub struct Beaten {
     pub profiles: u64,
     /// Whether every member has reached this view.
     pub synced: bool,
+    /// Changes when somebody asks instances something.
+    pub questions: u64,
+}
+
+/// A question that an instance is to answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Which one.
+    pub id: QuestionId,
+    /// What is asked.
+    pub question: Question,
+    /// How much is left of its time, ms.
+    pub left_ms: u64,
+}
+
+/// How it stands with one incarnation that was asked.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// It has not taken the question up.
+    Waiting,
+    /// It has, and has not answered.
+    Begun,
+    /// What it said.
+    Said(Said),
+    /// It is not in the fleet any more.
+    Gone {
+        /// Whether it had taken the question up; one that had not never will.
+        begun: bool,
+    },
 }
 
 /// Which jobs to list. Empty fields do not restrict.
@@ -525,6 +555,10 @@ pub enum Nudge {
     Matrix,
     /// The fleet was sealed, or unsealed.
     Seal,
+    /// Somebody asks instances something.
+    Questions,
+    /// Somebody answered a question of this process.
+    Answered(QuestionId),
     /// A watched job ended.
     Ended(JobId),
     /// A followed job changed its state, or its attempt reported something.
@@ -825,6 +859,23 @@ pub trait Store: Send + Sync + Debug {
     /// seal. `exchange`: what has to be there, and what is to be there then. Answers what is there now; repeating it is
     /// fine.
     async fn seal(&self, exchange: Option<(&str, &str)>) -> Result<String, Fault>;
+
+    /// Asks these incarnations something, for so many ms from the first call on; repeating it is fine. Those that a later
+    /// call adds are asked as well. Everybody is nudged; whenever one of them answers, [`Nudge::Answered`] comes to
+    /// [`Self::nudges`] of this process. `false`: the question is over, and nobody was added.
+    async fn ask(&self, id: &QuestionId, question: &Question, of: &[Owner], ms: u64) -> Result<bool, Fault>;
+
+    /// Takes up questions to this incarnation, at most `limit`, but not those of `known`: from now on they count as begun.
+    /// One that was taken up and not answered is handed out again, for the answer to the call may have been lost.
+    async fn take_questions(&self, owner: &Owner, known: &[QuestionId], limit: usize) -> Result<Vec<Asked>, Fault>;
+
+    /// Answers a question that was taken up; repeating it changes nothing. `false`: nobody waits for it any more.
+    async fn answer(&self, id: &QuestionId, owner: &Owner, said: &Said) -> Result<bool, Fault>;
+
+    /// How it stands with each of these, in their order; `None`: there is no such question, or the store lost it. Who is
+    /// gone before the question was taken up never takes it up, even if it is back. With `close` nobody does any more, and
+    /// what is said from now on is not kept; repeating it is fine.
+    async fn standings(&self, id: &QuestionId, of: &[Owner], close: bool) -> Result<Option<Vec<Standing>>, Fault>;
 
     /// Opens a connection for beats, apart from all other traffic, to be used on the calling runtime.
     async fn heart(&self) -> Result<Box<dyn Heart>, Fault>;

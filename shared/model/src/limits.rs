@@ -234,6 +234,15 @@ pub const SCHEDULE_WAIT_MS: u64 = 5_000;
 /// How soon a schedule that cannot be read is looked at again, milliseconds.
 pub const SCHEDULE_TROUBLE_MS: u64 = 60_000;
 
+/// Most questions to instances that are open at once.
+pub const QUESTIONS: usize = 100;
+/// Longest time for the answers to a question, milliseconds: ten minutes.
+pub const QUESTION_MS: u64 = 600_000;
+/// How long what was said to a question is kept after its time, milliseconds: so long may who asked be late.
+pub const QUESTION_KEPT_MS: u64 = 60_000;
+/// Questions that one instance answers at once; others wait until one of these is answered.
+pub const QUESTIONS_AT_ONCE: usize = 16;
+
 /// Cuts a text to at most `bytes`, at a character boundary, and says so.
 #[must_use]
 pub fn cut(text: &str, bytes: usize) -> String {

@@ -254,13 +254,14 @@ impl StoreNames {
     }
 
     /// Channel on which the fleet is nudged: `topics`, `due`, `relay`, `queues`, `schedules`, `interests`, `stop <id>`, `view`,
-    /// `matrix`, `seal`.
+    /// `matrix`, `seal`, `questions`.
     #[must_use]
     pub fn nudges(&self) -> String {
         format!("{}{}", self.meta(), meta_keys::NUDGES)
     }
 
-    /// Channel on which one process hears that a job it waits for has ended: the job's id.
+    /// Channel on which one process hears that a job it waits for has ended: the job's id; that it changed: `~` and the id;
+    /// that somebody answered a question of its own: `?` and the question's id.
     #[must_use]
     pub fn outcomes(&self, watcher: &str) -> String {
         format!("{}{}{watcher}", self.shard(None), shard_keys::OUTCOMES)
@@ -401,8 +402,8 @@ pub mod meta_keys {
     /// hash: what each live instance says of itself, JSON by instance id.
     pub const CARDS: &str = "cards";
     /// hash: `number` of the view, `leader` (`instance/incarnation`), `term`, `joins` so far, `matrix` the revision of
-    /// the row that was written last, `profiles` which grows with each new profile, `seal` what an instance has to be able
-    /// to open, and `run`, `beat`,
+    /// the row that was written last, `profiles` which grows with each new profile, `questions` which grows with each
+    /// question, `seal` what an instance has to be able to open, and `run`, `beat`,
     /// `gap_from`, `gap_to`, `amnesty` as in a shard.
     pub const VIEW: &str = "view";
     /// zset: live instances; the score is their place in the order of joining.
@@ -419,6 +420,12 @@ pub mod meta_keys {
     pub const REACHED: &str = "reached";
     /// zset: instances that beat not long ago, live or not; the score is when they did last, ms.
     pub const SEEN: &str = "seen";
+    /// zset: questions that may still be taken up; the score is until when, ms.
+    pub const QUESTIONS: &str = "asks";
+    /// hash: a question; `q` JSON, `until` when it is over (ms), `reply` the channel of who asks, `closed` once that one waits
+    /// no more; by `instance/incarnation` of those asked: `w` waits, `b` began, `g` gone before it began, `s` and JSON: what it said.
+    /// `ask:<id>`
+    pub const QUESTION: &str = "ask:";
     /// channel: what happens in the fleet.
     pub const NUDGES: &str = "nudge";
 }

@@ -1,5 +1,6 @@
 //! Who is there: the card that an instance shows, and the view that the store keeps of all of them.
 
+pub mod asking;
 pub mod events;
 pub mod matrix;
 pub mod properties;

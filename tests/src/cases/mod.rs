@@ -5,6 +5,7 @@
 //! real services in real time. A name that begins with the id of a conformance case or a feature says which one the
 //! case holds.
 
+pub mod asking;
 pub mod audit;
 pub mod batches;
 pub mod complete;
@@ -70,6 +71,11 @@ macro_rules! for_each_case {
             trust::v22_v23_an_instance_that_is_not_signed_as_the_fleet_is_takes_no_work;
             trust::v23_cn_07_signatures_hold_for_a_period_more_and_for_one_card;
             trust::v23_keys_are_changed_while_the_fleet_works;
+            asking::v02_everybody_is_asked_and_says_something;
+            asking::v02_a_filter_says_who_is_asked;
+            asking::v02_who_is_slow_is_silent_and_dropped_and_the_rest_has_answered;
+            asking::v02_who_leaves_is_gone_and_who_joins_was_not_asked;
+            asking::v02_newcomers_are_asked_where_that_is_wanted;
             matrix::o08_p08_a_disabled_topic_is_given_back_and_what_runs_is_finished;
             matrix::o09_an_exclusive_topic_puts_all_others_off;
             matrix::v01_o08_a_row_outlives_the_process_of_its_instance;
@@ -203,6 +209,7 @@ macro_rules! for_each_case_of_virtual_time {
         $run! {
             topology::v07_twenty_four_instances_agree_on_a_view_within_fifteen_seconds;
             topology::v07_fifty_one_instances_agree_on_a_view_within_thirty_seconds;
+            asking::v02_who_dies_is_gone_when_its_lease_is;
             payload::s11_pa_02_a_payload_of_a_newer_version_runs_when_a_reader_starts;
             leaving::a_drain_at_any_moment_gives_every_job_back_uncharged;
             leaving::s09_s10_p08_p11_a_killed_instance_is_replaced_after_its_lease;

@@ -10,10 +10,10 @@ use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
+    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
     Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Store, Untold,
+    Scrubbed, Scrubbing, Standing, Store, Untold,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};
@@ -27,6 +27,7 @@ use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
+use longshore_model::topology::asking::{Question, QuestionId, Said};
 use longshore_model::topology::matrix::{KeptRow, Row};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -291,6 +292,10 @@ rough_store! {
     row(instance: &InstanceId) -> Option<KeptRow>;
     set_row(instance: &InstanceId, after: u64, row: &Row) -> RowChange;
     seal(exchange: Option<(&str, &str)>) -> String;
+    ask(id: &QuestionId, question: &Question, of: &[Owner], ms: u64) -> bool;
+    take_questions(owner: &Owner, known: &[QuestionId], limit: usize) -> Vec<Asked>;
+    answer(id: &QuestionId, owner: &Owner, said: &Said) -> bool;
+    standings(id: &QuestionId, of: &[Owner], close: bool) -> Option<Vec<Standing>>;
     erase() -> u64;
     about() -> Vec<Fact>;
     ping() -> u64;

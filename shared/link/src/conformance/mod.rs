@@ -41,6 +41,7 @@ pub mod park;
 pub mod promote;
 pub mod publish;
 pub mod purge;
+pub mod questions;
 pub mod rebuild;
 pub mod republish;
 pub mod rescue;
@@ -376,6 +377,15 @@ macro_rules! conformance_store {
                 o08_a_change_is_nudged_and_told_by_the_next_beat
                 a_row_is_put_back_over_one_that_is_older
                 there_are_only_so_many_rows
+            }
+            questions {
+                v02_who_is_asked_takes_it_up_and_answers_once
+                v02_nobody_begins_or_answers_a_question_that_is_closed
+                v02_who_is_gone_before_it_began_never_begins
+                v02_who_died_is_found_gone_though_nobody_beats
+                v02_a_question_is_over_with_its_time
+                v02_the_next_beat_tells_of_a_question
+                v02_there_are_only_so_many_open_questions
             }
         }
     };

@@ -51,6 +51,8 @@ pub(super) struct Core {
     pub(super) keys: Keys,
     /// Who listens to events.
     pub(super) ears: Ears,
+    /// What instances are asked.
+    pub(super) questions: super::questions::Questions,
     /// What operators did.
     pub(super) deeds: Deeds,
     /// From whom attempts were taken back.
@@ -66,6 +68,8 @@ pub(super) struct Core {
     /// Who looks at it after each operation.
     pub(super) watcher: super::watcher::Watcher,
     news: Vec<Nudge>,
+    /// For one process each.
+    letters: Vec<(u64, Nudge)>,
     processes: BTreeMap<u64, broadcast::Sender<Nudge>>,
     next_process: u64,
 }
@@ -142,6 +146,11 @@ impl Core {
         self.news.push(nudge);
     }
 
+    /// Tells one process, when the operation is done.
+    pub(super) fn tell_one(&mut self, process: u64, nudge: Nudge) {
+        self.letters.push((process, nudge));
+    }
+
     /// Makes a topic known, and that it has this lane. Whoever consumes it hears of a high one before anything is published
     /// there.
     pub(super) fn know(&mut self, lane: &Lane) {
@@ -175,6 +184,7 @@ impl Core {
         self.gates = Gates::default();
         self.keys.clear();
         self.ears.clear();
+        self.questions = super::questions::Questions::default();
         self.deeds.clear();
         self.keys_wait.shaken = true;
         self.files = Files::default();
@@ -218,6 +228,11 @@ impl Core {
         for (job, followers) in self.table.take_changed() {
             for process in followers.iter().filter_map(|follower| self.processes.get(follower)) {
                 let _ = process.send(Nudge::Changed(job));
+            }
+        }
+        for (process, nudge) in std::mem::take(&mut self.letters) {
+            if let Some(process) = self.processes.get(&process) {
+                let _ = process.send(nudge);
             }
         }
         for nudge in std::mem::take(&mut self.news) {

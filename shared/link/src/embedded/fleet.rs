@@ -46,20 +46,20 @@ pub(super) struct Fleet {
 
 /// Whether a beat counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Membership {
     Member,
     Superseded,
 }
 
 impl Fleet {
     /// A beat. A later incarnation of the same instance takes the older one's place, and queues last.
-    pub(super) fn beat(&mut self, beat: &Beat, now: u64) -> Standing {
+    pub(super) fn beat(&mut self, beat: &Beat, now: u64) -> Membership {
         let owner = &beat.card.owner;
         let newer = |member: &Member| {
             member.card.owner.instance == owner.instance && member.card.owner.incarnation > owner.incarnation
         };
         if self.members.iter().any(|member| member.until > now && newer(member)) {
-            return Standing::Superseded;
+            return Membership::Superseded;
         }
         let before = self.members.iter().find(|member| member.card.owner == *owner);
         let mine = before.map_or(0, |member| member.until.saturating_sub(beat.lease_ms));
@@ -81,7 +81,7 @@ impl Fleet {
             self.members.push(Member { card, until });
         }
         self.forget(now);
-        Standing::Member
+        Membership::Member
     }
 
     /// Forgets instances that have not beaten for long, with their rows.
@@ -181,6 +181,11 @@ impl Fleet {
         self.number += 1;
         self.reached.clear();
         true
+    }
+
+    /// Whether this incarnation is in.
+    pub(super) fn has(&self, owner: &Owner) -> bool {
+        self.members.iter().any(|member| member.card.owner == *owner)
     }
 
     /// The view as established last.

@@ -25,6 +25,7 @@ mod fleet;
 mod gates;
 mod limits;
 mod outage;
+mod questions;
 pub(crate) mod registry;
 mod rules;
 mod schedules;

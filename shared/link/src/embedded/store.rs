@@ -5,14 +5,14 @@
 
 use super::Backend;
 use super::core::Core;
-use super::fleet::Standing;
+use super::fleet::Membership;
 use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
+    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
     Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
     Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Store, Untold,
+    Scrubbed, Scrubbing, Standing, Store, Untold,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};
@@ -27,6 +27,7 @@ use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
 use longshore_model::topology::View;
+use longshore_model::topology::asking::{Question, QuestionId, Said};
 use longshore_model::topology::matrix::{KeptRow, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -365,6 +366,41 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn ask(&self, id: &QuestionId, question: &Question, of: &[Owner], ms: u64) -> Result<bool, Fault> {
+        let asked = self.call(|core| {
+            let asked = core.questions.ask((id, question), of, self.process, ms, core.now_us)?;
+            if asked {
+                core.tell(Nudge::Questions);
+            }
+            Some(asked)
+        });
+        asked.await?.ok_or_else(|| too_many("open questions", limits::QUESTIONS))
+    }
+
+    async fn take_questions(&self, owner: &Owner, known: &[QuestionId], limit: usize) -> Result<Vec<Asked>, Fault> {
+        self.call(|core| core.questions.take(owner, known, limit, core.now())).await
+    }
+
+    async fn answer(&self, id: &QuestionId, owner: &Owner, said: &Said) -> Result<bool, Fault> {
+        self.call(|core| {
+            let (kept, tell) = core.questions.answer(id, owner, said, core.now());
+            if let Some(process) = tell {
+                core.tell_one(process, Nudge::Answered(id.clone()));
+            }
+            kept
+        })
+        .await
+    }
+
+    async fn standings(&self, id: &QuestionId, of: &[Owner], close: bool) -> Result<Option<Vec<Standing>>, Fault> {
+        self.call(|core| {
+            settle(core);
+            let Core { questions, fleet, now_us, .. } = core;
+            questions.standings(id, of, close, *now_us / 1_000, |owner| fleet.has(owner))
+        })
+        .await
+    }
+
     async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {
         self.call(|core| core.holder(topic, key)).await
     }
@@ -440,7 +476,7 @@ impl Heart for EmbeddedHeart {
             let standing = core.fleet.beat(beat, now);
             let news = core.fleet.profiles() != profiles;
             settle(core);
-            if standing == Standing::Member && core.fleet.reach(&beat.card.owner.instance, beat.reached) || news {
+            if standing == Membership::Member && core.fleet.reach(&beat.card.owner.instance, beat.reached) || news {
                 core.tell(Nudge::View);
             }
             let view = core.fleet.view();
@@ -450,10 +486,11 @@ impl Heart for EmbeddedHeart {
                 term: view.term,
                 coordinator: view.coordinator.as_ref() == Some(&beat.card.owner),
                 topics: core.topics_version,
-                superseded: standing == Standing::Superseded,
+                superseded: standing == Membership::Superseded,
                 matrix: core.fleet.revision(),
                 profiles: core.fleet.profiles(),
                 synced: core.fleet.synced(),
+                questions: core.questions.last(),
             }
         })
         .await

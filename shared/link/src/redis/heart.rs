@@ -99,6 +99,7 @@ impl Heart for RedisHeart {
             matrix: answer.number()?,
             profiles: answer.number()?,
             synced: answer.flag()?,
+            questions: answer.number()?,
             topics: lanes.unwrap_or(0),
         })
     }

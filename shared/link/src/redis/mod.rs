@@ -24,6 +24,7 @@ mod ledger;
 mod listing;
 mod matrix;
 mod nudges;
+mod questions;
 mod reply;
 mod schedules;
 mod scripts;
@@ -37,10 +38,10 @@ pub use hashes::hashes;
 use crate::error::{Fault, NotAccepted, Service};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace, Finish,
+    Accepted, Adopt, Asked, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace, Finish,
     Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged, Query,
     QueueSet, Rebuild, Rebuilt, Report, Republished, Restore, Restored, Retention, RowChange, Scrubbed, Scrubbing,
-    Store, Untold,
+    Standing, Store, Untold,
 };
 use crate::world::World;
 use async_trait::async_trait;
@@ -60,6 +61,7 @@ use longshore_model::settings::StoreSettings;
 use longshore_model::snapshot::Snapshot;
 use longshore_model::statistics::{Selection, Statistics};
 use longshore_model::topic::{Topic, TopicPattern};
+use longshore_model::topology::asking::{Question, QuestionId, Said};
 use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
 use redis::{Cmd, FromRedisValue, Value};
@@ -633,6 +635,22 @@ impl Store for RedisStore {
 
     async fn set_row(&self, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault> {
         matrix::set(&self.server, instance, after, row).await
+    }
+
+    async fn ask(&self, id: &QuestionId, question: &Question, of: &[Owner], ms: u64) -> Result<bool, Fault> {
+        questions::ask(&self.server, &self.watcher, id, question, of, ms).await
+    }
+
+    async fn take_questions(&self, owner: &Owner, known: &[QuestionId], limit: usize) -> Result<Vec<Asked>, Fault> {
+        questions::take(&self.server, owner, known, limit).await
+    }
+
+    async fn answer(&self, id: &QuestionId, owner: &Owner, said: &Said) -> Result<bool, Fault> {
+        questions::answer(&self.server, id, owner, said).await
+    }
+
+    async fn standings(&self, id: &QuestionId, of: &[Owner], close: bool) -> Result<Option<Vec<Standing>>, Fault> {
+        questions::standings(&self.server, id, of, close).await
     }
 
     async fn holder(&self, topic: &Topic, key: &str) -> Result<Option<JobId>, Fault> {

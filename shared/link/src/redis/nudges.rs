@@ -7,6 +7,7 @@ use super::connection::Address;
 use crate::error::Fault;
 use crate::store::Nudge;
 use crate::world::World;
+use longshore_model::topology::asking::QuestionId;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
@@ -123,6 +124,9 @@ impl Listener {
 
 fn parse(outcome: bool, text: &str) -> Option<Nudge> {
     if outcome {
+        if let Some(id) = text.strip_prefix('?') {
+            return Some(Nudge::Answered(QuestionId(id.to_owned())));
+        }
         return match text.strip_prefix('~') {
             Some(id) => id.parse().ok().map(Nudge::Changed),
             None => text.parse().ok().map(Nudge::Ended),
@@ -138,6 +142,7 @@ fn parse(outcome: bool, text: &str) -> Option<Nudge> {
         "interests" => Some(Nudge::Interests),
         "matrix" => Some(Nudge::Matrix),
         "seal" => Some(Nudge::Seal),
+        "questions" => Some(Nudge::Questions),
         _ => text.strip_prefix("stop ")?.parse().ok().map(Nudge::Stop),
     }
 }
@@ -157,6 +162,8 @@ mod tests {
         assert_eq!(parse(false, "interests"), Some(Nudge::Interests));
         assert_eq!(parse(false, "matrix"), Some(Nudge::Matrix));
         assert_eq!(parse(false, "seal"), Some(Nudge::Seal));
+        assert_eq!(parse(false, "questions"), Some(Nudge::Questions));
+        assert_eq!(parse(true, &format!("?{id}")), Some(Nudge::Answered(QuestionId(id.to_owned()))));
         assert_eq!(parse(false, &format!("stop {id}")), Some(Nudge::Stop(id.parse().unwrap())));
         assert_eq!(parse(true, id), Some(Nudge::Ended(id.parse().unwrap())));
         assert_eq!(parse(true, &format!("~{id}")), Some(Nudge::Changed(id.parse().unwrap())));

@@ -146,6 +146,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("profiles", meta_keys::PROFILES),
         ("reached", meta_keys::REACHED),
         ("seen", meta_keys::SEEN),
+        ("questions", meta_keys::QUESTIONS),
+        ("question", meta_keys::QUESTION),
     ];
     let limits = [
         ("topics", limits::TOPICS as u64),
@@ -202,6 +204,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("files_of_job", limits::FILES_OF_JOB as u64),
         ("schedules", limits::SCHEDULES as u64),
         ("rows", limits::ROWS as u64),
+        ("questions", limits::QUESTIONS as u64),
+        ("question_kept_ms", limits::QUESTION_KEPT_MS),
         ("instance_kept_ms", limits::INSTANCE_KEPT_MS),
         ("instances_forgotten", limits::INSTANCES_FORGOTTEN as u64),
     ];
@@ -254,6 +258,8 @@ macro_rules! scripts {
 scripts! {
     adopt: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT];
     ahead: READ_ONLY, [COMMON, JOB];
+    answer: "", [COMMON];
+    ask: "", [COMMON];
     audit: ALLOW_OOM, [COMMON];
     beat: ALLOW_OOM, [COMMON, FLEET];
     bury: ALLOW_OOM, [COMMON, JOB];
@@ -295,8 +301,10 @@ scripts! {
     schedules: READ_ONLY, [COMMON, JOB, SCHEDULE];
     scrub: "", [COMMON, JOB, GATES];
     seal: ALLOW_OOM, [COMMON];
+    standings: ALLOW_OOM, [COMMON, FLEET];
     statistics: READ_ONLY, [COMMON, JOB];
     stop: ALLOW_OOM, [COMMON, JOB, GATES];
+    take_questions: ALLOW_OOM, [COMMON];
     untold: ALLOW_OOM, [COMMON];
     view: ALLOW_OOM, [COMMON, FLEET];
     watch: "", [COMMON, JOB];

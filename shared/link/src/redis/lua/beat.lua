@@ -6,7 +6,7 @@
 -- ARGV  [1] nudge channel; instance; incarnation; card (JSON); digest of its profile; when it started, ms (0: now);
 --       lease ms; number of the view that it has reached; run id of the server
 -- Answers {now, view number, term, coordinator: 0 or 1, superseded: 0 or 1, revision of the matrix, number of profiles,
---   whether all members have reached the view: 0 or 1}
+--   whether all members have reached the view: 0 or 1, number of the last question}
 local instance, incarnation, card, profile = arg(), arg(), arg(), arg()
 local started, lease_ms, reached, run = number(), number(), number(), ARGV[#ARGV]
 local current = call('HGET', P .. K.incarnations, instance)
@@ -14,7 +14,7 @@ local till_when = tonumber(call('ZSCORE', P .. K.members, instance) or nil)
 if current and till_when and till_when > now and current > incarnation then
   -- Incarnations are made of time: the greater one is the newer one.
   local count, term = establish(false)
-  return {now, count, term, 0, 1, 0, 0, 0}
+  return {now, count, term, 0, 1, 0, 0, 0, 0}
 end
 local again = current == incarnation and till_when
 local mine = again and till_when - lease_ms or 0
@@ -51,8 +51,9 @@ for _, gone in ipairs(call('ZRANGEBYSCORE', P .. K.seen, '-inf', old, 'LIMIT', 0
     call('HDEL', P .. K.matrix, gone)
   end
 end
-local versions = call('HMGET', P .. K.view, 'matrix', 'profiles')
+local versions = call('HMGET', P .. K.view, 'matrix', 'profiles', 'questions')
 return {
   now, count, term, leader == instance .. '/' .. incarnation and 1 or 0, 0,
   versions[1] or '0', versions[2] or '0', call('SCARD', P .. K.reached) == call('ZCARD', P .. K.members) and 1 or 0,
+  versions[3] or '0',
 }

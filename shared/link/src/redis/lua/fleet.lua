@@ -4,7 +4,8 @@
 -- K.joined zset instance -> order of joining; K.incarnations hash instance -> its incarnation; K.started hash
 -- instance -> when that incarnation started; K.profiles hash instance -> digest of what it says of itself;
 -- K.reached set of the instances that have reached the view; K.seen zset instance -> last beat, K.matrix hash instance ->
--- its row; K.view hash: number, term, leader (instance/incarnation), joins, matrix, profiles, run, beat, amnesty.
+-- its row; K.view hash: number, term, leader (instance/incarnation), joins, matrix, profiles, questions, run, beat,
+-- amnesty.
 
 -- Takes an instance out of the fleet.
 local function drop(instance)
@@ -25,6 +26,16 @@ local function drop_expired(till)
     drop(instance)
   end
   return #ended > 0
+end
+
+-- Until when nobody is dropped, as far as somebody knows who does not beat.
+local function spared_till(run)
+  local known = call('HMGET', P .. K.view, 'run', 'amnesty')
+  if run ~= '' and known[1] and known[1] ~= run then
+    -- The server restarted and nobody has beaten since: the next beat begins the amnesty.
+    return math.huge
+  end
+  return tonumber(known[2] or nil) or 0
 end
 
 -- Chooses the coordinator (it stays who it is while it is in, else the member that joined first) and numbers the

@@ -1,4 +1,6 @@
-//! `longshore instance`: one instance or all of them, and draining one.
+//! `longshore instance`: one instance or all of them, draining one, and asking some.
+
+mod ask;
 
 use super::topic::word;
 use super::topology::{Instance, Topology};
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Drain(Who),
     /// Let a drained instance take jobs again.
     Resume(Who),
+    /// Ask live instances something for which they have a handler, and tell who has answered and who has not.
+    Ask(ask::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,7 @@ pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit,
             session.out.answer(&Instances { instances: live.instances, away })?;
             Ok(Exit::Done)
         }
+        Command::Ask(args) => ask::run(args, &producer, session).await,
         Command::Show { instance } => show(&producer, &instance, session).await,
         Command::Drain(Who { instance, by }) => {
             let id = producer.find_instance(&instance).await?;
