@@ -34,7 +34,10 @@ async fn v02_instances_are_asked_from_the_command_line() {
     assert_eq!(answers["instances"][0]["instance"], one.owner().instance.to_string());
     let said = |n: usize| answers["instances"][n].clone();
     let one_said = &answers["instances"][0];
-    assert_eq!((&one_said["outcome"], &one_said["answer"], &one_said["ran"]), (&json!("answered"), &json!(42), &json!("yes")));
+    assert_eq!(
+        (&one_said["outcome"], &one_said["answer"], &one_said["ran"]),
+        (&json!("answered"), &json!(42), &json!("yes"))
+    );
     assert_eq!((&answers["complete"], &answers["not_asked"]), (&json!(true), &json!([])));
     let two = start(&program, "two", |consumer| {
         consumer.answer("stuck", |_| std::future::pending::<Result<(), Infallible>>())

@@ -276,8 +276,8 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     where
         F: Fn(Question) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: Serialize,
-        E: Display,
+        T: Serialize + 'static,
+        E: Display + 'static,
     {
         if let Err(problem) = self.answers.add(name, handler, Location::caller()) {
             self.note(problem);
@@ -370,6 +370,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             owner: identity.owner.clone(),
             name: identity.name,
             cluster: self.settings.instance.cluster.clone().unwrap_or_else(|| identity.owner.instance.0.clone()),
+            leader_preference: self.settings.instance.leader_preference,
             lease: self.settings.lease.clone(),
             policies: policies::Policies::new(self.queues, self.settings.instance.apply_queues),
             matrix: crate::engine::matrix::Matrix::default(),

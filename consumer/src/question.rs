@@ -83,8 +83,8 @@ impl Answers {
     where
         F: Fn(Question) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: Serialize,
-        E: Display,
+        T: Serialize + 'static,
+        E: Display + 'static,
     {
         let name = Topic::new(name)?;
         if let Some((_, first)) = self.handlers.get(&name) {

@@ -28,9 +28,10 @@ pub struct Topology {
 /// Whom [`Topology::lead`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leadership {
-    /// The leader of the instance's own cluster: of its live instances the one that joined first.
+    /// The leader of the instance's own cluster: of its live instances the one that joined first, unless some are preferred
+    /// (`instance.leader_preference`): then of these.
     Cluster,
-    /// The coordinator: one instance of the whole fleet.
+    /// The coordinator: one instance of the whole fleet, by the same rule.
     Fleet,
 }
 

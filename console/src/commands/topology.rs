@@ -101,6 +101,8 @@ pub(super) struct Instance {
     coordinator: bool,
     /// Whether it leads its cluster.
     leader: bool,
+    /// How much it is to lead.
+    leader_preference: i32,
     capabilities: Vec<Capability>,
     #[serde(flatten)]
     allowed: Allowed,
@@ -157,6 +159,7 @@ impl Instance {
             outside: card.outside,
             coordinator,
             leader,
+            leader_preference: card.leader_preference,
             capabilities: card.capabilities,
             allowed: card.allowed,
             row: card.row,

@@ -239,6 +239,7 @@ pub(crate) fn card(engine: &Engine, started: u64, skew_ms: Option<i64>) -> Card 
     Card {
         name: engine.name.clone(),
         cluster: engine.cluster.clone(),
+        leader_preference: engine.leader_preference,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         capabilities: engine.registry.capabilities(),

@@ -124,9 +124,7 @@ pub(crate) async fn follow_nudges(engine: Arc<Engine>) {
             }
             Ok(Nudge::View) => engine.sight.nudged.notify_one(),
             Ok(Nudge::Questions) => engine.answering.look.notify_one(),
-            Ok(
-                Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests | Nudge::Answered(_),
-            ) => {}
+            Ok(Nudge::Ended(_) | Nudge::Changed(_) | Nudge::Schedules | Nudge::Interests | Nudge::Answered(_)) => {}
             Ok(Nudge::Missed) | Err(RecvError::Lagged(_)) => {
                 engine.topics_changed.notify_one();
                 engine.answering.look.notify_one();

@@ -89,6 +89,7 @@ pub(crate) struct Engine {
     pub(crate) owner: Owner,
     pub(crate) name: String,
     pub(crate) cluster: String,
+    pub(crate) leader_preference: i32,
     pub(crate) lease: LeaseSettings,
     pub(crate) allowed: Allowed,
     pub(crate) labels: BTreeMap<String, String>,

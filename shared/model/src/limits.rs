@@ -234,6 +234,8 @@ pub const SCHEDULE_WAIT_MS: u64 = 5_000;
 /// How soon a schedule that cannot be read is looked at again, milliseconds.
 pub const SCHEDULE_TROUBLE_MS: u64 = 60_000;
 
+/// Highest preference of an instance as a leader; the lowest is as far below 0.
+pub const LEADER_PREFERENCE: i32 = 100;
 /// Most questions to instances that are open at once.
 pub const QUESTIONS: usize = 100;
 /// Longest time for the answers to a question, milliseconds: ten minutes.

@@ -416,6 +416,8 @@ pub mod meta_keys {
     pub const MATRIX: &str = "matrix";
     /// hash: a digest of what each live instance says of itself, but for its load.
     pub const PROFILES: &str = "profiles";
+    /// hash: the preference of each live instance as a leader, where it is not 0.
+    pub const PREFERENCES: &str = "pref";
     /// set: instances that have reached the view's number.
     pub const REACHED: &str = "reached";
     /// zset: instances that beat not long ago, live or not; the score is when they did last, ms.

@@ -11,6 +11,7 @@ use crate::id::Owner;
 use crate::topic::{Topic, TopicPattern};
 use crate::trust::Signature;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What an instance says of itself with every beat.
@@ -22,6 +23,9 @@ pub struct Card {
     pub name: String,
     /// The cluster; by default the instance's own.
     pub cluster: String,
+    /// How much it is to lead, by its settings: `instance.leader_preference`.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub leader_preference: i32,
     /// Version of Longshore.
     pub version: String,
     /// When it started, ms since 1970 of the store's clock (0 until the first beat was answered).
@@ -74,6 +78,11 @@ const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_usual(preference: &i32) -> bool {
+    *preference == 0
+}
+
 /// A topic pattern that an instance consumes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capability {
@@ -92,6 +101,7 @@ impl Card {
             owner,
             name: String::new(),
             cluster: String::new(),
+            leader_preference: 0,
             version: String::new(),
             started: 0,
             capabilities: Vec::new(),
@@ -184,10 +194,12 @@ impl View {
         self.instances.iter().filter(move |card| card.takes(topic))
     }
 
-    /// The leader of a cluster: the instance of it that joined first.
+    /// The leader of a cluster: of its most preferred instances the one that joined first. So it stays who it is until a
+    /// more preferred one joins, and whoever was away queues last among its like.
     #[must_use]
     pub fn leader(&self, cluster: &str) -> Option<&Card> {
-        self.instances.iter().find(|card| card.cluster == cluster)
+        let of_cluster = self.instances.iter().filter(|card| card.cluster == cluster);
+        of_cluster.min_by_key(|card| Reverse(card.leader_preference))
     }
 
     /// The instances that take a topic, in the order in which a job of this cluster would prefer them: those of the
@@ -263,6 +275,22 @@ mod tests {
         let elsewhere = card("l", "local", "x");
         assert_eq!(order([vec![elsewhere], others(), remote()].concat()), ["a", "b", "q", "r"]);
         assert_eq!(order(Vec::new()), [""; 0]);
+    }
+
+    #[test]
+    fn v09_of_the_most_preferred_who_joined_first_leads_its_cluster() {
+        let of = |id: &str, cluster: &str, leader_preference| Card { leader_preference, ..card(id, cluster, "a") };
+        let leader = |instances: Vec<Card>| {
+            let view = View { instances, ..View::default() };
+            view.leader("c").map(|card| card.owner.instance.0.clone()).unwrap_or_default()
+        };
+        let (avoids, usual, first, second) = (of("w", "c", -1), of("x", "c", 0), of("y", "c", 5), of("z", "c", 5));
+        let elsewhere = of("v", "d", 9);
+        assert_eq!(leader(vec![avoids.clone()]), "w", "somebody has to");
+        assert_eq!(leader(vec![avoids.clone(), usual.clone()]), "x");
+        assert_eq!(leader(vec![elsewhere.clone(), avoids, usual, first.clone(), second.clone()]), "y");
+        assert_eq!(leader(vec![second, first]), "z", "who was away queues last");
+        assert_eq!(leader(vec![elsewhere]), "");
     }
 
     #[test]

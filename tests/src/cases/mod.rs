@@ -68,6 +68,7 @@ macro_rules! for_each_case {
             topology::v05_u06_properties_and_topics_of_an_instance_reach_all_others;
             topology::v04_a_slow_listener_delays_only_itself;
             topology::v08_what_the_leader_does_is_done_by_one_at_a_time;
+            topology::v09_the_most_preferred_leads_its_cluster_and_the_fleet;
             trust::v22_v23_an_instance_that_is_not_signed_as_the_fleet_is_takes_no_work;
             trust::v23_cn_07_signatures_hold_for_a_period_more_and_for_one_card;
             trust::v23_keys_are_changed_while_the_fleet_works;

@@ -172,6 +172,44 @@ pub async fn v08_what_the_leader_does_is_done_by_one_at_a_time(fleet: &Fleet) {
     assert_eq!(at_work.load(Ordering::SeqCst), 0);
 }
 
+/// The lead goes to whoever is more preferred, and stays among equals.
+pub async fn v09_the_most_preferred_leads_its_cluster_and_the_fleet(fleet: &Fleet) {
+    let start = async |preference: i32| {
+        let set = |settings: &mut longshore_consumer::Settings| {
+            settings.instance.cluster = Some("one".to_owned());
+            settings.instance.leader_preference = preference;
+        };
+        let consumer = fleet.consumer_with(set).await.stable_after(STABLE).on("a", |_| async {});
+        fleet.start(consumer).await
+    };
+    let leads = async |running: &Running, others: &[&Running]| {
+        let leads = |running: &Running| {
+            let topology = running.topology();
+            (topology.view().is_current(), topology.is_leader(), topology.is_coordinator())
+        };
+        let is_so = async || {
+            let others = others.iter().all(|other| leads(other) == (true, false, false));
+            (others && leads(running) == (true, true, true)).then_some(())
+        };
+        fleet.eventually("the right one leads", is_so).await;
+    };
+    let usual = start(0).await;
+    leads(&usual, &[]).await;
+    let first = start(5).await;
+    leads(&first, &[&usual]).await;
+    let second = start(5).await;
+    let avoids = start(-5).await;
+    sees(fleet, &avoids, 4).await;
+    leads(&first, &[&usual, &second, &avoids]).await;
+    first.drain().await;
+    leads(&second, &[&usual, &avoids]).await;
+    second.drain().await;
+    leads(&usual, &[&avoids]).await;
+    usual.drain().await;
+    leads(&avoids, &[]).await;
+    avoids.drain().await;
+}
+
 /// Counts who is at work; two at once are a failure.
 struct Leave(Arc<AtomicUsize>);
 

@@ -10,10 +10,10 @@ use longshore_link::error::{NotAccepted, Service};
 use longshore_link::letters::Reading;
 use longshore_link::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use longshore_link::store::{
-    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
-    Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
-    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Standing, Store, Untold,
+    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact,
+    FilePlace, Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState,
+    Purged, Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention,
+    RowChange, Scrubbed, Scrubbing, Standing, Store, Untold,
 };
 use longshore_link::{Fault, Link, World};
 use longshore_model::audit::{Deed, Entry};

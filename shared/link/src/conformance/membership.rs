@@ -99,6 +99,34 @@ pub async fn v08_the_coordinator_stays_while_it_is_in(bench: &Bench) {
     assert_eq!(view(bench).await.coordinator, Some(two));
 }
 
+pub async fn v09_the_most_preferred_coordinates_and_among_equals_who_joined_first(bench: &Bench) {
+    let preferred = async |owner: &Owner, leader_preference| {
+        let mut heart = bench.a.store.heart().await.unwrap();
+        let card = Card { leader_preference, ..card(owner.clone()) };
+        let beaten = heart.beat(&Beat { card, reached: 0, lease_ms: LONG }).await.unwrap();
+        (beaten.coordinator, beaten.term)
+    };
+    let (avoids, usual, one, two) = (owner("avoids", 1), owner("usual", 1), owner("one", 1), owner("two", 1));
+    assert_eq!(preferred(&avoids, -1).await, (true, 1), "somebody has to");
+    assert_eq!(preferred(&usual, 0).await, (true, 2));
+    assert_eq!(preferred(&one, 5).await, (true, 3), "a more preferred one takes over");
+    assert_eq!(preferred(&two, 5).await, (false, 3), "a like one does not");
+    assert_eq!(preferred(&one, 5).await, (true, 3));
+    assert_eq!(view(bench).await.coordinator, Some(one.clone()));
+    leave(bench, &one).await;
+    assert_eq!(preferred(&two, 5).await, (true, 4));
+    assert_eq!(preferred(&one, 5).await, (false, 4), "who was away queues last among its like");
+    // A new start may say other things.
+    assert_eq!(preferred(&owner("two", 2), 0).await, (false, 5));
+    assert_eq!(preferred(&one, 5).await, (true, 5));
+    leave(bench, &one).await;
+    assert_eq!(preferred(&usual, 0).await, (true, 6));
+    leave(bench, &usual).await;
+    assert_eq!(preferred(&owner("two", 2), 0).await, (true, 7));
+    leave(bench, &owner("two", 2)).await;
+    assert_eq!(preferred(&avoids, -1).await, (true, 8));
+}
+
 pub async fn a_leave_hands_over_at_once(bench: &Bench) {
     let (one, two) = (owner("one", 1), owner("two", 1));
     beat(bench, &one).await;

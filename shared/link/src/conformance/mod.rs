@@ -359,6 +359,7 @@ macro_rules! conformance_store {
                 a_beat_alone_changes_no_view
                 who_was_away_queues_last
                 v08_the_coordinator_stays_while_it_is_in
+                v09_the_most_preferred_coordinates_and_among_equals_who_joined_first
                 a_leave_hands_over_at_once
                 v06_v13_a_dead_member_is_dropped_by_the_next_beat
                 after_a_silence_nobody_is_dropped_until_all_could_beat

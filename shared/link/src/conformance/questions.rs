@@ -131,7 +131,10 @@ pub async fn v02_a_question_is_over_with_its_time(bench: &Bench) {
     assert!(bench.a.store.ask(&id("q"), &question("1"), &one, 50).await.unwrap());
     bench.sleep(60).await;
     assert!(take(bench, &one[0]).await.is_empty());
-    assert!(!bench.a.store.ask(&id("q"), &question("1"), &one, LONG).await.unwrap(), "its time is that of the first call");
+    assert!(
+        !bench.a.store.ask(&id("q"), &question("1"), &one, LONG).await.unwrap(),
+        "its time is that of the first call"
+    );
     assert_eq!(stand(bench, "q", &one, true).await, ["waiting"]);
 }
 

@@ -11,6 +11,7 @@ use longshore_model::id::{InstanceId, Owner};
 use longshore_model::limits;
 use longshore_model::topology::matrix::{KeptRow, Row};
 use longshore_model::topology::{Card, View};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -173,9 +174,12 @@ impl Fleet {
         if owners == self.established {
             return false;
         }
-        if !self.coordinator.as_ref().is_some_and(|coordinator| owners.contains(coordinator)) {
-            self.coordinator = owners.first().cloned();
-            self.term += u64::from(self.coordinator.is_some());
+        // It stays who it is while it is in and nobody is more preferred.
+        let first = self.members.iter().min_by_key(|member| Reverse(member.card.leader_preference));
+        let first = first.map(|member| member.card.owner.clone());
+        if self.coordinator != first {
+            self.term += u64::from(first.is_some());
+            self.coordinator = first;
         }
         self.established = owners;
         self.number += 1;

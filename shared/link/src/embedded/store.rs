@@ -9,10 +9,10 @@ use super::fleet::Membership;
 use crate::error::{Fault, NotAccepted, Service, too_many};
 use crate::schedules::{Changed, DueSchedules, ScheduleChange, Schedules};
 use crate::store::{
-    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact, FilePlace,
-    Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState, Purged,
-    Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention, RowChange,
-    Scrubbed, Scrubbing, Standing, Store, Untold,
+    Accepted, Adopt, Asked, Beat, Beaten, Claim, Claimed, Complete, Completed, Controlled, Counts, Depleted, Fact,
+    FilePlace, Finish, Finished, Heart, LimitState, Loss, Moved, NewJob, Nudge, Outgoing, Page, PauseOrder, PauseState,
+    Purged, Query, QueueSet, Rebuild, Rebuilt, Renew, Renewed, Report, Republished, Restore, Restored, Retention,
+    RowChange, Scrubbed, Scrubbing, Standing, Store, Untold,
 };
 use async_trait::async_trait;
 use longshore_model::audit::{Deed, Entry};

@@ -84,6 +84,7 @@ impl Heart for RedisHeart {
         let mut cmd = self.server.fleet_call(script);
         cmd.arg(&owner.instance.0).arg(&owner.incarnation.0).arg(card).arg(digest(&beat.card)?);
         cmd.arg(beat.card.started).arg(beat.lease_ms).arg(beat.reached);
+        cmd.arg(beat.card.leader_preference);
         let mut answer = Items::of(self.server.connection.run_knowing_server(script, &cmd).await?)?;
         // Topics live in the shards, which are in other slots than the fleet.
         let mut lanes = redis::cmd("HGET");

@@ -146,6 +146,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("profiles", meta_keys::PROFILES),
         ("reached", meta_keys::REACHED),
         ("seen", meta_keys::SEEN),
+        ("preferences", meta_keys::PREFERENCES),
         ("questions", meta_keys::QUESTIONS),
         ("question", meta_keys::QUESTION),
     ];

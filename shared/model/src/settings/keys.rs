@@ -77,6 +77,12 @@ const fn key(name: &'static str, doc: &'static str, slot: Slot) -> Key {
     Key { name, doc, alias: None, slot }
 }
 
+fn preference(text: &str) -> Result<i32, String> {
+    let most = limits::LEADER_PREFERENCE;
+    let number: Option<i32> = text.trim().parse().ok().filter(|number| (-most..=most).contains(number));
+    number.ok_or_else(|| format!("write a whole number from -{most} to {most}"))
+}
+
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -279,6 +285,15 @@ pub const KEYS: &[Key] = &[
         Slot::Text {
             set: |s, text| parse_endpoints(text).map(|endpoints| s.instance.endpoints = endpoints),
             show: |s| s.instance.endpoints.join(","),
+        },
+    ),
+    key(
+        "instance.leader_preference",
+        "how much the instance is to lead its cluster and coordinate the fleet, -100 to 100: of the live ones that say most \
+         the one leads that has been there longest; below 0: rather not",
+        Slot::Text {
+            set: |s, text| preference(text).map(|preference| s.instance.leader_preference = preference),
+            show: |s| s.instance.leader_preference.to_string(),
         },
     ),
     key(

@@ -161,6 +161,8 @@ pub struct InstanceSettings {
     pub labels: BTreeMap<String, String>,
     /// Where it can be reached, for whoever looks for instances.
     pub endpoints: Vec<String>,
+    /// How much it is to lead: of the live ones that say most, the one leads that has been there longest.
+    pub leader_preference: i32,
     /// Which topics it may take at all, whatever its handlers.
     pub allowed: Allowed,
     /// Jobs that it runs at once.
@@ -308,6 +310,7 @@ impl Default for Settings {
                 home: None,
                 labels: BTreeMap::new(),
                 endpoints: Vec::new(),
+                leader_preference: 0,
                 allowed: Allowed::default(),
                 concurrency: 16,
                 held_bytes: 64 * 1024 * 1024,

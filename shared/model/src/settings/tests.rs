@@ -222,6 +222,7 @@ fn every_value_can_be_set() {
         ("instance.home", "/h"),
         ("instance.labels", "disk=ssd,zone=a"),
         ("instance.endpoints", "http://h:1"),
+        ("instance.leader_preference", "-6"),
         ("instance.allow", "a/**, b"),
         ("instance.deny", "a/b"),
         ("instance.concurrency", "6"),

@@ -63,7 +63,9 @@ impl Said {
         let bytes = answer.get().len();
         if bytes > limits::INLINE_BYTES {
             let most = limits::INLINE_BYTES;
-            return Self::failed(&format!("the answer has {bytes} bytes, more than {most}: answer where it is instead"));
+            return Self::failed(&format!(
+                "the answer has {bytes} bytes, more than {most}: answer where it is instead"
+            ));
         }
         Self::Answered(answer)
     }

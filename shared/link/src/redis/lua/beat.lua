@@ -4,11 +4,11 @@
 -- Forgets instances that have not beaten for long, with their rows of the matrix.
 -- KEYS  [1] prefix of the fleet's slot
 -- ARGV  [1] nudge channel; instance; incarnation; card (JSON); digest of its profile; when it started, ms (0: now);
---       lease ms; number of the view that it has reached; run id of the server
+--       lease ms; number of the view that it has reached; its preference as a leader; run id of the server
 -- Answers {now, view number, term, coordinator: 0 or 1, superseded: 0 or 1, revision of the matrix, number of profiles,
 --   whether all members have reached the view: 0 or 1, number of the last question}
 local instance, incarnation, card, profile = arg(), arg(), arg(), arg()
-local started, lease_ms, reached, run = number(), number(), number(), ARGV[#ARGV]
+local started, lease_ms, reached, preference, run = number(), number(), number(), number(), ARGV[#ARGV]
 local current = call('HGET', P .. K.incarnations, instance)
 local till_when = tonumber(call('ZSCORE', P .. K.members, instance) or nil)
 if current and till_when and till_when > now and current > incarnation then
@@ -24,6 +24,11 @@ local changed = false
 if not again then
   call('HSET', P .. K.incarnations, instance, incarnation)
   call('HSET', P .. K.started, instance, digits(started > 0 and started or now))
+  if preference ~= 0 then
+    call('HSET', P .. K.preferences, instance, digits(preference))
+  else
+    call('HDEL', P .. K.preferences, instance)
+  end
   call('ZADD', P .. K.joined, call('HINCRBY', P .. K.view, 'joins', 1), instance)
   changed = true
 end

@@ -3,6 +3,7 @@
 -- Keys (see names.rs): K.members zset instance -> end of its lease; K.cards hash instance -> JSON;
 -- K.joined zset instance -> order of joining; K.incarnations hash instance -> its incarnation; K.started hash
 -- instance -> when that incarnation started; K.profiles hash instance -> digest of what it says of itself;
+-- K.preferences hash instance -> its preference as a leader, where it is not 0;
 -- K.reached set of the instances that have reached the view; K.seen zset instance -> last beat, K.matrix hash instance ->
 -- its row; K.view hash: number, term, leader (instance/incarnation), joins, matrix, profiles, questions, run, beat,
 -- amnesty.
@@ -11,7 +12,7 @@
 local function drop(instance)
   call('ZREM', P .. K.members, instance)
   call('ZREM', P .. K.joined, instance)
-  for _, key in ipairs({K.cards, K.incarnations, K.started, K.profiles}) do
+  for _, key in ipairs({K.cards, K.incarnations, K.started, K.profiles, K.preferences}) do
     call('HDEL', P .. key, instance)
   end
 end
@@ -38,14 +39,34 @@ local function spared_till(run)
   return tonumber(known[2] or nil) or 0
 end
 
--- Chooses the coordinator (it stays who it is while it is in, else the member that joined first) and numbers the
--- view anew when anything changed. Answers number, term and coordinator.
+-- Of the most preferred members the one that joined first; nil when nobody is in.
+local function preferred()
+  local members = call('ZRANGE', P .. K.joined, 0, -1)
+  local found, most = members[1], nil
+  if call('EXISTS', P .. K.preferences) == 1 then
+    local preferences = {}
+    local known = call('HGETALL', P .. K.preferences)
+    for i = 1, #known, 2 do
+      preferences[known[i]] = tonumber(known[i + 1])
+    end
+    for _, instance in ipairs(members) do
+      local preference = preferences[instance] or 0
+      if not most or preference > most then
+        found, most = instance, preference
+      end
+    end
+  end
+  return found
+end
+
+-- Chooses the coordinator (it stays who it is while it is in and nobody is more preferred) and numbers the view anew when
+-- anything changed. Answers number, term and coordinator.
 local function establish(changed)
   local view = call('HMGET', P .. K.view, 'number', 'term', 'leader')
   local count, term, leader = tonumber(view[1] or nil) or 0, tonumber(view[2] or nil) or 0, view[3] or ''
   local instance, incarnation = string.match(leader, '^([^/]*)/(.*)$')
-  if not instance or call('HGET', P .. K.incarnations, instance) ~= incarnation then
-    local first = call('ZRANGE', P .. K.joined, 0, 0)[1]
+  if changed or not instance or call('HGET', P .. K.incarnations, instance) ~= incarnation then
+    local first = preferred()
     local chosen = first and (first .. '/' .. call('HGET', P .. K.incarnations, first)) or ''
     if chosen ~= leader then
       leader, changed = chosen, true
