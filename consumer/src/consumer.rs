@@ -266,10 +266,11 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
     }
 
     /// Answers questions of this name, a topic of one's own choice, which somebody asks all instances or some of them
-    /// ([`Running::ask`], `longshore_producer::Producer::ask`). Each process is called at most once for each question, beside its jobs and
-    /// without taking a slot, at most [`longshore_model::limits::QUESTIONS_AT_ONCE`] at a time; it is dropped when nobody
-    /// waits for the answer any more. An answer or an error of at most [`longshore_model::limits::INLINE_BYTES`] goes back;
-    /// a panic is an error. What is asked under names that no handler has is answered with "no handler".
+    /// ([`Running::ask`], `longshore_producer::Producer::ask`). The handler is called at most once for each question in
+    /// the life of a process, beside the jobs and without taking a slot, for at most 16 questions at a time; it is dropped
+    /// when nobody waits for the answer any more. An answer of at most 64 KiB goes back, or an error, cut to 4 KiB; a panic
+    /// is an error. Names that no handler has are answered with "no handler". Two handlers for one name are an error at
+    /// start.
     #[must_use]
     #[track_caller]
     pub fn answer<F, Fut, T, E>(mut self, name: &str, handler: F) -> Self

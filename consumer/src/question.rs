@@ -1,7 +1,7 @@
 //! Questions that an instance answers: what a handler of them gets, and which handlers there are.
 //!
-//! A question is no job: it goes to each instance that is meant, is answered at once or not at all, and leaves nothing
-//! behind. Who asks is `longshore_producer::Ask`.
+//! A question is no job: it goes to each instance that is meant, is answered at once or not at all, and leaves
+//! nothing behind. Who asks is `longshore_producer::Ask`.
 
 use crate::consumer::StartError;
 use futures_util::FutureExt;
@@ -108,5 +108,25 @@ fn said<T: Serialize, E: Display>(answer: Result<T, E>) -> Said {
             Err(error) => Said::failed(&format!("the answer cannot be written as JSON: {error}")),
         },
         Err(error) => Said::failed(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn nothing(_: Question) -> Result<(), String> {
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_is_a_topic_and_has_one_handler() {
+        let mut answers = Answers::default();
+        answers.add("cache/clear", nothing, Location::caller()).unwrap();
+        let twice = answers.add("cache/clear", nothing, Location::caller()).unwrap_err().to_string();
+        assert!(twice.starts_with("`cache/clear` is answered twice") && twice.contains("question.rs"), "{twice}");
+        assert!(matches!(answers.add("cache/*", nothing, Location::caller()), Err(StartError::Topic(_))));
+        assert!(answers.of(&Topic::new("cache/clear").unwrap()).is_some());
+        assert!(answers.of(&Topic::new("cache").unwrap()).is_none(), "what is not registered is not answered");
     }
 }

@@ -1,7 +1,7 @@
 //! Asking every live instance that fits something, and knowing who has answered and who has not.
 //!
-//! The store knows who is in and who took the question up, so that each of them ends as one of: answered, failed, has no
-//! handler, gone, or unknown. Instances register what they answer with `longshore_consumer::Consumer::answer`.
+//! The store knows who is in and who took the question up, so that each of them ends as one of: answered, failed, has
+//! no handler, gone, silent, or unknown. Instances register what they answer with `longshore_consumer::Consumer::answer`.
 
 use crate::connect::Producer;
 use crate::errors::AskError;
@@ -183,8 +183,8 @@ impl Answers {
 }
 
 impl Producer {
-    /// Asks every live instance something, under a name for which instances have handlers (`Consumer::answer`), and waits
-    /// until all have answered or are gone. [`Ask`] says whom, how long, and [`Ask::send`] does it.
+    /// Asks every live instance something, under a name for which instances have handlers (`Consumer::answer`), and
+    /// waits until all have answered or are gone. [`Ask`] says whom, how long, and [`Ask::send`] does it.
     pub fn ask(&self, name: &str, payload: &impl Serialize) -> Ask {
         self.asking(name, to_raw(payload))
     }

@@ -1,8 +1,8 @@
 //! Answers questions that somebody asks instances.
 //!
-//! Which questions there are is in the store; a nudge says that there is a new one, and a beat says so when the nudge was
-//! lost. Each is taken up once in the life of this process, a few at a time, and the store knows that it was before its
-//! handler is called: so who asked can tell an instance that never began from one that may have done something.
+//! Which questions there are is in the store; a nudge says that there is a new one, and a beat says so when the nudge
+//! was lost. Each is taken up once in the life of this process, a few at a time, and the store knows that it was before
+//! its handler is called: so who asked can tell an instance that never began from one that may have done something.
 
 use super::{Engine, Phase};
 use crate::question::{Answers, Question};

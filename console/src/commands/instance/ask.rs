@@ -33,8 +33,8 @@ pub(crate) struct Args {
     newcomers: bool,
 }
 
-/// Ends with 0 when everybody who was asked has answered, with 1 when all are known to have answered, failed, no handler or
-/// gone away, with 3 when no live instance fits, and with 4 when somebody has not said anything in time.
+/// Ends with 0 when everybody who was asked has answered, with 1 when all are known to have answered, failed, no
+/// handler or gone away, with 3 when no live instance fits, and with 4 when somebody has not said anything in time.
 pub(super) async fn run(args: Args, producer: &Producer, session: &mut Session) -> Result<Exit, Failure> {
     let payload = args.payload.read().await?;
     let mut ask = producer.ask_raw(&args.name, payload).within(args.timeout);

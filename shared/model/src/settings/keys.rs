@@ -42,6 +42,11 @@ pub(super) enum Slot {
         from: u64,
         to: u64,
     },
+    /// A number as far above 0 as below it.
+    Degree {
+        at: fn(&mut Settings) -> &mut i32,
+        most: i32,
+    },
     /// A secret as a whole.
     Hidden {
         at: fn(&mut Settings) -> &mut Secret,
@@ -75,12 +80,6 @@ const YEAR: Duration = Duration::from_millis(crate::limits::DELAY_MS);
 
 const fn key(name: &'static str, doc: &'static str, slot: Slot) -> Key {
     Key { name, doc, alias: None, slot }
-}
-
-fn preference(text: &str) -> Result<i32, String> {
-    let most = limits::LEADER_PREFERENCE;
-    let number: Option<i32> = text.trim().parse().ok().filter(|number| (-most..=most).contains(number));
-    number.ok_or_else(|| format!("write a whole number from -{most} to {most}"))
 }
 
 const fn ms(ms: u64) -> Duration {
@@ -291,10 +290,7 @@ pub const KEYS: &[Key] = &[
         "instance.leader_preference",
         "how much the instance is to lead its cluster and coordinate the fleet, -100 to 100: of the live ones that say most \
          the one leads that has been there longest; below 0: rather not",
-        Slot::Text {
-            set: |s, text| preference(text).map(|preference| s.instance.leader_preference = preference),
-            show: |s| s.instance.leader_preference.to_string(),
-        },
+        Slot::Degree { at: |s| &mut s.instance.leader_preference, most: limits::LEADER_PREFERENCE },
     ),
     key(
         "instance.allow",
@@ -480,6 +476,7 @@ impl Key {
             Slot::Span { at, .. } => span::show(*at(&mut copy)),
             Slot::Count { at, .. } => at(&mut copy).to_string(),
             Slot::Bytes { at, .. } => at(&mut copy).to_string(),
+            Slot::Degree { at, .. } => at(&mut copy).to_string(),
             Slot::Url { at, .. } => at(&mut copy).shown(),
             Slot::Hidden { at, .. } => {
                 if at(&mut copy).is_empty() {
@@ -507,6 +504,7 @@ impl Key {
             }
             Slot::Count { at, from, to } => *at(settings) = number(text, from, to)?,
             Slot::Bytes { at, from, to } => *at(settings) = number(text, from, to)?,
+            Slot::Degree { at, most } => *at(settings) = number(text, &-*most, most)?,
             Slot::Url { at, check } | Slot::Hidden { at, check } => {
                 check(text)?;
                 *at(settings) = Secret::new(text);

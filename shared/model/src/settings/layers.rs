@@ -144,7 +144,9 @@ impl Layers {
     fn file_value(&mut self, name: &str, origin: Origin, value: &DeValue<'_>) {
         let Some(key) = Key::find(name) else { return self.wrong(name, origin, unknown(name)) };
         let (text, want) = match key.slot {
-            Slot::Count { .. } | Slot::Bytes { .. } => (integer(value).map(|n| n.to_string()), "a whole number"),
+            Slot::Count { .. } | Slot::Bytes { .. } | Slot::Degree { .. } => {
+                (integer(value).map(|n| n.to_string()), "a whole number")
+            }
             Slot::Span { .. } => (value.as_str().map(Into::into), "a length of time in quotes, such as \"30s\""),
             Slot::Patterns { .. } => (joined(value), "a list of texts, such as [\"media/**\", \"mail\"]"),
             _ => (value.as_str().map(Into::into), "a text in quotes"),

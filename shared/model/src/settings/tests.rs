@@ -143,6 +143,19 @@ fn contradictions_are_found_at_what_was_written() {
 }
 
 #[test]
+fn v09_a_preference_is_a_number_on_both_sides_of_0() {
+    for number in [-100, 0, 7, 100] {
+        let loaded = file(&format!("[instance]\nleader_preference = {number}\n")).unwrap();
+        assert_eq!(loaded.settings.instance.leader_preference, number);
+    }
+    for number in ["-101", "101", "99999999999"] {
+        let wrong = problems(&format!("[instance]\nleader_preference = {number}\n"));
+        assert!(wrong[0].contains("instance.leader_preference") && wrong[0].contains("100"), "{wrong:?}");
+    }
+    assert!(file("[instance]\nleader_preference = \"5\"\n").is_err(), "a text is no number");
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let secret = "007";
     let env = pairs(&[

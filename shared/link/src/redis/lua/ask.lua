@@ -1,5 +1,5 @@
--- ask: asks incarnations something. Repeating it changes nothing; those that it names for the first time are added. Everybody
--- is nudged.
+-- ask: asks incarnations something. Repeating it changes nothing; those that it names for the first time are added.
+-- Everybody is nudged.
 -- KEYS  [1] prefix of the fleet's slot
 -- ARGV  [1] nudge channel; id of the question; question (JSON); for how long, ms; channel of who asks; incarnations
 --       (instance/incarnation, count first)

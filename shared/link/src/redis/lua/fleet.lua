@@ -59,8 +59,8 @@ local function preferred()
   return found
 end
 
--- Chooses the coordinator (it stays who it is while it is in and nobody is more preferred) and numbers the view anew when
--- anything changed. Answers number, term and coordinator.
+-- Chooses the coordinator (it stays who it is while it is in and nobody is more preferred) and numbers the view anew
+-- when anything changed. Answers number, term and coordinator.
 local function establish(changed)
   local view = call('HMGET', P .. K.view, 'number', 'term', 'leader')
   local count, term, leader = tonumber(view[1] or nil) or 0, tonumber(view[2] or nil) or 0, view[3] or ''

@@ -1,10 +1,10 @@
--- standings: how it stands with incarnations that were asked. Drops members whose lease ended, as a beat does; who is gone
--- and had not taken the question up cannot any more. Closing it keeps everybody from that, and from answering.
+-- standings: how it stands with incarnations that were asked. Drops members whose lease ended, as a beat does; who is
+-- gone and had not taken the question up cannot any more. Closing it keeps everybody from that, and from answering.
 -- KEYS  [1] prefix of the fleet's slot
--- ARGV  [1] nudge channel; id of the question; close it: 0 or 1; instance/incarnation of those asked (count first); run id
---       of the server
--- Answers {} when there is no such question, else {1, then for each: w waits, b began, s and what it said, g gone before it
---   took it up, G gone after that}
+-- ARGV  [1] nudge channel; id of the question; close it: 0 or 1; instance/incarnation of those asked (count first);
+--       run id of the server
+-- Answers {} when there is no such question, else {1, then for each: w waits, b began, s and what it said, g gone before
+--   it took it up, G gone after that}
 local id, close, of = arg(), number(), list()
 local key = P .. K.question .. id
 if call('EXISTS', key) == 0 then
