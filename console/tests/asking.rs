@@ -32,7 +32,6 @@ async fn v02_instances_are_asked_from_the_command_line() {
     let ask = ["instance", "ask", "cache/clear", "--payload", "41", "--takes", "a"];
     let answers = program.json(Exit::Done, &ask).await;
     assert_eq!(answers["instances"][0]["instance"], one.owner().instance.to_string());
-    let said = |n: usize| answers["instances"][n].clone();
     let one_said = &answers["instances"][0];
     assert_eq!(
         (&one_said["outcome"], &one_said["answer"], &one_said["ran"]),

@@ -41,6 +41,7 @@ async fn panicking(_: Question) -> Result<(), Infallible> {
     panic!("oh no")
 }
 
+/// An answer, an error, a panic, too much of an answer, no handler: each of them accounts for its instance.
 pub async fn v02_everybody_is_asked_and_says_something(fleet: &Fleet) {
     let called = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&called);
@@ -81,6 +82,7 @@ pub async fn v02_everybody_is_asked_and_says_something(fleet: &Fleet) {
     }
 }
 
+/// Labels, ids and topics, all of them together; and what cannot be asked.
 pub async fn v02_a_filter_says_who_is_asked(fleet: &Fleet) {
     let start = async |zone: &str, topic: &str| {
         let consumer = labelled(fleet, zone).await.on(topic, |_| async {}).answer("who", nothing);
@@ -112,6 +114,7 @@ pub async fn v02_a_filter_says_who_is_asked(fleet: &Fleet) {
     }
 }
 
+/// A handler that goes on when the time is over.
 pub async fn v02_who_is_slow_is_silent_and_dropped_and_the_rest_has_answered(fleet: &Fleet) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
@@ -157,6 +160,7 @@ async fn stuck(fleet: &Fleet) -> (Consumer, Arc<Notify>) {
     (consumer, began)
 }
 
+/// A member that ends in an orderly way while its handler runs, and one that comes meanwhile.
 pub async fn v02_who_leaves_is_gone_and_who_joins_was_not_asked(fleet: &Fleet) {
     let (leaves, began) = stuck(fleet).await;
     let leaves = fleet.start(leaves).await;
@@ -175,6 +179,7 @@ pub async fn v02_who_leaves_is_gone_and_who_joins_was_not_asked(fleet: &Fleet) {
     joins.drain().await;
 }
 
+/// One that comes while the first one still thinks about it.
 pub async fn v02_newcomers_are_asked_where_that_is_wanted(fleet: &Fleet) {
     let (go, began) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (wait, tell) = (Arc::clone(&go), Arc::clone(&began));
