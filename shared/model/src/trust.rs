@@ -312,6 +312,7 @@ impl Key {
             labels,
             endpoints,
             properties,
+            leader_preference,
             signature: _,
         } = card;
         let Signature { key, accepts, required, period, mac: _ } = signature;
@@ -337,6 +338,10 @@ impl Key {
         message.list(labels, |message, (name, value)| message.text(name).text(value));
         message.list(endpoints, Message::text);
         message.list(properties, |message, (name, value)| message.text(name).text(value));
+        // Versions that do not know it say nothing of it, and neither does a card without one.
+        if *leader_preference != 0 {
+            message.text(&leader_preference.to_string());
+        }
         message
     }
 
