@@ -228,7 +228,7 @@ fn lock(judge: &Mutex<Judge>) -> MutexGuard<'_, Judge> {
 pub async fn handler(ctx: &Ctx, random: &Random) -> Outcome {
     let span = match ctx.topic().as_str() {
         "sim/short" | "sim/fresh" => random.below(10_000),
-        "sim/press" => random.below(20_000),
+        "sim/press" => random.below(40_000),
         "sim/tries" => random.below(1_000),
         _ => random.below(4_000),
     };
