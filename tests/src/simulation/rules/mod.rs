@@ -165,6 +165,10 @@ impl Rules {
                 if !self.silent {
                     job = job.priority(priority);
                 }
+                // Some come when others have waited for long.
+                if asks.below(3) == 0 {
+                    job = job.after(Duration::from_secs(60 + asks.below(60)));
+                }
             }
             "sim/tries" => {
                 let busy = u32::try_from(asks.below(4)).unwrap_or(0);
@@ -228,7 +232,7 @@ fn lock(judge: &Mutex<Judge>) -> MutexGuard<'_, Judge> {
 pub async fn handler(ctx: &Ctx, random: &Random) -> Outcome {
     let span = match ctx.topic().as_str() {
         "sim/short" | "sim/fresh" => random.below(10_000),
-        "sim/press" => random.below(40_000),
+        "sim/press" => random.below(30_000),
         "sim/tries" => random.below(1_000),
         _ => random.below(4_000),
     };
