@@ -11,6 +11,7 @@ use longshore_link::store::{
 };
 use longshore_model::gate::{GateName, Gates};
 use longshore_model::id::{Fence, JobId};
+use longshore_model::indexed::{FieldRange, FieldValue};
 use longshore_model::names::shard_keys;
 use longshore_model::record::{Expiry, Start, State};
 use longshore_model::snapshot::Progress;
@@ -440,6 +441,72 @@ async fn callers_at_once_get_their_own_answers() {
         let record = record.unwrap();
         assert_eq!((record.id, record.fence), (*id, fences[id]));
     }
+}
+
+#[tokio::test]
+async fn j08_what_lies_behind_many_others_is_found_by_parts_of_its_index() {
+    const ALL: usize = 36_000;
+    const LATE: usize = 14_000;
+    let server = Server::start().await;
+    let store = server.store().await;
+    let mut jobs: Vec<NewJob> = (0..ALL).map(|_| job("a")).collect();
+    for (index, job) in jobs.iter_mut().enumerate() {
+        // Late ones have few values, and two texts; every seventh has neither.
+        let number = if index < ALL - LATE { 0 } else { 1 + index % 3 };
+        let text = if index < ALL - LATE { "early".to_owned() } else { format!("late{}", index % 2) };
+        job.fields = if index % 7 == 0 {
+            [("n".to_owned(), None)].into()
+        } else {
+            [("n", FieldValue::Number(number as f64)), ("t", FieldValue::Text(text))]
+                .map(|(path, value)| (path.to_owned(), Some(value)))
+                .into()
+        };
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.admission.id).collect();
+    while !jobs.is_empty() {
+        let part = jobs.drain(..jobs.len().min(500)).collect();
+        assert!(store.enqueue(part).await.unwrap().iter().all(Result::is_ok));
+    }
+    // They are listed by the moment in which they were accepted, and those of one moment by their ids.
+    let records = store.records(ids.clone()).await.unwrap().into_iter().map(Option::unwrap);
+    let created: BTreeMap<JobId, u64> = records.map(|record| (record.id, record.created)).collect();
+    let late = |kept: &dyn Fn(usize) -> bool| {
+        let late = (ALL - LATE..ALL).filter(|index| index % 7 != 0 && kept(*index));
+        let mut late: Vec<JobId> = late.map(|index| ids[index]).collect();
+        late.sort_by_key(|id| (created[id], *id));
+        late
+    };
+    let number = |low: f64| FieldRange { path: "n".into(), low: Some(FieldValue::Number(low)), high: None };
+    let text = FieldRange { path: "t".into(), low: Some(FieldValue::Text("late".into())), high: None };
+    let ask = |templates: Vec<Vec<FieldRange>>| Query { templates, limit: 1_000, ..Query::default() };
+    let questions = [
+        (ask(vec![vec![number(1.0)]]), late(&|_| true)),
+        (ask(vec![vec![text.clone()]]), late(&|_| true)),
+        (ask(vec![vec![number(2.0), text.clone()]]), late(&|index| index % 3 != 0)),
+        (ask(vec![vec![number(3.0)], vec![text]]), late(&|_| true)),
+    ];
+    for (query, expected) in questions {
+        assert!(expected.len() > 7_000);
+        let first = store.find(query.clone()).await.unwrap();
+        assert_eq!(first.jobs, expected[..1_000]);
+        let second = store.find(Query { cursor: first.next, ..query.clone() }).await.unwrap();
+        assert_eq!(second.jobs, expected[1_000..2_000]);
+    }
+    // Of history, newest end first: what ended before many others.
+    for part in ids[ALL - LATE..].chunks(500).chain(ids[..ALL - LATE].chunks(500)) {
+        store.stop("somebody", part.to_vec()).await.unwrap();
+    }
+    let records = store.records(ids.clone()).await.unwrap().into_iter().map(Option::unwrap);
+    let mut expected: Vec<(u64, JobId)> = (0..ALL)
+        .zip(records)
+        .filter(|(index, _)| *index >= ALL - LATE && index % 7 != 0)
+        .map(|(_, record)| (record.finished.unwrap(), record.id))
+        .collect();
+    expected.sort_unstable_by(|one, other| other.cmp(one));
+    let expected: Vec<JobId> = expected.into_iter().map(|(_, id)| id).collect();
+    let query = Query { states: vec![State::Stopped], ..ask(vec![vec![number(1.0)]]) };
+    let first = store.find(query.clone()).await.unwrap();
+    assert_eq!(first.jobs, expected[..1_000]);
 }
 
 #[tokio::test]

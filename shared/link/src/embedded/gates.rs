@@ -301,6 +301,22 @@ impl Gates {
         }
     }
 
+    /// Whether nobody passes behind the one that was let through just now; says when to look at a limit again that others
+    /// wait at.
+    fn is_shut(&mut self, gate: &GateName, now: u64) -> bool {
+        let Some(state) = self.gates.get(gate).filter(|state| !state.turns.is_empty()) else { return false };
+        if gate.kind() == GateKind::Order {
+            return true;
+        }
+        let Some(max) = self.policy(gate).and_then(|policy| policy.max) else { return false };
+        let fresh = state.holders.first().is_some_and(|(at, _)| at + limits::GRANT_MS > now);
+        let shut = fresh && state.is_full(max);
+        if shut {
+            self.later(gate, Some(now + limits::GRANT_MS));
+        }
+        shut
+    }
+
     fn is_idle(&self, gate: &GateName) -> bool {
         self.gates
             .get(gate)
@@ -567,6 +583,9 @@ impl Core {
                     let _ = self.move_on(&id, &Event::Release);
                     self.gates.rotate(gate, &turn, self.now_us);
                     self.gates.released = true;
+                    if self.gates.is_shut(gate, self.now()) {
+                        return left;
+                    }
                 }
             }
         }

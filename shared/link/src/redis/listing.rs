@@ -1,4 +1,7 @@
 //! Listing jobs page by page: unfinished ones first, then history, each read in bounded steps.
+//!
+//! A walk in the order of the answer finds soon what lies anywhere; what lies behind many others is put together from the
+//! parts of the narrowest index.
 
 use super::args;
 use super::connection::Repeat;
@@ -15,6 +18,8 @@ use std::str::FromStr;
 
 /// Most entries of an index that one step looks at.
 const BUDGET: usize = 5_000;
+/// After so many steps that did not find enough, the parts of an index are read instead, where one is narrow enough.
+const WALKED: usize = 4;
 /// Most jobs of one page.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -89,16 +94,25 @@ pub(super) async fn find(server: &Server, query: &Query, topics: Option<Vec<Topi
         if states.is_empty() || passed {
             continue;
         }
+        let listing = Listing { server, query, phase, states, topics: topics.as_deref() };
         let mut position = position.map(|cursor| (cursor.score.to_string(), cursor.id.to_string()));
+        let mut walked = 0;
         // One more than asked for tells whether there is another page.
         while found.len() <= limit {
             let want = limit + 1 - found.len();
-            let (some, next) = step(server, query, phase, &states, topics.as_deref(), position.as_ref(), want).await?;
+            if walked == WALKED
+                && let Some(rest) = listing.gather(position.as_ref(), want).await?
+            {
+                found.extend(rest);
+                break;
+            }
+            let (some, next) = listing.walk(position.as_ref(), want).await?;
             found.extend(some);
             if next.is_none() {
                 break;
             }
             position = next;
+            walked += 1;
         }
     }
     let more = found.len() > limit;
@@ -107,48 +121,107 @@ pub(super) async fn find(server: &Server, query: &Query, topics: Option<Vec<Topi
     Ok(Page { jobs: found.into_iter().map(|cursor| cursor.id).collect(), next })
 }
 
+/// Behind which job a call goes on: score and id.
 type Position = (String, String);
 
-async fn step(
-    server: &Server,
-    query: &Query,
+/// What is listed in one phase.
+struct Listing<'a> {
+    server: &'a Server,
+    query: &'a Query,
     phase: Phase,
-    states: &[State],
-    topics: Option<&[Topic]>,
-    position: Option<&Position>,
-    want: usize,
-) -> Result<(Vec<Cursor>, Option<Position>), Fault> {
-    let script = &server.scripts.find;
-    let mut cmd = server.call(script);
-    cmd.arg(phase.as_str()).arg(states.len());
-    for state in states {
-        cmd.arg(state.as_str());
+    states: Vec<State>,
+    topics: Option<&'a [Topic]>,
+}
+
+impl Listing<'_> {
+    /// One step in the order of the answer: the jobs, and behind which of those looked at the next one goes on.
+    async fn walk(&self, position: Option<&Position>, want: usize) -> Result<(Vec<Cursor>, Option<Position>), Fault> {
+        let mut cmd = self.call(position, want);
+        cmd.arg("walk");
+        let mut answer = self.run(&cmd).await?;
+        let found = self.found(&mut answer)?;
+        let next = (answer.text()?, answer.text()?);
+        Ok((found, (!next.1.is_empty()).then_some(next)))
     }
-    let topics = topics.unwrap_or_default();
-    cmd.arg(topics.len());
-    for topic in topics {
-        cmd.arg(topic.as_str());
-    }
-    cmd.arg(query.queue.as_deref().unwrap_or_default()).arg(query.labels.len());
-    for (name, value) in &query.labels {
-        cmd.arg(args::label(name, value));
-    }
-    cmd.arg(query.templates.len());
-    for ranges in &query.templates {
-        cmd.arg(ranges.len());
-        for range in ranges {
-            field_range(&mut cmd, range);
+
+    /// The first jobs behind a position, found by reading the narrowest index to its end; `None`: none is narrow enough.
+    async fn gather(&self, position: Option<&Position>, want: usize) -> Result<Option<Vec<Cursor>>, Fault> {
+        let mut best: Vec<Cursor> = Vec::new();
+        let mut part = Part::default();
+        loop {
+            let mut cmd = self.call(position, want);
+            cmd.arg("part").arg(part.restriction).arg(part.place).arg(part.index).arg(part.score).arg(part.member);
+            match best.get(want - 1) {
+                Some(last) => cmd.arg(last.score).arg(last.id.to_string()),
+                None => cmd.arg("").arg(""),
+            };
+            let mut answer = self.run(&cmd).await?;
+            best.extend(self.found(&mut answer)?);
+            let (restriction, place) = (answer.number()?, answer.number()?);
+            if restriction == 0 {
+                return Ok(None);
+            }
+            best.sort_by(|one, other| match self.phase {
+                Phase::Open => (one.score, one.id).cmp(&(other.score, other.id)),
+                Phase::Ended => (other.score, other.id).cmp(&(one.score, one.id)),
+            });
+            // Some are in two indexes, or come again where the one read last is gone.
+            best.dedup();
+            best.truncate(want);
+            if place == 0 {
+                return Ok(Some(best));
+            }
+            part = Part { restriction, place, index: answer.text()?, score: answer.text()?, member: answer.text()? };
         }
     }
-    let (score, id) = position.map_or(("", ""), |(score, id)| (score, id));
-    cmd.arg(query.since.unwrap_or(0)).arg(score).arg(id).arg(want).arg(BUDGET);
-    let mut answer = Items::of(server.run(script, &cmd, Repeat::Safe).await?)?;
-    let found = answer.items()?.each(|mut entry| {
-        let id = entry.parsed()?;
-        Ok(Cursor { phase, score: entry.parsed()?, id })
-    })?;
-    let next = (answer.text()?, answer.text()?);
-    Ok((found, (!next.1.is_empty()).then_some(next)))
+
+    fn call(&self, position: Option<&Position>, want: usize) -> Cmd {
+        let mut cmd = self.server.call(&self.server.scripts.find);
+        cmd.arg(self.phase.as_str()).arg(self.states.len());
+        for state in &self.states {
+            cmd.arg(state.as_str());
+        }
+        let topics = self.topics.unwrap_or_default();
+        cmd.arg(topics.len());
+        for topic in topics {
+            cmd.arg(topic.as_str());
+        }
+        cmd.arg(self.query.queue.as_deref().unwrap_or_default()).arg(self.query.labels.len());
+        for (name, value) in &self.query.labels {
+            cmd.arg(args::label(name, value));
+        }
+        cmd.arg(self.query.templates.len());
+        for ranges in &self.query.templates {
+            cmd.arg(ranges.len());
+            for range in ranges {
+                field_range(&mut cmd, range);
+            }
+        }
+        let (score, id) = position.map_or(("", ""), |(score, id)| (score, id));
+        cmd.arg(self.query.since.unwrap_or(0)).arg(score).arg(id).arg(want).arg(BUDGET);
+        cmd
+    }
+
+    async fn run(&self, cmd: &Cmd) -> Result<Items, Fault> {
+        Items::of(self.server.run(&self.server.scripts.find, cmd, Repeat::Safe).await?)
+    }
+
+    fn found(&self, answer: &mut Items) -> Result<Vec<Cursor>, Fault> {
+        answer.items()?.each(|mut entry| {
+            let id = entry.parsed()?;
+            Ok(Cursor { phase: self.phase, score: entry.parsed()?, id })
+        })
+    }
+}
+
+/// Where the reading of an index goes on.
+#[derive(Debug, Default)]
+struct Part {
+    restriction: u64,
+    place: u64,
+    index: String,
+    score: String,
+    member: String,
 }
 
 /// A range as find.lua reads it.

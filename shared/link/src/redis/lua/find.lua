@@ -1,13 +1,18 @@
 -- find: lists jobs of one phase of life, from a position on: unfinished ones by the time of acceptance, oldest
 -- first; ended ones by the time of their end, newest first. Reads the narrowest index, asks the other indexes about its
 -- entries, many at once, and reads the records of those that are left. Looks at about `budget` entries in one call;
--- writes nothing.
+-- writes nothing. Where a walk in the order of the answer finds little, the caller asks for parts of the narrowest index
+-- instead, in its own order: each call answers the best of a part, which the caller puts together.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; `open` or `ended`; states (count first); topics (count first; none: any); queue (or
 --       empty); labels as name=value (count first); templates (count first), of each its ranges (count first): field,
 --       `e` and the term, empty, or `n` and two scores, or `s`, two bounds of members and two texts with `+` in front (or
---       empty); since ms; position: score (or empty), id; how many; budget
--- Answers {{id, score}..., position where the next call goes on: score, id; both empty at the end}
+--       empty); since ms; position: score (or empty), id; how many; budget; `walk`, or `part` and a position in an index:
+--       number of the restriction (0: choose one), number of the place, its index, score, member (or empty), and the job
+--       behind which nobody is wanted any more: score (or empty), id
+-- Answers {{id, score}..., position where the next call goes on: score, id; both empty at the end}; of a part:
+--   {{id, score}..., number of the restriction (0: no index is worth it), number of the place (0: it was the last part),
+--   its index, score, member}
 local phase, states, topics, queue, labels, templates = arg(), list(), list(), arg(), list(), {}
 for i = 1, number() do
   templates[i] = {}
@@ -23,8 +28,14 @@ for i = 1, number() do
   end
 end
 local since, after_score, after_id, want, budget = number(), arg(), arg(), number(), number()
+local part_of
+if arg() == 'part' then
+  part_of = {restriction = number(), place = number(), key = arg(), score = arg(), member = arg(), bound = arg(), bound_id = arg()}
+end
 -- Entries that are gathered and sorted at once; entries that one command takes; indexes that are read side by side.
 local FEW, MANY, BESIDE = 5000, 1000, 32
+-- Entries of a part.
+local PART = 10000
 -- An index of more is not intersected with others: the server does nothing else meanwhile.
 local LARGE = 100000
 local forward = phase == 'open'
@@ -127,7 +138,8 @@ local function restrict(places, by_time)
     end
     size = size + place.size
   end
-  restrictions[#restrictions + 1] = {places = places, size = size, by_time = by_time}
+  local n = #restrictions + 1
+  restrictions[n] = {places = places, size = size, by_time = by_time, number = n}
 end
 
 local function keys_of(kind, names)
@@ -246,6 +258,132 @@ local function sieve(entries, source, asked)
   return entries
 end
 
+-- Those that are left of candidates from an index, best first. `few`: the first so many are enough; answers then whether
+-- there may be more.
+local function best(candidates, source, keep, few)
+  local left, part = {}, {}
+  for i, candidate in ipairs(candidates) do
+    part[#part + 1] = candidate
+    if #part == MANY or i == #candidates then
+      part = in_one_of(forward and {{key = K.open}} or state_places, part, true)
+      for _, entry in ipairs(sieve(part, source, not forward and by_state)) do
+        if entry.score >= since and (not after or before(after, entry)) and keep(entry) then
+          left[#left + 1] = entry
+        end
+      end
+      part = {}
+    end
+  end
+  -- To sort numbers is cheap, and few of the entries are wanted.
+  local more = #left > 2 * few
+  if more then
+    local scores, some = {}, {}
+    for i, entry in ipairs(left) do
+      scores[i] = entry.score
+    end
+    table.sort(scores)
+    local bound = forward and scores[few] or scores[#scores + 1 - few]
+    for _, entry in ipairs(left) do
+      if entry.score == bound or (entry.score < bound) == forward then
+        some[#some + 1] = entry
+      end
+    end
+    left = some
+  end
+  table.sort(left, before)
+  return left, more
+end
+
+-- What walks in the order of the answer go through: all of the phase, or the narrowest that has this order.
+local source, keys = by_state, state_places
+if forward then
+  source, keys = nil, {{key = K.open}}
+  local size = call('ZCARD', P .. K.open)
+  for _, restriction in ipairs(restrictions) do
+    if restriction.by_time and restriction.size < size then
+      source, keys, size = restriction, restriction.places, restriction.size
+    end
+  end
+end
+
+-- Entries of one place from a position on, and the last of them with its score, where there are more.
+local function part_from(place, score, member)
+  local key, range, first = P .. place.key, place.range, 0
+  local low = range and range.low
+  if place.lex then
+    first = low ~= '-' and call('ZLEXCOUNT', key, '-', '(' .. string.sub(low, 2)) or 0
+  elseif range and low ~= '-inf' then
+    first = call('ZCOUNT', key, '-inf', '(' .. low)
+  end
+  local start, stop = first, first + place.size
+  if member ~= '' then
+    local rank = call('ZRANK', key, member)
+    if rank then
+      start = rank + 1
+    elseif place.lex then
+      start = call('ZLEXCOUNT', key, '-', '(' .. member)
+    else
+      -- Those with its score come again.
+      start = call('ZCOUNT', key, '-inf', '(' .. score)
+    end
+    start = math.max(start, first)
+  end
+  local upto = math.min(start + PART, stop)
+  local raw = start < upto and call('ZRANGE', key, start, upto - 1, 'WITHSCORES') or {}
+  local entries = {}
+  for i = 1, #raw, 2 do
+    entries[#entries + 1] = {id = string.sub(raw[i], -36)}
+  end
+  if upto < stop then
+    return entries, raw[#raw - 1], raw[#raw]
+  end
+  return entries
+end
+
+if part_of then
+  local gathered = restrictions[part_of.restriction]
+  if not gathered then
+    for _, restriction in ipairs(restrictions) do
+      if not gathered or restriction.size < gathered.size then
+        gathered = restriction
+      end
+    end
+    local size = source and source.size or call('ZCARD', P .. K.open)
+    if gathered == source or 2 * gathered.size > size then
+      return {found, 0, 0, '', '', ''}
+    end
+  end
+  local number = math.max(part_of.place, 1)
+  local place = gathered.places[number]
+  if not place then
+    return {found, gathered.number, 0, '', '', ''}
+  end
+  -- Of one of several templates another index may be the narrowest by now: it is read from its beginning.
+  local known = part_of.key == place.key and part_of.member or ''
+  local candidates, member, score = part_from(place, part_of.score, known)
+  local bound = part_of.bound ~= '' and {score = tonumber(part_of.bound), id = part_of.bound_id}
+  table.sort(restrictions, function(a, b)
+    return a.size < b.size
+  end)
+  local few = want + 100
+  repeat
+    local left, more = best(candidates, gathered, function(entry)
+      return not bound or before(entry, bound)
+    end, few)
+    found = {}
+    for _, entry in ipairs(left) do
+      if #found < want and matches(entry.id) then
+        found[#found + 1] = {entry.id, digits(entry.score)}
+      end
+    end
+    few = math.huge
+  until not more or #found == want
+  if not member then
+    number = number < #gathered.places and number + 1 or 0
+  end
+  return {found, gathered.number, number, member and place.key or '', score or '', member or ''}
+end
+
 -- The narrowest is asked first: it leaves the fewest for the others.
 table.sort(restrictions, function(a, b)
   return a.size < b.size
@@ -283,36 +421,9 @@ if narrowest.size <= FEW then
       end
     end
   end
-  local left, part = {}, {}
-  for i, candidate in ipairs(candidates) do
-    part[#part + 1] = candidate
-    if #part == MANY or i == #candidates then
-      part = in_one_of(forward and {{key = K.open}} or state_places, part, true)
-      for _, entry in ipairs(sieve(part, narrowest, not forward and by_state)) do
-        if entry.score >= since and (not after or before(after, entry)) then
-          left[#left + 1] = entry
-        end
-      end
-      part = {}
-    end
-  end
-  -- To sort numbers is cheap, and few of the entries are wanted.
-  local last = want + 100
-  if #left > 2 * last then
-    local scores, some = {}, {}
-    for i, entry in ipairs(left) do
-      scores[i] = entry.score
-    end
-    table.sort(scores)
-    local bound = forward and scores[last] or scores[#scores + 1 - last]
-    for _, entry in ipairs(left) do
-      if entry.score == bound or (entry.score < bound) == forward then
-        some[#some + 1] = entry
-      end
-    end
-    left, last = some, true
-  end
-  table.sort(left, before)
+  local left, more = best(candidates, narrowest, function()
+    return true
+  end, want + 100)
   for _, entry in ipairs(left) do
     if matches(entry.id) then
       found[#found + 1] = {entry.id, digits(entry.score)}
@@ -321,7 +432,7 @@ if narrowest.size <= FEW then
       end
     end
   end
-  return page(last == true and left[#left] or nil)
+  return page(more and left[#left] or nil)
 end
 
 -- Entries of one index strictly behind a position, and whether there may be more.
@@ -350,17 +461,7 @@ local function chunk(key, position, size)
   end
 end
 
--- Many candidates: walk in the order of the answer, through all of the phase or the narrowest that has this order.
-local source, keys = by_state, state_places
-if forward then
-  source, keys = nil, {{key = K.open}}
-  local size = call('ZCARD', P .. K.open)
-  for _, restriction in ipairs(restrictions) do
-    if restriction.by_time and restriction.size < size then
-      source, keys, size = restriction, restriction.places, restriction.size
-    end
-  end
-end
+-- Many candidates: walk in the order of the answer.
 local size = math.min(2 * want, MANY)
 while true do
   local merged, bound = {}, nil

@@ -78,7 +78,7 @@ make_gates = function()
 
   -- Whether a limit does not let a job pass, and when it may. `from`: the gate whose first in line it is.
   local function closed(r, gate, policy, from)
-    local held = policy.max and call('ZSCORE', P .. K.holders .. gate, r.id)
+    local held = policy.max and HOLDS[r.was] and call('ZSCORE', P .. K.holders .. gate, r.id)
     if policy.max and not held and call('ZCARD', P .. K.holders .. gate) >= policy.max then
       return true, now + L.grant_ms
     end
@@ -128,8 +128,8 @@ make_gates = function()
     end
   end
 
-  -- Counts a job at its limits. `running`: nobody asked, it runs already.
-  local function take(r, running)
+  -- Counts a job at its limits. `running`: nobody asked, it runs already. `from`: the gate that it waited at.
+  local function take(r, running, from)
     for _, gate in ipairs(limits_of(r)) do
       local policy = policy_of(gate)
       if policy and (policy.max or policy.rate) then
@@ -142,7 +142,9 @@ make_gates = function()
           call('SET', P .. K.tat .. gate, digits(tat), 'PX', digits(math.ceil((tat - now_us) / 1000) + 1000))
           call('ZADD', P .. K.unclaimed .. gate, digits(now), r.id)
         end
-        call('ZADD', P .. K.gates, 0, gate)
+        if gate ~= from then
+          call('ZADD', P .. K.gates, 0, gate)
+        end
       end
     end
   end
@@ -167,10 +169,14 @@ make_gates = function()
     end
   end
 
-  local function unwait(r)
+  -- `lonely`: whether nobody waits behind it; nil: it is not known.
+  local function unwait(r, lonely)
     local gate, turn = string.match(r.wg, '^([^\n]*)\n(.*)$')
     call('ZREM', P .. K.waiters .. r.wg, r.id)
-    if call('EXISTS', P .. K.waiters .. r.wg) == 0 then
+    if lonely == nil then
+      lonely = call('EXISTS', P .. K.waiters .. r.wg) == 0
+    end
+    if lonely then
       call('ZREM', P .. K.turns .. gate, turn)
     end
     put(r, 'wg', nil)
@@ -299,7 +305,7 @@ make_gates = function()
       if TERMINAL[state] then
         G.wake(string.match(r.wg, '^[^\n]*'))
       end
-      unwait(r)
+      unwait(r, r.lonely)
     end
     local order = order_of(r)
     if order and TERMINAL[state] and call('ZREM', P .. K.holders .. order, r.id) == 1 then
@@ -357,10 +363,33 @@ make_gates = function()
     return false
   end
 
+  -- Whether nobody passes behind the one that was let through just now, as the record of the next one would tell too.
+  -- `last`: nobody else waits.
+  local function is_shut(gate, last)
+    local kind = string.sub(gate, 1, 1)
+    if kind ~= 'l' then
+      return last or kind == 'o'
+    end
+    local policy = policy_of(gate)
+    if not policy or not (policy.max or policy.rate) then
+      return false
+    end
+    if last or not policy.max or call('ZCARD', P .. K.holders .. gate) < policy.max then
+      return last
+    end
+    local oldest = call('ZRANGE', P .. K.holders .. gate, 0, 0, 'WITHSCORES')[2]
+    if not oldest or tonumber(oldest) + L.grant_ms <= now then
+      return false
+    end
+    wake_at(gate, now + L.grant_ms)
+    return true
+  end
+
   -- Lets pass who can, first of the least recent turn first. Answers what is left of the bound.
   local function pass(gate, left)
     while true do
-      local turn = call('ZRANGE', P .. K.turns .. gate, 0, 0)[1]
+      local turns = call('ZRANGE', P .. K.turns .. gate, 0, 1)
+      local turn = turns[1]
       if not turn then
         if call('EXISTS', P .. K.holders .. gate, P .. K.unclaimed .. gate) == 0 then
           call('ZREM', P .. K.gates, gate)
@@ -376,7 +405,7 @@ make_gates = function()
         upto = nil
       end
       local line = gate .. '\n' .. (upto and '' or turn)
-      local first = call('ZRANGE', P .. K.waiters .. line, 0, 0, 'WITHSCORES')
+      local first = call('ZRANGE', P .. K.waiters .. line, 0, 1, 'WITHSCORES')
       local id = first[1]
       local r = id and read(id)
       if upto and (not id or tonumber(first[2]) > tonumber(upto)) then
@@ -409,11 +438,19 @@ make_gates = function()
           wait_at(r, other, reason, at)
           save(r)
         else
+          local lonely = not first[3]
           become_queued(r, nil, 0)
-          take(r)
+          take(r, false, gate)
+          r.lonely = lonely
           save(r)
-          call('ZADD', P .. K.turns .. gate, 'XX', digits(next_place()), turn)
           released = true
+          -- The only turn has the least number anyway, among those that come as well.
+          if turns[2] and not lonely then
+            call('ZADD', P .. K.turns .. gate, 'XX', digits(next_place()), turn)
+          end
+          if is_shut(gate, lonely and not turns[2]) then
+            return left - 1
+          end
         end
       end
       left = left - 1
