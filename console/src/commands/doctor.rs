@@ -183,11 +183,12 @@ impl Answer for FromStore {
     fn text(&self, screen: Screen) -> String {
         let mut table = Table::new(&["TOPIC", "QUEUED", "IN LANE", "HELD", "WITHOUT COPY"]);
         for lane in &self.found.lanes {
-            let high = lane.high.map(|count| format!(" and {count} urgent")).unwrap_or_default();
+            let urgent = lane.high;
+            let urgent = urgent.map(|count| format!(" and {count} urgent")).unwrap_or_default();
             table.row([
                 lane.topic.as_str().into(),
                 lane.queued.to_string().into(),
-                lane.lane.map_or_else(|| Cell::new("no lane", Tone::Bad), |count| format!("{count}{high}").into()),
+                lane.lane.map_or_else(|| Cell::new("no lane", Tone::Bad), |count| format!("{count}{urgent}").into()),
                 lane.held.to_string().into(),
                 lane.without_copy().to_string().into(),
             ]);

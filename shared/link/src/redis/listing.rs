@@ -239,9 +239,10 @@ fn field_range(cmd: &mut Cmd, range: &FieldRange) {
         Some(FieldValue::Number(number)) => format!("{number:e}"),
         _ => none.to_owned(),
     };
-    match (text(range.low.as_ref()), text(range.high.as_ref())) {
+    let (low, high) = (range.low.as_ref(), range.high.as_ref());
+    match (text(low), text(high)) {
         (None, None) => {
-            cmd.arg("n").arg(number(range.low.as_ref(), "-inf")).arg(number(range.high.as_ref(), "+inf"));
+            cmd.arg("n").arg(number(low, "-inf")).arg(number(high, "+inf"));
         }
         (low, high) => {
             // Behind the text in a member is a zero byte: what is not behind the text ends before the byte 1.

@@ -59,22 +59,39 @@ local function in_order(a, b)
   return #a <= #b
 end
 
+-- The terms of fields in a list as it is kept, by their path, each read when it is asked for.
+local function terms_in(kept)
+  local all
+  return function(path)
+    -- What has nothing that JSON escapes stands there as it is; behind a backslash it is in the middle of a text.
+    local first, last = string.find(kept, '"\\u0001' .. path .. '\\u0001', 1, true)
+    local text = first and string.byte(kept, first - 1) ~= 92 and string.match(kept, '^([^"\\]*)"', last + 1)
+    if text then
+      return text
+    elseif not all then
+      all = {}
+      for _, term in ipairs(cjson.decode(kept)) do
+        local path, text = string.match(term, '^\1([^\1]*)\1(.*)$')
+        if path then
+          all[path] = text
+        end
+      end
+    end
+    return all[path]
+  end
+end
+
 -- Whether a job fits one of the templates, by the terms that are kept with it.
 local function fits(id)
-  local texts = {}
   local kept = try('HGET', P .. K.detail .. id, 'lb')
-  for _, term in ipairs(type(kept) == 'string' and cjson.decode(kept) or {}) do
-    local path, text = string.match(term, '^\1([^\1]*)\1(.*)$')
-    if path then
-      texts[path] = text
-    end
-  end
+  local term_of = terms_in(type(kept) == 'string' and kept or '[]')
   for _, ranges in ipairs(templates) do
     local all = true
     for _, range in ipairs(ranges) do
-      local kind, value = string.match(texts[range.path] or '', '^(.)(.*)$')
+      local term = term_of(range.path) or ''
+      local kind, value = string.match(term, '^(.)(.*)$')
       if range.kind == 'e' then
-        all = all and '\1' .. range.path .. '\1' .. (texts[range.path] or '') == range.low
+        all = all and '\1' .. range.path .. '\1' .. term == range.low
       elseif kind ~= range.kind then
         all = false
       elseif kind == 'n' then
