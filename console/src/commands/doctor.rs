@@ -183,12 +183,14 @@ impl Answer for FromStore {
     fn text(&self, screen: Screen) -> String {
         let mut table = Table::new(&["TOPIC", "QUEUED", "IN LANE", "HELD", "WITHOUT COPY"]);
         for lane in &self.found.lanes {
-            let urgent = lane.high;
+            let (normal, urgent) = (lane.lane, lane.high);
             let urgent = urgent.map(|count| format!(" and {count} urgent")).unwrap_or_default();
+            let in_lane = normal.map(|count| Cell::from(format!("{count}{urgent}")));
+            let in_lane = in_lane.unwrap_or_else(|| Cell::new("no lane", Tone::Bad));
             table.row([
                 lane.topic.as_str().into(),
                 lane.queued.to_string().into(),
-                lane.lane.map_or_else(|| Cell::new("no lane", Tone::Bad), |count| format!("{count}{urgent}").into()),
+                in_lane,
                 lane.held.to_string().into(),
                 lane.without_copy().to_string().into(),
             ]);
