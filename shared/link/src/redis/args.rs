@@ -195,7 +195,7 @@ pub(super) fn complete(cmd: &mut Cmd, complete: &Complete) {
 /// One item of finish.lua.
 pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
     let (verdict, delay_ms, reason, message) = verdict(&finish.verdict);
-    let outputs = if finish.outputs.is_empty() { String::new() } else { text(&finish.outputs)? };
+    let outputs = if finish.outputs.is_empty() { String::new() } else { json(&finish.outputs)? };
     cmd.arg(finish.id.to_string()).arg(finish.fence.0).arg(verdict);
     cmd.arg(optional(message)).arg(optional(finish.result.as_deref()));
     if verdict == "succeeded" && finish.outputs.is_empty() && finish.report.is_empty() && finish.follow_ups.is_empty() {
@@ -213,7 +213,7 @@ pub(super) fn finish(cmd: &mut Cmd, finish: &Finish) -> Result<(), Fault> {
 
 /// `read_report` of job.lua.
 pub(super) fn report(cmd: &mut Cmd, report: &Report) -> Result<(), Fault> {
-    let progress = report.progress.as_ref().map(text).transpose()?.unwrap_or_default();
+    let progress = report.progress.as_ref().map(json).transpose()?.unwrap_or_default();
     cmd.arg(progress).arg(report.properties.len() * 2);
     for (name, value) in &report.properties {
         cmd.arg(property(name)).arg(value);
@@ -238,7 +238,8 @@ fn property(name: &str) -> String {
 /// What the fields of properties begin with.
 pub(super) const PROPERTY: &str = "v:";
 
-fn text<T: serde::Serialize>(value: &T) -> Result<String, Fault> {
+/// A value as JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Fault> {
     // None of these types can fail; if one ever does, nothing has been sent.
     serde_json::to_string(value).map_err(|error| Fault::refused(Service::Store, error.to_string()))
 }

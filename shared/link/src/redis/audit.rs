@@ -1,15 +1,16 @@
 //! The audit record on Redis.
 
+use super::args;
 use super::connection::Repeat;
 use super::reply;
 use super::server::Server;
-use crate::error::{Fault, Service};
+use crate::error::Fault;
 use longshore_model::audit::{Deed, Entry};
 use longshore_model::names::shard_keys;
 
 pub(super) async fn record(server: &Server, deed: &Deed) -> Result<(), Fault> {
     let script = &server.scripts.audit;
-    let text = serde_json::to_string(deed).map_err(|error| Fault::refused(Service::Store, error.to_string()))?;
+    let text = args::json(deed)?;
     let mut cmd = server.call(script);
     cmd.arg(text).arg(&deed.run).arg(&deed.action).arg(&deed.of).arg(2 * deed.counts.len());
     for (name, count) in &deed.counts {

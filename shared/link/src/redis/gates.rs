@@ -1,9 +1,10 @@
 //! Limits and pauses on Redis: setting them, and reading how they stand. What they do to jobs is in `lua/gates.lua`.
 
+use super::args;
 use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
-use crate::error::{Fault, Service, too_many};
+use crate::error::{Fault, too_many};
 use crate::store::{KeyState, LimitState, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateName, LimitPolicy, Pausable, QUEUE_LIMIT};
 use longshore_model::id::JobId;
@@ -14,8 +15,7 @@ use std::collections::BTreeMap;
 
 pub(super) async fn set_limit(server: &Server, name: &str, policy: Option<&LimitPolicy>) -> Result<(), Fault> {
     let script = &server.scripts.limit;
-    let text = policy.map(serde_json::to_string).transpose();
-    let text = text.map_err(|error| Fault::refused(Service::Store, error.to_string()))?;
+    let text = policy.map(args::json).transpose()?;
     let mut cmd = server.call(script);
     cmd.arg(name).arg(text.unwrap_or_default());
     match Items::of(server.run(script, &cmd, Repeat::Safe).await?)?.text()?.as_str() {
@@ -113,8 +113,7 @@ pub(super) async fn set_queues(
     let mut cmd = server.call(script);
     cmd.arg(after).arg(by).arg(text).arg(QUEUE_LIMIT).arg(limits.len());
     for (name, policy) in limits {
-        let policy = serde_json::to_string(policy);
-        cmd.arg(name).arg(policy.map_err(|error| Fault::refused(Service::Store, error.to_string()))?);
+        cmd.arg(name).arg(args::json(policy)?);
     }
     // Not repeated by itself: a repetition could not be told from somebody else's change.
     let mut answer = Items::of(server.run(script, &cmd, Repeat::Never).await?)?;

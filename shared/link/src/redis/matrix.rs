@@ -1,9 +1,10 @@
 //! The topic matrix on Redis: reading rows and exchanging them. Nothing here understands what a row says.
 
+use super::args;
 use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
-use crate::error::{Fault, Service, too_many};
+use crate::error::{Fault, too_many};
 use crate::store::RowChange;
 use longshore_model::id::InstanceId;
 use longshore_model::limits;
@@ -46,7 +47,7 @@ pub(super) async fn one(server: &Server, instance: &InstanceId) -> Result<Option
 }
 
 pub(super) async fn set(server: &Server, instance: &InstanceId, after: u64, row: &Row) -> Result<RowChange, Fault> {
-    let text = serde_json::to_string(row).map_err(|error| Fault::refused(Service::Store, error.to_string()))?;
+    let text = args::json(row)?;
     let script = &server.scripts.matrix;
     let mut cmd = server.fleet_call(script);
     cmd.arg(&instance.0).arg(after).arg(text);

@@ -1,18 +1,15 @@
 //! Questions to instances, on Redis: they are kept in the fleet's slot, where it is known who is in.
 
+use super::args;
 use super::connection::Repeat;
 use super::reply::{self, Items};
 use super::server::Server;
-use crate::error::{Fault, Service, too_many};
+use crate::error::{Fault, too_many};
 use crate::store::{Asked, Standing};
 use longshore_model::id::Owner;
 use longshore_model::limits;
 use longshore_model::topology::asking::{Question, QuestionId, Said};
 use redis::Cmd;
-
-fn written(value: &impl serde::Serialize) -> Result<String, Fault> {
-    serde_json::to_string(value).map_err(|error| Fault::refused(Service::Store, format!("a question: {error}")))
-}
 
 fn owners(cmd: &mut Cmd, of: &[Owner]) {
     cmd.arg(of.len());
@@ -31,7 +28,7 @@ pub(super) async fn ask(
 ) -> Result<bool, Fault> {
     let script = &server.scripts.ask;
     let mut cmd = server.fleet_call(script);
-    cmd.arg(&id.0).arg(written(question)?).arg(ms).arg(server.names.outcomes(watcher));
+    cmd.arg(&id.0).arg(args::json(question)?).arg(ms).arg(server.names.outcomes(watcher));
     owners(&mut cmd, of);
     match Items::of(server.run(script, &cmd, Repeat::Safe).await?)?.text()?.as_str() {
         "ok" => Ok(true),
@@ -63,7 +60,7 @@ pub(super) async fn take(
 pub(super) async fn answer(server: &Server, id: &QuestionId, owner: &Owner, said: &Said) -> Result<bool, Fault> {
     let script = &server.scripts.answer;
     let mut cmd = server.fleet_call(script);
-    cmd.arg(&id.0).arg(owner.to_string()).arg(written(said)?);
+    cmd.arg(&id.0).arg(owner.to_string()).arg(args::json(said)?);
     let kept = server.run(script, &cmd, Repeat::Safe).await?;
     redis::from_redis_value::<u64>(kept).map(|kept| kept == 1).map_err(|_| reply::unexpected("an answer's fate"))
 }

@@ -80,9 +80,7 @@ pub(super) async fn change(server: &Server, changes: &[ScheduleChange]) -> Resul
     while from < changes.len() {
         let mut items: Vec<(&ScheduleChange, String)> = Vec::new();
         while let Some(change) = changes.get(at).filter(|_| at - from < AT_ONCE) {
-            let definition = change.next.as_ref().map(serde_json::to_string).transpose();
-            let definition = definition.map_err(|error| Fault::refused(Service::Store, error.to_string()))?;
-            let definition = definition.unwrap_or_default();
+            let definition = change.next.as_ref().map(args::json).transpose()?.unwrap_or_default();
             let size = definition.len() + change.jobs.iter().map(args::job_size).sum::<usize>() + 512;
             if !items.is_empty() && bytes + size > limits::BATCH_BYTES {
                 break;
