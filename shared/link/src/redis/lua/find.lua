@@ -140,6 +140,18 @@ end
 local after = after_score ~= '' and {score = tonumber(after_score), id = after_id} or nil
 local found = {}
 
+-- Adds those that are asked for, in their order. Answers the last one that was wanted, once there are as many.
+local function collect(entries)
+  for _, entry in ipairs(entries) do
+    if matches(entry.id) then
+      found[#found + 1] = {entry.id, digits(entry.score)}
+      if #found == want then
+        return entry
+      end
+    end
+  end
+end
+
 local function page(position)
   return {found, position and digits(position.score) or '', position and position.id or ''}
 end
@@ -275,16 +287,22 @@ local function sieve(entries, source, asked)
   return entries
 end
 
+-- The narrowest is asked first: it leaves the fewest for the others.
+table.sort(restrictions, function(a, b)
+  return a.size < b.size
+end)
+local narrowest = restrictions[1]
+
 -- Those that are left of candidates from an index, best first. `few`: the first so many are enough; answers then whether
--- there may be more.
-local function best(candidates, source, keep, few)
+-- there may be more. `bound`: the job behind which nobody is wanted, if there is one.
+local function best(candidates, source, few, bound)
   local left, part = {}, {}
   for i, candidate in ipairs(candidates) do
     part[#part + 1] = candidate
     if #part == MANY or i == #candidates then
       part = in_one_of(forward and {{key = K.open}} or state_places, part, true)
       for _, entry in ipairs(sieve(part, source, not forward and by_state)) do
-        if entry.score >= since and (not after or before(after, entry)) and keep(entry) then
+        if entry.score >= since and (not after or before(after, entry)) and (not bound or before(entry, bound)) then
           left[#left + 1] = entry
         end
       end
@@ -358,13 +376,13 @@ local function part_from(place, score, member)
 end
 
 if part_of then
-  local gathered = restrictions[part_of.restriction]
-  if not gathered then
-    for _, restriction in ipairs(restrictions) do
-      if not gathered or restriction.size < gathered.size then
-        gathered = restriction
-      end
+  local gathered = narrowest
+  for _, restriction in ipairs(restrictions) do
+    if restriction.number == part_of.restriction then
+      gathered = restriction
     end
+  end
+  if part_of.restriction == 0 then
     local size = source and source.size or call('ZCARD', P .. K.open)
     if gathered == source or 2 * gathered.size > size then
       return {found, 0, 0, '', '', ''}
@@ -379,36 +397,19 @@ if part_of then
   local known = part_of.key == place.key and part_of.member or ''
   local candidates, member, score = part_from(place, part_of.score, known)
   local bound = part_of.bound ~= '' and {score = tonumber(part_of.bound), id = part_of.bound_id}
-  table.sort(restrictions, function(a, b)
-    return a.size < b.size
-  end)
-  local few = want + 100
-  repeat
-    local left, more = best(candidates, gathered, function(entry)
-      return not bound or before(entry, bound)
-    end, few)
+  local left, more = best(candidates, gathered, want + 100, bound)
+  if not collect(left) and more then
     found = {}
-    for _, entry in ipairs(left) do
-      if #found < want and matches(entry.id) then
-        found[#found + 1] = {entry.id, digits(entry.score)}
-      end
-    end
-    few = math.huge
-  until not more or #found == want
+    collect((best(candidates, gathered, math.huge, bound)))
+  end
   if not member then
     number = number < #gathered.places and number + 1 or 0
   end
   return {found, gathered.number, number, member and place.key or '', score or '', member or ''}
 end
 
--- The narrowest is asked first: it leaves the fewest for the others.
-table.sort(restrictions, function(a, b)
-  return a.size < b.size
-end)
--- Few candidates in all: gather them, and sort those that are left.
-local narrowest = restrictions[1]
-
--- What two indexes or more have in common may be few, where each of them is large.
+-- Few candidates in all: gather them, and sort those that are left. What two indexes or more have in common may be few,
+-- where each of them is large.
 if narrowest.size > FEW then
   local whole, least = {}, math.huge
   for _, restriction in ipairs(restrictions) do
@@ -438,18 +439,8 @@ if narrowest.size <= FEW then
       end
     end
   end
-  local left, more = best(candidates, narrowest, function()
-    return true
-  end, want + 100)
-  for _, entry in ipairs(left) do
-    if matches(entry.id) then
-      found[#found + 1] = {entry.id, digits(entry.score)}
-      if #found == want then
-        return page(entry)
-      end
-    end
-  end
-  return page(more and left[#left] or nil)
+  local left, more = best(candidates, narrowest, want + 100)
+  return page(collect(left) or more and left[#left] or nil)
 end
 
 -- Entries of one index strictly behind a position, and whether there may be more.
@@ -506,13 +497,9 @@ while true do
       break
     end
     looked, after = looked + #part, part[#part]
-    for _, entry in ipairs(sieve(part, source)) do
-      if matches(entry.id) then
-        found[#found + 1] = {entry.id, digits(entry.score)}
-        if #found == want then
-          return page(entry)
-        end
-      end
+    local last = collect(sieve(part, source))
+    if last then
+      return page(last)
     end
     part = {}
   end

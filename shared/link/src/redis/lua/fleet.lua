@@ -41,19 +41,15 @@ end
 
 -- Of the most preferred members the one that joined first; nil when nobody is in.
 local function preferred()
-  local members = call('ZRANGE', P .. K.joined, 0, -1)
-  local found, most = members[1], nil
-  if call('EXISTS', P .. K.preferences) == 1 then
-    local preferences = {}
-    local known = call('HGETALL', P .. K.preferences)
-    for i = 1, #known, 2 do
-      preferences[known[i]] = tonumber(known[i + 1])
-    end
-    for _, instance in ipairs(members) do
-      local preference = preferences[instance] or 0
-      if not most or preference > most then
-        found, most = instance, preference
-      end
+  local known, preferences, found, most = call('HGETALL', P .. K.preferences), {}, nil, nil
+  for i = 1, #known, 2 do
+    preferences[known[i]] = tonumber(known[i + 1])
+  end
+  -- Where nobody says anything of it, the first one is all that matters.
+  for _, instance in ipairs(call('ZRANGE', P .. K.joined, 0, #known > 0 and -1 or 0)) do
+    local preference = preferences[instance] or 0
+    if not most or preference > most then
+      found, most = instance, preference
     end
   end
   return found

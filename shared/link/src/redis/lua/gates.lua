@@ -169,10 +169,11 @@ make_gates = function()
     end
   end
 
-  -- `lonely`: whether nobody waits behind it; nil: it is not known.
-  local function unwait(r, lonely)
+  -- A record may carry `lonely`: whether nobody waits behind it, where that is known already.
+  local function unwait(r)
     local gate, turn = string.match(r.wg, '^([^\n]*)\n(.*)$')
     call('ZREM', P .. K.waiters .. r.wg, r.id)
+    local lonely = r.lonely
     if lonely == nil then
       lonely = call('EXISTS', P .. K.waiters .. r.wg) == 0
     end
@@ -305,7 +306,7 @@ make_gates = function()
       if TERMINAL[state] then
         G.wake(string.match(r.wg, '^[^\n]*'))
       end
-      unwait(r, r.lonely)
+      unwait(r)
     end
     local order = order_of(r)
     if order and TERMINAL[state] and call('ZREM', P .. K.holders .. order, r.id) == 1 then
@@ -439,9 +440,9 @@ make_gates = function()
           save(r)
         else
           local lonely = not first[3]
+          r.lonely = lonely
           become_queued(r, nil, 0)
           take(r, false, gate)
-          r.lonely = lonely
           save(r)
           released = true
           -- The only turn has the least number anyway, among those that come as well.
