@@ -33,6 +33,8 @@ const SWARM: Duration = Duration::from_millis(5);
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long the store may take at the end to say how everybody stands.
 const CLOSING: Duration = Duration::from_secs(3);
+/// Why nothing is known of those that were asked.
+const LOST: &str = "the store has lost the question";
 
 /// A question to live instances. Made by [`Producer::ask`].
 #[derive(Debug, Clone)]
@@ -351,7 +353,7 @@ impl Asking<'_> {
             let mut rest = LOOK;
             match self.in_time(self.look(false)).await {
                 Ok(Some(found)) => self.note(found, false),
-                Ok(None) => return self.lost(),
+                Ok(None) => return self.give_up(LOST),
                 Err(fault) => {
                     tracing::debug!(%fault, "the store did not say who has answered; asking again");
                     rest = AGAIN;
@@ -405,10 +407,10 @@ impl Asking<'_> {
         }
     }
 
-    /// The store does not know the question any more.
-    fn lost(&mut self) {
+    /// How it stands with those that are open will not be known.
+    fn give_up(&mut self, why: &str) {
         for one in self.asked.iter_mut().filter(|one| !one.outcome.is_final()) {
-            one.outcome = AskOutcome::Unknown("the store has lost the question".to_owned());
+            one.outcome = AskOutcome::Unknown(why.to_owned());
         }
     }
 
@@ -418,15 +420,10 @@ impl Asking<'_> {
         loop {
             match self.in_time(self.look(true)).await {
                 Ok(Some(found)) => return self.note(found, true),
-                Ok(None) => return self.lost(),
+                Ok(None) => return self.give_up(LOST),
                 // Nobody is left, so nothing depends on it; it is over by itself.
                 Err(_) if self.open().is_empty() => return,
-                Err(fault) if self.left().is_zero() => {
-                    for one in self.asked.iter_mut().filter(|one| !one.outcome.is_final()) {
-                        one.outcome = AskOutcome::Unknown(fault.to_string());
-                    }
-                    return;
-                }
+                Err(fault) if self.left().is_zero() => return self.give_up(&fault.to_string()),
                 Err(_) => self.link.world.clock.sleep(AGAIN.min(self.left())).await,
             }
         }

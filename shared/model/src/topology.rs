@@ -24,7 +24,7 @@ pub struct Card {
     /// The cluster; by default the instance's own.
     pub cluster: String,
     /// How much it is to lead, by its settings: `instance.leader_preference`.
-    #[serde(default, skip_serializing_if = "is_usual")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub leader_preference: i32,
     /// Version of Longshore.
     pub version: String,
@@ -53,7 +53,7 @@ pub struct Card {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outside: bool,
     /// How long the delivery has waited that waits longest here for a slot, ms.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lag_ms: u64,
     /// By how much its clock is ahead of the store's, ms; behind where negative. Known from the second beat on, to about
     /// the time that a beat takes.
@@ -73,14 +73,8 @@ pub struct Card {
     pub signature: Option<Signature>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_usual(preference: &i32) -> bool {
-    *preference == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A topic pattern that an instance consumes.

@@ -94,6 +94,7 @@ fn v23_cn_07_nothing_of_a_card_can_be_changed_nor_shown_by_another() {
         Card { owner: Owner { incarnation: Incarnation("i-2".into()), ..good.owner.clone() }, ..good.clone() },
         Card { name: "other".into(), ..good.clone() },
         Card { cluster: "d".into(), ..good.clone() },
+        Card { leader_preference: 1, ..good.clone() },
         Card { version: "1.2.4".into(), ..good.clone() },
         Card { capabilities: Vec::new(), ..good.clone() },
         Card { allowed: Allowed { allow: None, ..good.allowed.clone() }, ..good.clone() },
