@@ -1,6 +1,6 @@
 //! What cases are written with: two processes, and short words for what every case does.
 
-use crate::broker::{Consumption, Delivery, Headers, Intake, Letters, Message, Target};
+use crate::broker::{Consumption, Copies, Delivery, Headers, Intake, Letters, Message, Target};
 use crate::connect::Link;
 use crate::store::{Accepted, Claim, Claimed, Controlled, Finish, Finished, Moved, NewJob, Query, Renew, Report};
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::lane::Lane;
 use longshore_model::ledger::Ledger;
+use longshore_model::priority::Priority;
 use longshore_model::record::{Admission, Reason, Record, Start, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Verdict};
@@ -75,6 +76,12 @@ pub(super) fn normal(text: &str) -> Lane {
 /// The lane of a topic's urgent jobs.
 pub(super) fn high(text: &str) -> Lane {
     Lane::high(topic(text))
+}
+
+/// A job, in a hurry.
+pub(super) fn urgent(mut job: NewJob) -> NewJob {
+    job.admission.gates.priority = Priority::Urgent;
+    job
 }
 
 /// An incarnation of an instance; later starts are newer.
@@ -265,6 +272,28 @@ impl Bench {
             }
         };
         assert!(clock.timeout(DEADLINE, asking).await.is_some(), "in time: {what}");
+    }
+
+    /// Waits until so many messages wait in a lane; `None`: until there is no such lane. A broker may take a moment to count.
+    pub(super) async fn depth(&self, lane: &Lane, expected: Option<u64>) {
+        let what = format!("{expected:?} messages in {lane}");
+        self.eventually(&what, async || self.b.broker.depth(lane).await.unwrap() == expected).await;
+    }
+
+    /// Waits until so many copies lie in a place.
+    pub(super) async fn copies(&self, place: &Copies, expected: u64) {
+        let what = format!("{expected} copies lie in {place:?}");
+        self.eventually(&what, async || self.b.broker.count_copies(place).await.unwrap() == Some(expected)).await;
+    }
+
+    /// Waits until so many unrouted letters have been moved into their lanes, and no more.
+    pub(super) async fn rerouted(&self, expected: u64) {
+        let mut moved = 0;
+        let all = async || {
+            moved += self.b.broker.reroute(10).await.unwrap();
+            moved == expected
+        };
+        self.eventually(&format!("{expected} are moved"), all).await;
     }
 
     pub(super) async fn within<A>(&self, what: &str, future: impl Future<Output = A>) -> A {

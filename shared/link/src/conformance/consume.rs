@@ -9,11 +9,6 @@ async fn publish(bench: &Bench, names: &[&str]) {
     bench.publish(&Target::Jobs(normal(TOPIC)), names).await;
 }
 
-async fn depth(bench: &Bench, expected: u64) {
-    let what = format!("{expected} messages in the lane");
-    bench.eventually(&what, async || bench.a.broker.depth(&normal(TOPIC)).await.unwrap() == Some(expected)).await;
-}
-
 fn ack(session: &dyn Consumption, deliveries: &[Delivery]) {
     deliveries.iter().for_each(|delivery| session.settler().ack(delivery.tag));
 }
@@ -45,7 +40,7 @@ pub async fn an_acknowledged_message_is_gone(bench: &Bench) {
     ack(session.as_ref(), &deliveries[..1]);
     // What was settled before the close stays settled.
     session.close().await;
-    depth(bench, 1).await;
+    bench.depth(&normal(TOPIC), Some(1)).await;
     let mut again = bench.consume(TOPIC, 10).await;
     assert_eq!(bench.delivery(&mut again).await.message_id.as_deref(), Some("b"));
 }
@@ -65,7 +60,7 @@ pub async fn a_closed_session_gives_back_in_order(bench: &Bench) {
     let mut session = bench.consume(TOPIC, 3).await;
     let first = bench.deliveries(&mut session, 3).await;
     session.close().await;
-    depth(bench, 4).await;
+    bench.depth(&normal(TOPIC), Some(4)).await;
     let mut again = bench.consume(TOPIC, 10).await;
     let second = bench.deliveries(&mut again, 4).await;
     assert_eq!(ids(&second), ["a", "b", "c", "d"]);
@@ -82,7 +77,7 @@ pub async fn a_removed_lane_delivers_nothing_more(bench: &Bench) {
     publish(bench, &["b"]).await;
     bench.quiet(&mut session).await;
     session.settler().ack(held.tag);
-    depth(bench, 1).await;
+    bench.depth(&normal(TOPIC), Some(1)).await;
 }
 
 pub async fn given_back_after_removal_goes_to_another(bench: &Bench) {
@@ -117,7 +112,7 @@ pub async fn another_sessions_settler_changes_nothing(bench: &Bench) {
     two.settler().give_back(held.tag);
     bench.sleep(100).await;
     one.close().await;
-    depth(bench, 1).await;
+    bench.depth(&normal(TOPIC), Some(1)).await;
 }
 
 pub async fn a_closed_session_says_so(bench: &Bench) {
@@ -133,7 +128,7 @@ pub async fn a_closed_session_says_so(bench: &Bench) {
         let next = bench.within("the end", session.next()).await;
         assert!(matches!(next, Intake::Ended { .. }), "{next:?}");
     }
-    depth(bench, 1).await;
+    bench.depth(&normal(TOPIC), Some(1)).await;
 }
 
 pub async fn a_deleted_lane_is_reported_and_can_be_consumed_again(bench: &Bench) {

@@ -14,12 +14,6 @@ async fn read(bench: &Bench, place: &Copies) -> (Box<dyn Reading>, Vec<Letter>) 
     (reading, copies)
 }
 
-/// A broker may take a moment to count.
-async fn count(bench: &Bench, place: &Copies, expected: u64) {
-    let what = format!("{expected} copies lie in {place:?}");
-    bench.eventually(&what, async || bench.b.broker.count_copies(place).await.unwrap() == Some(expected)).await;
-}
-
 fn names(copies: &[Letter]) -> Vec<&str> {
     copies.iter().filter_map(|copy| copy.message_id.as_deref()).collect()
 }
@@ -27,7 +21,7 @@ fn names(copies: &[Letter]) -> Vec<&str> {
 pub async fn copies_in_a_lane_are_read_in_order_and_go_back(bench: &Bench) {
     let lane = Copies::Lane(normal(TOPIC));
     bench.publish(&Target::Jobs(normal(TOPIC)), &["a", "b", "c"]).await;
-    count(bench, &lane, 3).await;
+    bench.copies(&lane, 3).await;
     let (mut reading, copies) = read(bench, &lane).await;
     assert_eq!(names(&copies), ["a", "b", "c"]);
     assert!(copies.iter().all(|copy| copy.lane == Some(normal(TOPIC)) && copy.evicted.is_none()), "{copies:?}");
@@ -44,14 +38,14 @@ pub async fn a_copy_at_rest_tells_its_lane_and_goes_back(bench: &Bench) {
     let place = Copies::Parked(Park::Long);
     bench.a.broker.declare(&[normal(TOPIC)]).await.unwrap();
     bench.publish(&Target::Parked(Park::Long, normal(TOPIC)), &["a"]).await;
-    count(bench, &place, 1).await;
+    bench.copies(&place, 1).await;
     for _ in 0..2 {
         let (reading, copies) = read(bench, &place).await;
         assert_eq!((names(&copies), copies[0].lane.clone()), (vec!["a"], Some(normal(TOPIC))));
         reading.close().await.unwrap();
-        count(bench, &place, 1).await;
+        bench.copies(&place, 1).await;
     }
-    count(bench, &Copies::Parked(Park::Short), 0).await;
+    bench.copies(&Copies::Parked(Park::Short), 0).await;
 }
 
 pub async fn a_lane_that_is_not_there_has_no_copies(bench: &Bench) {

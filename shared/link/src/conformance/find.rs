@@ -1,12 +1,11 @@
 //! What people ask (J08, J10): snapshots, listings, counts.
 
-use super::bench::{Bench, LONG, everything, me, normal, permanent, succeeded, topic};
+use super::bench::{Bench, LONG, everything, me, normal, permanent, succeeded, topic, urgent};
 use crate::error::Fault;
 use crate::store::{NewJob, Query, Rebuild};
 use longshore_model::id::JobId;
 use longshore_model::indexed::{self, FieldRange};
 use longshore_model::limits;
-use longshore_model::priority::Priority;
 use longshore_model::record::{Start, State};
 use longshore_model::topic::TopicPattern;
 use longshore_model::unique::{Unique, UniqueMode};
@@ -308,14 +307,9 @@ pub async fn jobs_ahead_are_those_of_the_topic_that_came_first(bench: &Bench) {
     bench.run(ids[0]).await;
     assert_eq!([ahead(ids[0]).await, ahead(ids[2]).await], [None, Some(1)]);
     assert_eq!(ahead(bench.a.world.job_id(None)).await, None);
-    let urgent = || {
-        let mut job = bench.job();
-        job.admission.gates.priority = Priority::Urgent;
-        job
-    };
-    let first = bench.accept(urgent()).await;
+    let first = bench.accept(urgent(bench.job())).await;
     bench.sleep(5).await;
-    let second = bench.accept(urgent()).await;
+    let second = bench.accept(urgent(bench.job())).await;
     assert_eq!([ahead(first).await, ahead(second).await], [Some(0), Some(1)], "others are in the other lane");
     bench.sleep(5).await;
     let last = bench.queued().await;

@@ -5,19 +5,13 @@ use crate::broker::{Copies, Intake, Letters, Target};
 use longshore_model::lane::Lane;
 use longshore_model::names::Park;
 
-/// A broker may take a moment to count.
-async fn depth(bench: &Bench, lane: &Lane, expected: Option<u64>) {
-    let what = format!("{expected:?} messages in {lane}");
-    bench.eventually(&what, async || bench.b.broker.depth(lane).await.unwrap() == expected).await;
-}
-
 pub async fn q13_a_first_publish_makes_the_lane_of_urgent_jobs_and_no_other(bench: &Bench) {
     bench.publish(&Target::Jobs(high(TOPIC)), &["a", "b"]).await;
-    depth(bench, &high(TOPIC), Some(2)).await;
-    depth(bench, &normal(TOPIC), None).await;
+    bench.depth(&high(TOPIC), Some(2)).await;
+    bench.depth(&normal(TOPIC), None).await;
     bench.publish(&Target::Jobs(normal("test/other")), &["c"]).await;
-    depth(bench, &normal("test/other"), Some(1)).await;
-    depth(bench, &high("test/other"), None).await;
+    bench.depth(&normal("test/other"), Some(1)).await;
+    bench.depth(&high("test/other"), None).await;
 }
 
 pub async fn q13_both_lanes_of_a_topic_are_consumed_apart(bench: &Bench) {
@@ -38,8 +32,8 @@ pub async fn q13_both_lanes_of_a_topic_are_consumed_apart(bench: &Bench) {
     session.remove(&normal(TOPIC)).await.unwrap();
     assert_eq!(session.lanes(), [high(TOPIC)]);
     others.iter().for_each(|delivery| session.settler().give_back(delivery.tag));
-    depth(bench, &normal(TOPIC), Some(2)).await;
-    depth(bench, &high(TOPIC), Some(0)).await;
+    bench.depth(&normal(TOPIC), Some(2)).await;
+    bench.depth(&high(TOPIC), Some(0)).await;
     bench.publish(&Target::Lane(high(TOPIC)), &["next"]).await;
     let urgent = bench.delivery(&mut session).await;
     assert_eq!((urgent.message_id.as_deref(), &urgent.lane), (Some("next"), &high(TOPIC)));
@@ -69,15 +63,9 @@ pub async fn q13_what_has_no_high_lane_is_unrouted_and_returns_with_it(bench: &B
     assert_eq!(reading.next().await.unwrap().unwrap().lane, Some(high("gone")));
     reading.close().await.unwrap();
     bench.b.broker.declare(&[high("gone")]).await.unwrap();
-    let mut moved = 0;
-    bench
-        .eventually("it is moved", async || {
-            moved += bench.b.broker.reroute(10).await.unwrap();
-            moved == 1
-        })
-        .await;
-    depth(bench, &high("gone"), Some(1)).await;
-    depth(bench, &normal("gone"), Some(0)).await;
+    bench.rerouted(1).await;
+    bench.depth(&high("gone"), Some(1)).await;
+    bench.depth(&normal("gone"), Some(0)).await;
 }
 
 pub async fn q13_copies_tell_that_they_are_of_a_high_lane(bench: &Bench) {
@@ -85,8 +73,7 @@ pub async fn q13_copies_tell_that_they_are_of_a_high_lane(bench: &Bench) {
     bench.publish(&Target::Parked(Park::Long, high(TOPIC)), &["a"]).await;
     bench.publish(&Target::Lane(high(TOPIC)), &["b"]).await;
     for place in [Copies::Parked(Park::Long), Copies::Lane(high(TOPIC))] {
-        let count = async || bench.b.broker.count_copies(&place).await.unwrap();
-        bench.eventually("the copy lies there", async || count().await == Some(1)).await;
+        bench.copies(&place, 1).await;
         let mut reading = bench.a.broker.read_copies(&place).await.unwrap().unwrap();
         assert_eq!(reading.next().await.unwrap().unwrap().lane, Some(high(TOPIC)), "{place:?}");
         reading.close().await.unwrap();

@@ -1,32 +1,22 @@
 //! Lanes: the store knows of which topics there are urgent jobs, so that somebody consumes their high lanes, and into
 //! which lane a job is to be published.
 
-use super::bench::{Bench, LONG, finish, high, me, normal, succeeded, topic};
-use super::membership::card;
+use super::bench::{Bench, LONG, finish, high, me, normal, succeeded, topic, urgent};
+use super::membership::beat_for;
 use super::nudge::until;
-use crate::store::{Adopt, Beat, Depleted, Finish, NewJob, Nudge, Rebuild, Restore, Restored};
+use crate::store::{Adopt, Depleted, Finish, NewJob, Nudge, Rebuild, Restore, Restored};
 use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::lane::Lane;
 use longshore_model::priority::Priority;
 use longshore_model::record::Start;
 use longshore_model::unique::{Unique, UniqueMode};
 
-fn urgent(bench: &Bench, on: &str) -> NewJob {
-    pressing(bench.job_on(on))
-}
-
-fn pressing(mut job: NewJob) -> NewJob {
-    job.admission.gates.priority = Priority::Urgent;
-    job
-}
-
 async fn lanes(bench: &Bench) -> Vec<Lane> {
     bench.b.store.lanes().await.unwrap()
 }
 
 async fn version(bench: &Bench) -> u64 {
-    let beat = Beat { card: card(me()), reached: 0, lease_ms: LONG };
-    bench.b.store.heart().await.unwrap().beat(&beat).await.unwrap().topics
+    beat_for(bench, &me(), LONG).await.topics
 }
 
 pub async fn q13_the_first_urgent_job_of_a_topic_makes_its_high_lane_known(bench: &Bench) {
@@ -39,42 +29,42 @@ pub async fn q13_the_first_urgent_job_of_a_topic_makes_its_high_lane_known(bench
     assert_eq!(lanes(bench).await, [normal("a"), normal("b")]);
     let before = version(bench).await;
     let mut nudges = bench.b.store.nudges();
-    let id = bench.accept(urgent(bench, "a")).await;
+    let id = bench.accept(urgent(bench.job_on("a"))).await;
     until(bench, &mut nudges, Nudge::Topics).await;
     assert_eq!(lanes(bench).await, [normal("a"), high("a"), normal("b")]);
     assert_eq!(bench.a.store.topics().await.unwrap(), [topic("a"), topic("b")]);
     let after = version(bench).await;
     assert_ne!(before, after, "who missed the nudge sees it with the next beat");
-    bench.accept(urgent(bench, "a")).await;
+    bench.accept(urgent(bench.job_on("a"))).await;
     assert_eq!(version(bench).await, after);
     // Whatever becomes of them.
     bench.remove(id).await;
     bench.remove(id).await;
     assert_eq!(lanes(bench).await, [normal("a"), high("a"), normal("b")]);
-    bench.accept(urgent(bench, "new")).await;
+    bench.accept(urgent(bench.job_on("new"))).await;
     assert_eq!(lanes(bench).await[3..], [normal("new"), high("new")]);
 }
 
 pub async fn q13_however_an_urgent_job_comes_in_its_high_lane_is_known(bench: &Bench) {
     let now = bench.a.store.ping().await.unwrap();
-    let mut later = urgent(bench, "delayed");
+    let mut later = urgent(bench.job_on("delayed"));
     later.admission.start = Start::After(LONG);
     bench.accept(later).await;
-    let job = urgent(bench, "rebuilt");
+    let job = urgent(bench.job_on("rebuilt"));
     let claim = bench.claim(job.admission.id);
     bench.a.store.rebuild(&me(), LONG, Rebuild { job, enqueued: now, claim }).await.unwrap();
-    let job = urgent(bench, "restored");
+    let job = urgent(bench.job_on("restored"));
     let restore = Restore { job, enqueued: now, copy: None, fence: Fence::default() };
     let restored = bench.a.store.restore(vec![restore.clone()], true).await.unwrap().remove(0);
     assert!(matches!(restored, Restored::Made(_)), "{restored:?}");
     assert!(!lanes(bench).await.contains(&high("restored")), "nothing was done yet");
     bench.a.store.restore(vec![restore], false).await.unwrap();
-    let job = urgent(bench, "adopted");
+    let job = urgent(bench.job_on("adopted"));
     let (claim, fence) = (bench.claim(job.admission.id), Fence(7));
     let adopt = Adopt { job, enqueued: now, claim, fence, attempt: 1, failures: 0, crashes: 0 };
     bench.a.store.adopt(&me(), LONG, adopt).await.unwrap();
     let (parent, fence) = bench.running().await;
-    let mut child = urgent(bench, "followed");
+    let mut child = urgent(bench.job_on("followed"));
     child.admission.id = parent.follow_up(0);
     let whole = Finish { follow_ups: vec![child], ..finish(parent, fence, succeeded()) };
     bench.a.store.finish(vec![whole]).await.unwrap();
@@ -92,12 +82,12 @@ pub async fn q13_an_urgent_job_that_another_stands_for_makes_the_lane_known_too(
     };
     let first = bench.enqueue(unique(bench.job_on("a"))).await;
     assert_eq!(lanes(bench).await, [normal("a")]);
-    let second = bench.enqueue(unique(urgent(bench, "a"))).await;
+    let second = bench.enqueue(unique(urgent(bench.job_on("a")))).await;
     assert_eq!((second.id, second.existed), (first.id, true));
     assert_eq!(lanes(bench).await, [normal("a"), high("a")]);
     let again = bench.job_on("b");
     bench.accept(again.clone()).await;
-    assert!(bench.enqueue(pressing(again)).await.existed);
+    assert!(bench.enqueue(urgent(again)).await.existed);
     assert!(lanes(bench).await.contains(&high("b")));
 }
 
@@ -122,7 +112,7 @@ pub async fn q13_what_is_handed_out_names_its_lane(bench: &Bench) {
         found
     };
     let mut jobs = Vec::new();
-    for mut job in [urgent(bench, "a"), bench.job_on("a"), pressing(bench.job_on("b"))] {
+    for mut job in [urgent(bench.job_on("a")), bench.job_on("a"), urgent(bench.job_on("b"))] {
         job.admission.start = Start::After(20);
         let lane = job.admission.lane();
         jobs.push((bench.accept(job).await, lane));

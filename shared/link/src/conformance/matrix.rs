@@ -1,9 +1,9 @@
 //! The topic matrix (O08): rows are kept, compared and exchanged, and outlive their instances.
 
 use super::bench::{Bench, LONG, owner};
-use super::membership::card;
+use super::membership::beat_for;
 use super::nudge;
-use crate::store::{Beat, Beaten, Nudge, RowChange};
+use crate::store::{Beaten, Nudge, RowChange};
 use longshore_model::id::InstanceId;
 use longshore_model::limits;
 use longshore_model::topic::TopicPattern;
@@ -26,8 +26,7 @@ async fn set(bench: &Bench, instance: &str, after: u64, row: &Row) -> KeptRow {
 }
 
 async fn beat(bench: &Bench, instance: &str) -> Beaten {
-    let mut heart = bench.a.store.heart().await.unwrap();
-    heart.beat(&Beat { card: card(owner(instance, 1)), reached: 0, lease_ms: LONG }).await.unwrap()
+    beat_for(bench, &owner(instance, 1), LONG).await
 }
 
 pub async fn o08_a_row_is_kept_as_it_was_written_and_needs_no_instance(bench: &Bench) {

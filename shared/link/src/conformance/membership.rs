@@ -29,7 +29,7 @@ pub(super) fn card(owner: Owner) -> Card {
     }
 }
 
-async fn beat_for(bench: &Bench, owner: &Owner, lease_ms: u64) -> Beaten {
+pub(super) async fn beat_for(bench: &Bench, owner: &Owner, lease_ms: u64) -> Beaten {
     let mut heart = bench.a.store.heart().await.unwrap();
     heart.beat(&Beat { card: card(owner.clone()), reached: 0, lease_ms }).await.unwrap()
 }

@@ -5,7 +5,7 @@ use crate::broker::{Letters, Target};
 
 pub async fn a_first_publish_makes_its_lane(bench: &Bench) {
     bench.publish(&Target::Jobs(normal(TOPIC)), &["a", "b"]).await;
-    depth(bench, TOPIC, 2).await;
+    bench.depth(&normal(TOPIC), Some(2)).await;
 }
 
 pub async fn a_lane_that_nobody_made_has_no_depth(bench: &Bench) {
@@ -17,8 +17,8 @@ pub async fn declaring_twice_is_declaring_once(bench: &Bench) {
     bench.a.broker.declare(&lanes).await.unwrap();
     bench.publish(&Target::Lane(normal("c")), &["x"]).await;
     bench.b.broker.declare(&lanes).await.unwrap();
-    depth(bench, "c", 1).await;
-    depth(bench, "a/b", 0).await;
+    bench.depth(&normal("c"), Some(1)).await;
+    bench.depth(&normal("a/b"), Some(0)).await;
 }
 
 pub async fn what_has_no_lane_is_unrouted_and_returns_with_its_lane(bench: &Bench) {
@@ -31,14 +31,8 @@ pub async fn what_has_no_lane_is_unrouted_and_returns_with_its_lane(bench: &Benc
     let unrouted = async || bench.hooks.letters(Letters::Unrouted).await;
     bench.eventually("three letters", async || unrouted().await.len() == 3).await;
     bench.b.broker.declare(&[normal("gone")]).await.unwrap();
-    let mut moved = 0;
-    bench
-        .eventually("both are moved", async || {
-            moved += bench.b.broker.reroute(10).await.unwrap();
-            moved == 2
-        })
-        .await;
-    depth(bench, "gone", 2).await;
+    bench.rerouted(2).await;
+    bench.depth(&normal("gone"), Some(2)).await;
     bench.eventually("the other stays", async || unrouted().await.len() == 1).await;
     assert_eq!(unrouted().await[0].message_id, "c");
     let mut session = bench.consume("gone", 10).await;
@@ -68,13 +62,7 @@ pub async fn each_message_of_a_batch_is_answered(bench: &Bench) {
     assert_eq!(answers.len(), 300);
     assert!(answers.iter().all(Result::is_ok));
     for lane in ["one", "two", "three"] {
-        depth(bench, lane, 100).await;
+        bench.depth(&normal(lane), Some(100)).await;
     }
     assert!(bench.a.broker.status().connected && bench.a.broker.status().blocked.is_none());
-}
-
-/// A broker may take a moment to count.
-async fn depth(bench: &Bench, lane: &str, expected: u64) {
-    let what = format!("{expected} messages in {lane}");
-    bench.eventually(&what, async || bench.b.broker.depth(&normal(lane)).await.unwrap() == Some(expected)).await;
 }

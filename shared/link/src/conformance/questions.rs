@@ -1,9 +1,9 @@
 //! Questions to instances (V02): each is taken up once, answered once, and everybody who was asked ends somehow.
 
 use super::bench::{Bench, LONG, owner, topic};
-use super::membership::card;
+use super::membership::beat_for;
 use super::nudge;
-use crate::store::{Asked, Beat, Beaten, Nudge, Standing};
+use crate::store::{Asked, Nudge, Standing};
 use longshore_model::id::Owner;
 use longshore_model::limits;
 use longshore_model::topology::asking::{Question, QuestionId, Said};
@@ -19,11 +19,6 @@ fn question(payload: &str) -> Question {
 
 fn said(text: &str) -> Said {
     Said::Answered(RawValue::from_string(text.to_owned()).unwrap())
-}
-
-async fn beat_for(bench: &Bench, owner: &Owner, lease_ms: u64) -> Beaten {
-    let mut heart = bench.a.store.heart().await.unwrap();
-    heart.beat(&Beat { card: card(owner.clone()), reached: 0, lease_ms }).await.unwrap()
 }
 
 async fn ask(bench: &Bench, which: &str, of: &[Owner]) {
