@@ -444,7 +444,7 @@ async fn callers_at_once_get_their_own_answers() {
 }
 
 #[tokio::test]
-async fn j08_what_lies_behind_many_others_is_found_by_parts_of_its_index() {
+async fn j10_what_lies_behind_many_others_is_found_by_parts_of_its_index() {
     const ALL: usize = 36_000;
     const LATE: usize = 14_000;
     let server = Server::start().await;

@@ -23,6 +23,7 @@ use longshore_producer::{JobBuilder, JobId, JobView, Producer, ProducerOptions, 
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::wait;
 
@@ -174,6 +175,12 @@ impl Fleet {
         self.producer.jobs().unfinished().limit(0).ids().await.unwrap()
     }
 
+    /// Removes what no case waits for any more.
+    pub async fn remove_unfinished(&self) {
+        let left = self.unfinished().await;
+        self.producer.remove(left).await.unwrap();
+    }
+
     /// At the end of every case: what was accepted is accounted for.
     pub async fn balanced(&self) {
         let ledger = self.producer.ledger().await.unwrap();
@@ -297,6 +304,16 @@ impl Runs {
             runs.note_by(by, &ctx);
             work(ctx)
         }
+    }
+
+    /// As [`Self::then_by`], for work that goes on until somebody says so.
+    pub fn until(
+        &self,
+        by: &'static str,
+        go: &CancellationToken,
+    ) -> impl Fn(Ctx) -> WaitForCancellationFutureOwned + Send + Sync + 'static {
+        let go = go.clone();
+        self.then_by(by, move |_| go.clone().cancelled_owned())
     }
 
     /// All runs so far.

@@ -15,13 +15,8 @@ const AT_ONCE: Duration = Duration::from_millis(1_500);
 /// One slot, three jobs: one runs, two are at hand. Somebody else has them as soon as the drain begins.
 pub async fn a_drain_lets_running_jobs_finish_and_gives_the_others_back_at_once(fleet: &Fleet) {
     let (runs, go) = (Runs::default(), CancellationToken::new());
-    let gate = go.clone();
-    let slow = runs.then_by("first", move |_| {
-        let gate = gate.clone();
-        async move { gate.cancelled().await }
-    });
     let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
-    let first = fleet.start(consumer.on(TOPIC, slow)).await;
+    let first = fleet.start(consumer.on(TOPIC, runs.until("first", &go))).await;
     let mut sent = Vec::new();
     for _ in 0..3 {
         sent.push(fleet.send_to(TOPIC).await);
@@ -123,8 +118,7 @@ pub async fn q13_s10_an_urgent_job_of_a_killed_instance_does_not_wait_behind_a_b
     let after = killed.elapsed();
     assert!(after <= Duration::from_secs(16), "the last one was done after {after:?}, and the backlog takes 100 s");
     second.drain().await;
-    let left = fleet.unfinished().await;
-    fleet.producer().remove(left).await.unwrap();
+    fleet.remove_unfinished().await;
 }
 
 /// Whatever the instance is about to do with the job when the drain begins: it is given back, charged nothing, and

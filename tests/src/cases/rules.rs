@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use longshore_consumer::{Cancelled, Ctx, Outcome};
+use longshore_consumer::{Cancelled, Ctx, Outcome, Running};
 use longshore_model::lane::Lane;
 use longshore_producer::{JobId, NotAccepted, Pausable, Priority, Reason, Refusal, SendError, State, Stopped};
 
@@ -252,14 +252,6 @@ pub async fn q13_urgent_jobs_pass_a_limit_before_those_that_came_first(fleet: &F
     running.drain().await;
 }
 
-/// Jobs that take a little while, one after the other, and are in the broker's hands.
-async fn backlog(fleet: &Fleet, count: usize) {
-    let jobs: Vec<_> = (0..count).map(|_| fleet.producer().raw(TOPIC, "{}")).collect();
-    for sent in fleet.producer().send_all(jobs).await {
-        sent.unwrap();
-    }
-}
-
 fn one_by_one(runs: &Runs) -> impl Fn(Ctx) -> Boxed + use<> {
     let runs = runs.clone();
     move |ctx| {
@@ -272,6 +264,18 @@ fn one_by_one(runs: &Runs) -> impl Fn(Ctx) -> Boxed + use<> {
     }
 }
 
+/// An instance that takes jobs one by one, and has far more at hand than it gets done: a backlog in the broker's hands.
+async fn busy(fleet: &Fleet, runs: &Runs) -> Running {
+    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
+    let running = fleet.start(consumer.on(TOPIC, one_by_one(runs))).await;
+    let jobs: Vec<_> = (0..400).map(|_| fleet.producer().raw(TOPIC, "{}")).collect();
+    for sent in fleet.producer().send_all(jobs).await {
+        sent.unwrap();
+    }
+    runs.reach(3).await;
+    running
+}
+
 /// How many other runs began between these moments of the record: from so many runs on until a run of the job.
 fn others_before(runs: &Runs, from: usize, id: JobId, attempt: u32) -> usize {
     let run = |run: &super::fixture::Run| run.id == id && run.attempt == attempt;
@@ -281,10 +285,7 @@ fn others_before(runs: &Runs, from: usize, id: JobId, attempt: u32) -> usize {
 /// Q13: a lane of the broker is first in, first out, so that urgent jobs have one of their own.
 pub async fn q13_urgent_jobs_pass_a_backlog_that_was_let_through_before(fleet: &Fleet) {
     let runs = Runs::default();
-    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
-    let running = fleet.start(consumer.on(TOPIC, one_by_one(&runs))).await;
-    backlog(fleet, 400).await;
-    runs.reach(3).await;
+    let running = busy(fleet, &runs).await;
     // The first one tells the instance of the lane, the second one finds it there.
     for most in [20, 3] {
         let from = runs.count();
@@ -296,17 +297,13 @@ pub async fn q13_urgent_jobs_pass_a_backlog_that_was_let_through_before(fleet: &
     let line = fleet.producer().topic_table().await.unwrap().remove(0);
     assert!(line.waiting > 200, "the backlog waits: {line:?}");
     running.drain().await;
-    let left = fleet.unfinished().await;
-    fleet.producer().remove(left).await.unwrap();
+    fleet.remove_unfinished().await;
 }
 
 /// Q13: neither an immediate retry nor one that waited for its time goes to the end of the backlog.
 pub async fn q13_an_urgent_job_that_fails_keeps_its_place(fleet: &Fleet) {
     let runs = Runs::default();
-    let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
-    let running = fleet.start(consumer.on(TOPIC, one_by_one(&runs))).await;
-    backlog(fleet, 400).await;
-    runs.reach(3).await;
+    let running = busy(fleet, &runs).await;
     for (delay, most) in [(Duration::ZERO, 3), (Duration::from_millis(500), 40)] {
         let job = fleet.producer().raw(TOPIC, "1").priority(Priority::Urgent).retries(1).retry_delay(delay);
         let urgent = fleet.send(job).await;
@@ -317,20 +314,14 @@ pub async fn q13_an_urgent_job_that_fails_keeps_its_place(fleet: &Fleet) {
         assert!(before <= most, "{before} runs began before the retry after {delay:?}");
     }
     running.drain().await;
-    let left = fleet.unfinished().await;
-    fleet.producer().remove(left).await.unwrap();
+    fleet.remove_unfinished().await;
 }
 
 /// Q13: an instance that may not take a topic any more gives back what it holds of both lanes, and another one gets it.
 pub async fn q13_both_lanes_are_given_back_when_the_instance_drains(fleet: &Fleet) {
     let (runs, go) = (Runs::default(), CancellationToken::new());
-    let gate = go.clone();
-    let slow = runs.then_by("first", move |_| {
-        let gate = gate.clone();
-        async move { gate.cancelled().await }
-    });
     let consumer = fleet.consumer_with(|settings| settings.instance.concurrency = 1).await;
-    let first = fleet.start(consumer.on(TOPIC, slow)).await;
+    let first = fleet.start(consumer.on(TOPIC, runs.until("first", &go))).await;
     let send = async |priority| fleet.send(fleet.producer().raw(TOPIC, "{}").priority(priority)).await;
     let mut sent = vec![send(Priority::Urgent).await];
     runs.reach(1).await;
