@@ -55,11 +55,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-async fn refresh(
-    engine: &Engine,
-    high: &mut BTreeSet<Lane>,
-    memory: &mut Memory,
-) -> Result<(), longshore_link::Fault> {
+async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory) -> Result<(), longshore_link::Fault> {
     if !strangers::check(engine).await? {
         engine.wanted.send_replace(Some(BTreeSet::new()));
         return Ok(());

@@ -29,19 +29,24 @@ impl Engine {
         Origin { cluster: Some(self.cluster.clone()), instance: Some(self.owner.instance.0.clone()) }
     }
 
-    /// Whether this instance is of a site now.
+    /// Whether this instance is of a site, as far as it has noticed.
     pub(crate) fn is_at(&self, site: &Site) -> bool {
         match site {
             Site::Cluster(cluster) => *cluster == self.cluster,
             Site::Instance(instance) => *instance == self.owner.instance.0,
-            Site::Leader => *self.coordinator.borrow() && self.is_proven(),
+            Site::Leader => *self.coordinator.borrow(),
             Site::Label(label) | Site::PreferLabel(label) => label.is_of(&self.labels),
         }
     }
 
+    /// Whether this instance may start a job that runs there or not at all: who leads has to be able to prove it.
+    fn may_serve(&self, site: &Site) -> bool {
+        self.is_at(site) && (*site != Site::Leader || self.is_proven())
+    }
+
     /// Whether this instance may start what a lane delivered: it may have ceased to lead since.
     pub(crate) fn may_start(&self, lane: &Lane) -> bool {
-        lane.site.as_ref().is_none_or(|site| *site != Site::Leader || self.is_at(site))
+        lane.site.as_ref().is_none_or(|site| !site.is_firm() || self.may_serve(site))
     }
 
     /// The site of a job that runs there or not at all, where this instance is not of it.
@@ -49,16 +54,13 @@ impl Engine {
         if envelope.site.is_none() && envelope.queue.is_some() {
             return None;
         }
-        envelope.site_in(&self.policies.get()).filter(|site| site.is_firm() && !self.is_at(site))
+        envelope.site_in(&self.policies.get()).filter(|site| site.is_firm() && !self.may_serve(site))
     }
 
     /// Sites that this instance is of, whether or not it leads now.
     fn own_sites(&self) -> Vec<Site> {
-        let mut sites = vec![
-            Site::Cluster(self.cluster.clone()),
-            Site::Instance(self.owner.instance.0.clone()),
-            Site::Leader,
-        ];
+        let mut sites =
+            vec![Site::Cluster(self.cluster.clone()), Site::Instance(self.owner.instance.0.clone()), Site::Leader];
         for (name, value) in &self.labels {
             for value in [None, Some(value.clone())] {
                 let label = Label { name: name.clone(), value };

@@ -157,7 +157,8 @@ impl RebuildStore {
         let sites = sites(&view);
         for topic in &work.topics {
             lanes.extend(Lane::both(topic));
-            lanes.extend(sites.iter().flat_map(|site| Lane { site: Some(site.clone()), ..topic.clone().into() }.pair()));
+            lanes
+                .extend(sites.iter().flat_map(|site| Lane { site: Some(site.clone()), ..topic.clone().into() }.pair()));
         }
         lanes.extend(work.beside.iter().cloned());
         for lane in lanes.into_iter().filter(Lane::has_name) {

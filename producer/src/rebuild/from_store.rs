@@ -103,7 +103,8 @@ impl Producer {
                 at.get(&normal).copied().unwrap_or(0)
             } else {
                 let all = ledger.topics.get(&normal.topic).map_or(0, |account| account.of(State::Queued));
-                let placed: u64 = at.iter().filter(|(other, _)| other.topic == normal.topic).map(|(_, count)| count).sum();
+                let placed: u64 =
+                    at.iter().filter(|(other, _)| other.topic == normal.topic).map(|(_, count)| count).sum();
                 u64::try_from(all).unwrap_or(0).saturating_sub(placed)
             };
             let Lane { topic, site, .. } = normal;

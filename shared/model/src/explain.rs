@@ -226,7 +226,9 @@ fn nobody_there(record: &Record, view: &View) -> String {
                  instance lead that does: instance.leader_preference",
                 leader.name
             ),
-            None => "only the leader runs it, and nobody leads now; an instance comes to within a few seconds".to_owned(),
+            None => {
+                "only the leader runs it, and nobody leads now; an instance comes to within a few seconds".to_owned()
+            }
         };
     }
     let who = site.describe();
@@ -503,11 +505,18 @@ mod tests {
             vec![card("media/*", |_| {}), second]
         };
         check(&at("cluster:c"), two(), NOW, "slot", &["4 of 4 slots of the one", "the cluster c: worker-1"]);
-        check(&at("cluster:gone"), two(), NOW, "slot", &["8 of 8", "preferred by the cluster gone", "every instance does"]);
+        check(
+            &at("cluster:gone"),
+            two(),
+            NOW,
+            "slot",
+            &["8 of 8", "preferred by the cluster gone", "every instance does"],
+        );
         check(&at("label:gpu=yes"), two(), NOW, "slot", &["instances with the label gpu=yes: worker-2"]);
         check(&at("label:gpu=no"), two(), NOW, "placement", &["the label gpu=no run it, and none is live"]);
         check(&at("leader"), two(), NOW, "placement", &["nobody leads now"]);
-        let other = vec![card("media/*", |_| {}), card("x", |card| drop(card.labels.insert("gpu".into(), "no".into())))];
+        let other =
+            vec![card("media/*", |_| {}), card("x", |card| drop(card.labels.insert("gpu".into(), "no".into())))];
         check(&at("label:gpu=no"), other, NOW, "placement", &["one live one of these does not take media/raw"]);
         let mut view = View { instances: two(), ..View::default() };
         view.instances[0].capabilities.clear();

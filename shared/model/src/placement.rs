@@ -117,13 +117,16 @@ impl Site {
     /// A sentence with the bound.
     pub fn check(&self, topic: &Topic) -> Result<(), String> {
         let text = self.to_string();
-        if text.len() > limits::SITE_BYTES || text.chars().any(char::is_control) {
+        if text.len() > limits::SITE_BYTES || text.parse().as_ref() != Ok(self) {
             let (shown, most) = (limits::cut(&text, 80), limits::SITE_BYTES);
-            return Err(format!("placement: `{}` has control characters or more than {most} bytes", shown.escape_debug()));
+            let why = format!("names nothing, has a `=` in a name, control characters, or more than {most} bytes");
+            return Err(format!("placement: `{}` {why}", shown.escape_debug()));
         }
         let lane = Lane { topic: topic.clone(), high: true, site: Some(self.clone()) };
         if !lane.has_name() {
-            return Err(format!("placement: `{text}` and the topic {topic} together are too long; shorten one of them"));
+            return Err(format!(
+                "placement: `{text}` and the topic {topic} together are too long; shorten one of them"
+            ));
         }
         Ok(())
     }
@@ -197,7 +200,10 @@ impl fmt::Display for Site {
 /// A text that names something, and is within bounds.
 fn named(text: &str) -> Result<&str, String> {
     if text.is_empty() || text.len() > limits::SITE_BYTES || text.chars().any(char::is_control) {
-        return Err(format!("a placement names what it means in 1 to {} bytes without control characters", limits::SITE_BYTES));
+        return Err(format!(
+            "a placement names what it means in 1 to {} bytes without control characters",
+            limits::SITE_BYTES
+        ));
     }
     Ok(text)
 }
@@ -332,6 +338,12 @@ mod tests {
         assert_eq!(asked(format!("target:{value}")), Ok(None));
         assert!(asked(format!("label:l={value}")).unwrap_err().contains("too long"));
         assert!(asked("label:l=v".into()).unwrap().is_some());
+        // What would not read back.
+        let near = Origin { cluster: Some(String::new()), instance: Some("a\nb".into()) };
+        assert_eq!(Placement::LocalFirst.site(&near, &topic()), Ok(None));
+        assert_eq!(Placement::PreferCreator.site(&near, &topic()), Ok(None));
+        let odd = Placement::Label(Label { name: "a=b".into(), value: None });
+        assert!(odd.site(&near, &topic()).unwrap_err().contains("a `=` in a name"));
     }
 
     #[test]
@@ -341,13 +353,15 @@ mod tests {
             labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<BTreeMap<_, _>>(),
             ..Card::bare(Owner { instance: InstanceId(id.into()), incarnation: Incarnation(format!("{id}-1")) })
         };
-        let instances = vec![card("a", "web", &[]), card("b", "web", &[("gpu", "yes")]), card("c", "c", &[("gpu", "no")])];
+        let instances =
+            vec![card("a", "web", &[]), card("b", "web", &[("gpu", "yes")]), card("c", "c", &[("gpu", "no")])];
         let view = View { coordinator: Some(instances[1].owner.clone()), instances, ..View::default() };
         let of = |text: &str| {
             let (site, cards) = (site(text), view.instances.iter());
             cards.filter(|card| site.has(card, &view)).map(|card| card.owner.instance.0.as_str()).collect::<String>()
         };
-        let sites = ["cluster:web", "instance:a", "leader", "label:gpu=yes", "label:gpu", "prefer_label:gpu=no", "cluster:x"];
+        let sites =
+            ["cluster:web", "instance:a", "leader", "label:gpu=yes", "label:gpu", "prefer_label:gpu=no", "cluster:x"];
         assert_eq!(sites.map(of), ["ab", "a", "b", "b", "bc", "c", ""]);
         assert_eq!(sites.map(|text| site(text).is_firm()), [false, false, true, true, true, false, false]);
     }

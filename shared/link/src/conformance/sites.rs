@@ -55,13 +55,7 @@ pub async fn p03_the_first_job_of_a_site_makes_its_lane_known(bench: &Bench) {
     assert_eq!(version(bench).await, after);
     bench.accept(pressing(placed(bench, "a", "cluster:c d"))).await;
     bench.accept(placed(bench, "new", "leader")).await;
-    let known = [
-        normal("a"),
-        at("a", "cluster:c d"),
-        high_at("a", "cluster:c d"),
-        normal("new"),
-        at("new", "leader"),
-    ];
+    let known = [normal("a"), at("a", "cluster:c d"), high_at("a", "cluster:c d"), normal("new"), at("new", "leader")];
     assert_eq!(lanes(bench).await, known, "an urgent job of a site has nothing to do with those of none");
     assert_eq!(bench.a.store.topics().await.unwrap(), [topic("a"), topic("new")]);
 }

@@ -4,8 +4,8 @@
 use super::core::Core;
 use crate::store::{Bound, Controlled, Depleted, Moved, Nudge, Outgoing, Purged, Republished, Retention};
 use longshore_model::gate::QUEUE_LIMIT;
-use longshore_model::lane::Lane;
 use longshore_model::id::{Generation, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::record::State;
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};

@@ -128,9 +128,9 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
         "taken" => Err(NotAccepted::IdTaken(id)),
         "ended" => Err(NotAccepted::Ended(id)),
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
-        "lanes" => Err(NotAccepted::TooManyLanes(
-            Lane::spelt(&items.text()?).map(|lane| lane.to_string()).unwrap_or_default(),
-        )),
+        "lanes" => {
+            Err(NotAccepted::TooManyLanes(Lane::spelt(&items.text()?).map(|lane| lane.to_string()).unwrap_or_default()))
+        }
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
         "key" => Err(NotAccepted::KeyTaken(items.parsed()?)),
         "wait" => Err(NotAccepted::KeysWait { ms: items.number()? }),
