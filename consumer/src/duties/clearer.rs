@@ -1,9 +1,9 @@
 //! Clearer: takes lanes of sites away that nobody is of any more, and in which nothing waits.
 //!
-//! Instances and clusters come and go, and jobs may have been meant for each. Such a lane is let go of in the store, where
-//! no job is queued in it and nobody has made use of it for a while; then the broker's queue goes. Whoever has use for the
-//! lane again makes it again. A copy that was on its way there at that very moment is given a new one by the
-//! reconciler.
+//! Instances and clusters come and go, and jobs may have been meant for each. Such a lane is let go of in the store,
+//! where no job is queued in it and nobody has made use of it for a while; then the broker's queue goes. Whoever has
+//! use for the lane again makes it again. A copy that was on its way there at that very moment is given a new one by
+//! the reconciler.
 
 use super::rest;
 use crate::engine::{Engine, Phase};

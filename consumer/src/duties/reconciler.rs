@@ -1,13 +1,13 @@
 //! Reconciler: gives queued jobs new copies whose copies the broker has lost.
 //!
 //! A broker that was wiped, a lane that was purged or deleted, or one that died right after it was declared, leaves
-//! jobs that the store calls queued and nobody will ever deliver. Compares, topic by topic, and site by site where jobs are
-//! to run at one, how many jobs are queued with how many copies the broker can hold: those in its lanes and those that wait in a consumer for a slot. Only
-//! where there are surely fewer copies than jobs does it act, and then on no more jobs than copies are missing,
-//! oldest first: lanes are first in, first out, so that what was lost from a deep lane becomes the oldest. A job whose
-//! copy was confirmed less than [`IN_FLIGHT_MS`] ago is left alone, so that a copy under way is not doubled; and what
-//! was doubled in vain rests longer each time. Everything is guarded in the store, and a copy too many is refused by
-//! its claim.
+//! jobs that the store calls queued and nobody will ever deliver. Compares, topic by topic, and site by site where
+//! jobs are to run at one, how many jobs are queued with how many copies the broker can hold: those in its lanes and
+//! those that wait in a consumer for a slot. Only where there are surely fewer copies than jobs does it act, and then
+//! on no more jobs than copies are missing, oldest first: lanes are first in, first out, so that what was lost from a
+//! deep lane becomes the oldest. A job whose copy was confirmed less than [`IN_FLIGHT_MS`] ago is left alone, so that
+//! a copy under way is not doubled; and what was doubled in vain rests longer each time. Everything is guarded in the
+//! store, and a copy too many is refused by its claim.
 
 use super::pace;
 use crate::engine::{Engine, Phase};

@@ -1,17 +1,19 @@
-//! What waits here for a slot: how many deliveries of each topic and site, from either of its lanes, told with every beat, so that
-//! whoever compares the broker with the store knows of the copies that are in no lane; and how many bytes, which are
-//! bounded.
+//! What waits here for a slot: how many deliveries of each topic and site, from either of its lanes, told with every
+//! beat, so that whoever compares the broker with the store knows of the copies that are in no lane; and how many
+//! bytes, which are bounded.
 
 use longshore_link::broker::Delivery;
 use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The normal lane of a delivery's pair.
-fn normal(delivery: &Delivery) -> Lane {
-    Lane { high: false, ..delivery.lane.clone() }
+fn normal(delivery: &Delivery) -> Cow<'_, Lane> {
+    let lane = &delivery.lane;
+    if lane.high { Cow::Owned(Lane { high: false, ..lane.clone() }) } else { Cow::Borrowed(lane) }
 }
 
 /// The sums.
@@ -38,7 +40,11 @@ impl Held {
     pub(crate) fn add(&self, delivery: &Delivery) {
         let sums = &mut *self.lock();
         sums.bytes += delivery.body.len() as u64;
-        *sums.counts.entry(normal(delivery)).or_default() += 1;
+        let lane = normal(delivery);
+        match sums.counts.get_mut(lane.as_ref()) {
+            Some(count) => *count += 1,
+            None => drop(sums.counts.insert(lane.into_owned(), 1)),
+        }
     }
 
     /// One fewer.
@@ -46,10 +52,10 @@ impl Held {
         let sums = &mut *self.lock();
         sums.bytes = sums.bytes.saturating_sub(delivery.body.len() as u64);
         let lane = normal(delivery);
-        if let Some(count) = sums.counts.get_mut(&lane) {
+        if let Some(count) = sums.counts.get_mut(lane.as_ref()) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                sums.counts.remove(&lane);
+                sums.counts.remove(lane.as_ref());
             }
         }
     }

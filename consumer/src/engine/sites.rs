@@ -1,9 +1,9 @@
 //! Sites: of which this instance is, and which lanes that makes its own.
 //!
-//! Owns the answer to three questions. Which lanes of sites are for this instance: those of its own sites, and those of
-//! sites that others are rather to serve while nobody of these takes the topic. Whether it may start what it got: the
-//! leader may have become another one since, and a message may have come by another way than its lane. And which lanes of
-//! sites there were, should the store forget them.
+//! Owns the answer to three questions. Which lanes of sites are for this instance: those of its own sites, and those
+//! of sites that others are rather to serve while nobody of these takes the topic. Whether it may start what it got:
+//! the leader may have become another one since, and a message may have come by another way than its lane. And which
+//! lanes of sites there were, should the store forget them.
 
 use super::attempt::divert;
 use super::{Engine, Phase};
@@ -71,7 +71,8 @@ impl Engine {
     }
 }
 
-/// Of lanes whose topics this instance takes those that are for it. Who else is there is looked at only where it matters.
+/// Of lanes whose topics this instance takes those that are for it. Who else is there is looked at only where it
+/// matters.
 pub(super) async fn choose(engine: &Engine, lanes: BTreeSet<Lane>) -> Result<BTreeSet<Lane>, Fault> {
     let (mut chosen, others): (BTreeSet<Lane>, BTreeSet<Lane>) =
         lanes.into_iter().partition(|lane| lane.site.as_ref().is_none_or(|site| engine.is_at(site)));
@@ -143,8 +144,8 @@ impl Memory {
         self.lanes.retain(|_, gone| gone.is_none_or(|gone| now.saturating_sub(gone) < MEMORY));
     }
 
-    /// Those that the store has forgotten, and not let go of: it lost something not long ago, and they were known until
-    /// then.
+    /// Those that the store has forgotten, and not let go of: it lost something not long ago, and they were known
+    /// until then.
     pub(super) fn forgotten(&self, lost: Option<Duration>, now: Duration) -> Vec<Lane> {
         let Some(lost) = lost.filter(|lost| now.saturating_sub(*lost) < MEMORY) else { return Vec::new() };
         let by_it = |gone: &Duration| *gone + NOTICED >= lost;

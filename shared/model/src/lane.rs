@@ -2,8 +2,8 @@
 //!
 //! Every topic has one. A second one, the high lane, is made when the first urgent job of the topic needs it: quorum
 //! queues of RabbitMQ 3.10 have no priorities, and one lane is first in, first out. Jobs that are to run at some site
-//! ([`crate::placement`]) have lanes of their own, a normal and a high one for each topic and site, as not everybody who
-//! takes the topic takes these. What a lane's queue is called is said by [`crate::names`].
+//! ([`crate::placement`]) have lanes of their own, a normal and a high one for each topic and site, as not everybody
+//! who takes the topic takes these. What a lane's queue is called is said by [`crate::names`].
 
 use crate::placement::Site;
 use crate::priority::Priority;

@@ -1,10 +1,10 @@
 //! Placement: which of the instances that can run a job are to run it.
 //!
-//! A sender, a type of jobs or a queue asks for a [`Placement`]; when the job is made, that becomes a [`Site`], which is
-//! kept with the job for good, or nothing. Jobs with a site wait in lanes of their own ([`crate::lane`]); whether an
-//! instance takes such a lane follows from the site, from the instance and from who else is there
-//! ([`crate::topology::View::is_for`]). So nothing is assigned to anybody, and nobody has to move a job because an instance
-//! died.
+//! A sender, a type of jobs or a queue asks for a [`Placement`]; when the job is made, that becomes a [`Site`], which
+//! is kept with the job for good, or nothing. Jobs with a site wait in lanes of their own ([`crate::lane`]); whether
+//! an instance takes such a lane follows from the site, from the instance and from who else is there
+//! ([`crate::topology::View::is_for`]). So nothing is assigned to anybody, and nobody has to move a job because an
+//! instance died.
 
 use crate::lane::Lane;
 use crate::limits;

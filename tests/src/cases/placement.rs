@@ -1,5 +1,5 @@
-//! Placement: jobs run near their sender, on the leader, where a label is, on one instance; and elsewhere where that is only
-//! preferred and nobody there can.
+//! Placement: jobs run near their sender, on the leader, where a label is, on one instance; and elsewhere where that
+//! is only preferred and nobody there can.
 
 use std::time::Duration;
 
@@ -89,7 +89,8 @@ async fn set(fleet: &Fleet, running: &Running, rule: Rule) {
     fleet.producer().set_topic(id, &pattern, rule, "case").await.unwrap();
 }
 
-/// From the first job on, and by the sender's cluster whoever sends; in another one only while nobody there takes the topic.
+/// From the first job on, and by the sender's cluster whoever sends; in another one only while nobody there takes the
+/// topic.
 pub async fn p03_jobs_run_in_the_senders_cluster_and_elsewhere_while_nobody_there_takes_them(fleet: &Fleet) {
     queue(fleet, "placement = \"local_first\"").await;
     let runs = Runs::default();

@@ -1,8 +1,9 @@
-//! Placement in a simulated run: some jobs are to run near their sender, on the leader, where a label is, or on an instance
-//! that never is.
+//! Placement in a simulated run: some jobs are to run near their sender, on the leader, where a label is, or on an
+//! instance that never is.
 //!
-//! Whatever dies meanwhile: each of them ends as any other job does, so those of a site that is gone run elsewhere and those
-//! of a label wait until somebody with it is back; and none that needs a label runs on a process without it.
+//! Whatever dies meanwhile: each of them ends as any other job does, so those of a site that is gone run elsewhere
+//! and those of a label wait until somebody with it is back; and none that needs a label runs on a process without
+//! it.
 
 use longshore_consumer::Settings;
 use longshore_model::placement::{Origin, Site};

@@ -1,4 +1,5 @@
-//! Lanes of sites: the store knows which there are from their first job on, how many jobs wait in each, and lets go of them.
+//! Lanes of sites: the store knows which there are from their first job on, how many jobs wait in each, and lets go
+//! of them.
 
 use super::bench::{Bench, LONG, at, finish, me, normal, succeeded, topic};
 use super::membership::card;
