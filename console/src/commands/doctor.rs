@@ -186,7 +186,10 @@ impl Answer for FromStore {
             let urgent = lane.high;
             let urgent = urgent.map(|count| format!(" and {count} urgent")).unwrap_or_default();
             table.row([
-                lane.topic.as_str().into(),
+                lane.site
+                    .as_ref()
+                    .map_or_else(|| lane.topic.to_string(), |site| format!("{} ({site})", lane.topic))
+                    .into(),
                 lane.queued.to_string().into(),
                 lane.lane.map_or_else(|| Cell::new("no lane", Tone::Bad), |count| format!("{count}{urgent}").into()),
                 lane.held.to_string().into(),

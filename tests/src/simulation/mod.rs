@@ -7,7 +7,7 @@
 //! end every accepted job must have ended, exactly once, with no run after its end and no two runs at once unless a
 //! process stood still ([`history`]), schedules must have sent one job for each of their times ([`clockwork`]; not
 //! where the store is wiped, which takes them with it), what jobs and queues ask for must be kept ([`gates`],
-//! [`rules`]), the store's indexes must agree with its records, and the broker must be empty.
+//! [`rules`], [`sites`]), the store's indexes must agree with its records, and the broker must be empty.
 
 mod clockwork;
 pub mod gates;
@@ -15,6 +15,7 @@ pub mod history;
 pub mod nemesis;
 pub mod rough;
 pub mod rules;
+pub mod sites;
 
 use history::{History, Ran, Stands};
 use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
@@ -171,7 +172,14 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         (plan.rules && plan.losses != Losses::Store).then(|| Rules::new(&backend, plan.without == Without::Rules));
     let (asked, fleet) = (
         rules.clone(),
-        Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), rules: rules.clone(), plan },
+        Fleet {
+            world: world.clone(),
+            backend: backend.clone(),
+            history: history.clone(),
+            rules: rules.clone(),
+            strays: Arc::default(),
+            plan,
+        },
     );
     let mut members = Vec::new();
     for number in 0..plan.consumers {
@@ -179,7 +187,8 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     }
     let producer_world = world.process();
     let link = rough::link(backend.link(producer_world), &Roughness::default());
-    let producer = Producer::connect_with(link, ProducerOptions::default());
+    let producer =
+        Producer::connect_with(link, ProducerOptions { origin: sites::origin(), ..ProducerOptions::default() });
 
     let accepted: Arc<std::sync::Mutex<Vec<JobId>>> = Arc::default();
     let (ids, sender, clock, random) = (accepted.clone(), producer.clone(), world.clock.clone(), world.random.clone());
@@ -280,6 +289,7 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         wrong.extend(broken);
         ruled = happened;
     }
+    wrong.extend(fleet.strays.lock().unwrap().iter().cloned());
     if let Err(disagreement) = backend.check() {
         wrong.push(format!("the store disagrees with itself: {disagreement}"));
     }
@@ -318,6 +328,7 @@ fn usual(
     let job = sender.raw(topic, &format!("{{\"number\":{number}}}")).id(id);
     let job = job.retries(3).retry_delay(Duration::from_secs(random.below(40)));
     let job = if number % 5 == 2 { job.priority(Priority::Urgent) } else { job };
+    let job = sites::ask(job, number);
     if plan.gates {
         gates::ask(job, asks)
     } else if random.below(10) == 0 {
@@ -334,6 +345,8 @@ pub struct Fleet {
     backend: Embedded,
     history: History,
     rules: Option<Rules>,
+    /// Where jobs ran that were not to.
+    strays: Arc<std::sync::Mutex<Vec<String>>>,
     plan: Plan,
 }
 
@@ -378,6 +391,7 @@ impl Fleet {
         settings.instance.concurrency = 4;
         settings.instance.name = Some(format!("sim-{number}"));
         settings.instance.grace = Duration::from_secs(5);
+        sites::settle(number, &mut settings);
         settings.lease.on_doubt = self.plan.on_doubt;
         // A swapped copy rests for ten minutes, which a run has to wait for.
         if self.plan.seed % 8 == 6 {
@@ -387,10 +401,10 @@ impl Fleet {
         let ((history, stands), random, process) =
             (self.history.of_process(), self.world.random.clone(), world.clone());
         let dead = Arc::new(AtomicBool::new(false));
-        let death = dead.clone();
+        let (death, strays) = (dead.clone(), self.strays.clone());
         let handle = move |ctx: Ctx| {
             let (history, random) = (history.clone(), random.clone());
-            let (process, death) = (process.clone(), death.clone());
+            let (process, death, strays) = (process.clone(), death.clone(), strays.clone());
             async move {
                 if ctx.topic().as_str() == "sim/poison" {
                     let _ran = Ran::begin(&history, &ctx);
@@ -403,6 +417,8 @@ impl Fleet {
                     let _ran = Ran::begin(&history, &ctx);
                     return rules::handler(&ctx, &random).await;
                 }
+                let sent = ctx.payload_as::<Numbered>().ok().and_then(|job| sites::stray(job.number, number));
+                strays.lock().unwrap().extend(sent);
                 handler(&ctx, &history, &random).await
             }
         };
@@ -421,6 +437,12 @@ impl Fleet {
             }
         }
     }
+}
+
+/// What the usual job says of itself.
+#[derive(serde::Deserialize)]
+struct Numbered {
+    number: usize,
 }
 
 /// A handler of many moods: quick, slow (longer than a lease), failing, giving up, panicking, coming back later.

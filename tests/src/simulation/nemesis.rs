@@ -1,7 +1,7 @@
 //! What goes wrong, and when: drawn from the seed.
 
 use super::rough::Trap;
-use super::{Fleet, Losses, Member, Plan, rules};
+use super::{Fleet, Losses, Member, Plan, rules, sites};
 use longshore_link::world::Random;
 use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
@@ -186,8 +186,10 @@ impl Fleet {
     /// One of the lanes of the run's jobs.
     fn lane(&self) -> Lane {
         let topics = if self.rules.is_some() { &rules::TOPICS[..] } else { &["sim/slow", "sim/quick"] };
-        let drawn = self.world.random.below(2 * topics.len() as u64);
-        let topic = Topic::new(topics[usize::try_from(drawn / 2).unwrap_or(0)]).expect("a topic");
-        if drawn.is_multiple_of(2) { topic.into() } else { Lane::high(topic) }
+        let sites = if self.rules.is_some() { 1 } else { sites::DRAWN };
+        let drawn = self.world.random.below(2 * topics.len() as u64 * sites);
+        let (high, drawn) = (drawn % 2 == 1, drawn / 2);
+        let topic = topics[usize::try_from(drawn / sites).unwrap_or(0)];
+        Lane { topic: Topic::new(topic).expect("a topic"), site: sites::drawn(drawn % sites), high }
     }
 }

@@ -286,6 +286,8 @@ rough_store! {
     topics() -> Vec<Topic>;
     lanes() -> Vec<Lane>;
     know(lanes: Vec<Lane>) -> ();
+    queued_at() -> BTreeMap<Lane, u64>;
+    forget(lanes: Vec<Lane>, idle_ms: u64) -> Vec<Lane>;
     holder(topic: &Topic, key: &str) -> Option<JobId>;
     view() -> View;
     matrix() -> BTreeMap<InstanceId, KeptRow>;
@@ -402,9 +404,14 @@ impl Broker for RoughBroker {
         self.inner.listen(interests).await
     }
 
-    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
+    async fn remove(&self, lanes: &[Lane]) -> Result<(), Fault> {
         self.road.to_broker().await?;
-        self.inner.erase(topics).await
+        self.inner.remove(lanes).await
+    }
+
+    async fn erase(&self, lanes: &[Lane]) -> Result<u64, Fault> {
+        self.road.to_broker().await?;
+        self.inner.erase(lanes).await
     }
 
     fn status(&self) -> BrokerStatus {
