@@ -53,6 +53,8 @@ use crate::error::Service;
 use crate::events::Events;
 use crate::trusted::Trust;
 use crate::world::{Clock, World};
+#[cfg(any(test, feature = "conformance"))]
+use longshore_model::id::InstanceId;
 use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::record::Record;
@@ -166,6 +168,11 @@ impl Embedded {
         self.backend.broker_weather.lose_answers(publishes);
     }
 
+    /// Reading and keeping payload files fails as unreachable, until this is called with `None`.
+    pub fn set_blobs_away(&self, why: Option<&str>) {
+        self.backend.blobs.set_away(why);
+    }
+
     /// The broker refuses publishes for now, as with a full disk.
     pub fn set_blocked(&self, why: Option<&str>) {
         let now = self.backend.clock.boot();
@@ -233,6 +240,12 @@ impl Embedded {
     /// here.
     pub fn watch(&self, watch: impl FnMut(&Sight<'_>) + Send + 'static) {
         self.backend.core().watcher = Watcher::new(watch);
+    }
+
+    /// The store takes an instance's last beat for one of so much longer ago, ms.
+    #[cfg(any(test, feature = "conformance"))]
+    pub fn set_back(&self, instance: &InstanceId, ms: u64) {
+        self.operate(|core| core.fleet.set_back(instance, ms));
     }
 
     /// Compares every index of the store with its records.
