@@ -191,14 +191,14 @@ mod tests {
         let at = Duration::from_secs;
         let (kept, idle) = (lane("cluster:a"), lane("instance:b"));
         let mut memory = Memory::default();
-        memory.note(&[kept.clone(), idle.clone(), Topic::new("a/b").unwrap().into()].into(), at(1_000));
+        memory.note(&[kept.clone(), idle, Topic::new("a/b").unwrap().into()].into(), at(1_000));
         memory.note(&[kept.clone()].into(), at(1_100));
         assert!(memory.forgotten(None, at(1_100)).is_empty());
         // The store is wiped, which is seen before it is noticed.
         memory.note(&BTreeSet::new(), at(1_200));
         assert!(memory.forgotten(None, at(1_200)).is_empty());
-        assert_eq!(memory.forgotten(Some(at(1_202)), at(1_203)), [kept.clone()]);
-        memory.note(&[kept.clone()].into(), at(1_203));
+        assert_eq!(memory.forgotten(Some(at(1_202)), at(1_203)), std::slice::from_ref(&kept));
+        memory.note(&[kept].into(), at(1_203));
         assert!(memory.forgotten(Some(at(1_202)), at(1_204)).is_empty());
         // Long after the loss it is let go of.
         memory.note(&BTreeSet::new(), at(1_900));
