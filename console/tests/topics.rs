@@ -104,7 +104,8 @@ async fn p03_a_job_is_placed_from_the_command_line_and_says_for_whom_it_waits() 
     assert_eq!((&shown["site"], &shown["state"]), (&json!("label:gpu=yes"), &json!("queued")));
     let why = program.json(Exit::Done, &["job", "explain", &job]).await;
     let says = "only instances with the label gpu=yes run it, and none is live";
-    assert!(why["reason"] == "placement" && why["detail"].as_str().unwrap().contains(says), "{why}");
+    assert!(why["waiting"]["reason"] == "placement" && why["detail"].as_str().unwrap().contains(says), "{why}");
+    assert_eq!(why["takers"], json!([]));
     let gaps = program.json(Exit::Failed, &["topic", "list", "--gaps"]).await;
     let gap = "1 job waits for instances with the label gpu=yes, which take no media/raw";
     assert_eq!(of(&gaps, "media/raw")["gap"], gap);
