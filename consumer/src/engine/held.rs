@@ -41,7 +41,7 @@ impl Held {
         let sums = &mut *self.lock();
         sums.bytes += delivery.body.len() as u64;
         let lane = normal(delivery);
-        match sums.counts.get_mut(lane.as_ref()) {
+        match sums.counts.get_mut(&*lane) {
             Some(count) => *count += 1,
             None => drop(sums.counts.insert(lane.into_owned(), 1)),
         }
@@ -52,10 +52,10 @@ impl Held {
         let sums = &mut *self.lock();
         sums.bytes = sums.bytes.saturating_sub(delivery.body.len() as u64);
         let lane = normal(delivery);
-        if let Some(count) = sums.counts.get_mut(lane.as_ref()) {
+        if let Some(count) = sums.counts.get_mut(&*lane) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                sums.counts.remove(lane.as_ref());
+                sums.counts.remove(&*lane);
             }
         }
     }

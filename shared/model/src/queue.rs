@@ -162,8 +162,8 @@ impl QueueConfig {
             let why = "a round_robin queue needs it: turns are taken where jobs wait; write max_in_fleet = 20";
             wrong("max_in_fleet", why.into());
         }
-        let exact = self.topics.iter().filter_map(TopicPattern::exact);
-        if let Some(why) = exact.filter_map(|topic| self.placement.site(&Origin::default(), &topic).err()).next() {
+        let mut exact = self.topics.iter().filter_map(TopicPattern::exact);
+        if let Some(why) = exact.find_map(|topic| self.placement.site(&Origin::default(), &topic).err()) {
             wrong("placement", why);
         }
         if self.max_length == Some(0) {

@@ -462,7 +462,7 @@ impl Fleet {
 }
 
 /// What the usual job says of itself.
-#[derive(serde::Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct Numbered {
     number: usize,
 }

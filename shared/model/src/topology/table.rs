@@ -59,11 +59,10 @@ impl TopicLine {
             Some(format!("{}, no live instance takes {topic}", jobs(waiting)))
         } else {
             let of_topic = queued_at.iter().filter(|(lane, count)| lane.topic == topic && **count > 0);
-            let untaken = of_topic.filter(|(lane, _)| !view.capable(&topic).any(|card| view.is_for(lane, card)));
-            let mut gaps = untaken.filter_map(|(lane, count)| {
+            let mut untaken = of_topic.filter(|(lane, _)| !view.capable(&topic).any(|card| view.is_for(lane, card)));
+            untaken.find_map(|(lane, count)| {
                 Some(format!("{} for {}, which take no {topic}", jobs(*count), lane.site.as_ref()?.describe()))
-            });
-            gaps.next()
+            })
         };
         Self { topic, waiting, running, instances, gap }
     }
