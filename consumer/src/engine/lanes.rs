@@ -74,9 +74,7 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory
     // Those of sites are let go of.
     before.retain(|lane| lane.site.is_none());
     high.extend(search(engine, &before).await);
-    let topics: BTreeSet<_> = before.iter().map(|lane| lane.topic.clone()).collect();
     let mut sure: BTreeSet<Lane> = exact.into_iter().chain(before).chain(high.iter().cloned()).collect();
-    sure.extend(memory.search(engine, &topics).await);
     sure.extend(memory.forgotten(*engine.lost.borrow(), engine.link.world.clock.boot()));
     engine.link.store.know(sure.iter().cloned().collect()).await?;
     let known: BTreeSet<Lane> = engine.link.store.lanes().await?.into_iter().chain(sure).collect();
@@ -84,6 +82,7 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory
     let taken: BTreeSet<Lane> = known.iter().filter(|lane| engine.takes(&lane.topic)).cloned().collect();
     let wanted = sites::choose(engine, taken).await?;
     high.extend(wanted.iter().filter(|lane| lane.high && lane.site.is_none()).cloned());
+    let topics: BTreeSet<_> = wanted.iter().map(|lane| lane.topic.clone()).collect();
     engine.known.send_replace(known);
     engine.wanted.send_if_modified(|now| {
         let wanted = Some(wanted);
@@ -96,6 +95,12 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory
     if moved {
         // Whoever changed it sees at once that the instance goes by it.
         engine.beat_now.notify_one();
+    }
+    // Last, as it may take a while where there are many topics.
+    let found = memory.search(engine, &topics).await;
+    if !found.is_empty() {
+        engine.link.store.know(found).await?;
+        engine.topics_changed.notify_one();
     }
     Ok(())
 }
