@@ -11,6 +11,7 @@ use longshore_link::broker::Letters;
 use longshore_link::conformance::{Bench, Hooks, Letter, Running};
 use longshore_link::connect::Link;
 use longshore_link::world::World;
+use longshore_model::id::InstanceId;
 use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace, headers};
 use longshore_model::secret::Secret;
@@ -87,5 +88,9 @@ impl Hooks for Outside {
     async fn delete_lane(&self, lane: &Lane) {
         let lane = self.names.lane(lane);
         self.channel().await.queue_delete(lane.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
+    async fn set_back(&self, instance: &InstanceId, _: u64) {
+        panic!("a case of the broker should know nothing of {instance}");
     }
 }

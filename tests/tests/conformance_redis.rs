@@ -8,8 +8,9 @@ use longshore_link::broker::Letters;
 use longshore_link::conformance::{Bench, Hooks, Letter, Running};
 use longshore_link::redis::RedisStore;
 use longshore_link::{Embedded, Link, World};
+use longshore_model::id::InstanceId;
 use longshore_model::lane::Lane;
-use longshore_model::names::Namespace;
+use longshore_model::names::{Namespace, StoreNames, meta_keys};
 use longshore_model::secret::Secret;
 use longshore_model::settings::Settings;
 use redis_server::Server;
@@ -31,21 +32,31 @@ fn run(case: impl for<'b> FnOnce(&'b Bench) -> Running<'b>) {
             Link { store, ..embedded.link(world) }
         };
         let (a, b) = (link().await, link().await);
-        case(&Bench { a, b, hooks: Arc::new(Nothing) }).await;
+        let client = redis::Client::open(server.url("")).unwrap();
+        case(&Bench { a, b, hooks: Arc::new(Outside(client)) }).await;
     });
 }
 
-/// Cases of the store do nothing from outside.
+/// Somebody else on the same server.
 #[derive(Debug)]
-struct Nothing;
+struct Outside(redis::Client);
 
 #[async_trait]
-impl Hooks for Nothing {
+impl Hooks for Outside {
     async fn letters(&self, _: Letters) -> Vec<Letter> {
         Vec::new()
     }
 
     async fn delete_lane(&self, lane: &Lane) {
         panic!("a case of the store should not delete {lane}");
+    }
+
+    async fn set_back(&self, instance: &InstanceId, ms: u64) {
+        let key = format!("{}{}", StoreNames::new(Namespace::default()).meta(), meta_keys::SEEN);
+        let earlier = format!("-{ms}");
+        let mut connection = self.0.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd("ZINCRBY");
+        command.arg(key).arg(earlier).arg(&instance.0);
+        command.query_async::<f64>(&mut connection).await.unwrap();
     }
 }

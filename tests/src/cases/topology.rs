@@ -5,12 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use longshore_consumer::topology::{Leadership, TopologyEvent, TopologyEvents};
-use longshore_consumer::{Consumer, Running};
-use longshore_producer::{InstanceId, Rule, TopicPattern};
+use longshore_consumer::{Consumer, Ctx, Running, Settings};
+use longshore_link::Link;
+use longshore_link::store::{Beat, Heart};
+use longshore_model::id::{Incarnation, Owner};
+use longshore_model::settings::OnUnreachable;
+use longshore_model::topology::Card;
+use longshore_producer::{InstanceId, Rule, State, TopicPattern};
 
-use super::Fleet;
+use super::{Fleet, Runs};
+use crate::simulation::rough::{self, Roughness};
 
 /// Views are announced after this, where a case does not say otherwise: it needs no three seconds to see the order.
 const STABLE: Duration = Duration::from_millis(200);
@@ -208,6 +215,126 @@ pub async fn v09_the_most_preferred_leads_its_cluster_and_the_fleet(fleet: &Flee
     usual.drain().await;
     leads(&avoids, &[]).await;
     avoids.drain().await;
+}
+
+/// Whoever is cut off the store says so of itself, hears no more than that, and stops what it runs; only then does another
+/// take its place and its job. When it is back it is one of two, and leads nothing.
+pub async fn v10_v11_who_is_cut_off_is_nobody_before_another_takes_its_place(fleet: &Fleet) {
+    let (runs, roughness) = (Runs::default(), Roughness::default());
+    let member = async |by: &'static str, link: Link| {
+        let set = |settings: &mut Settings| {
+            settings.lease.beat = fleet.span(settings.lease.beat, Duration::from_millis(300));
+            settings.lease.doubt = fleet.span(settings.lease.doubt, Duration::from_millis(2_000));
+            settings.lease.length = fleet.span(settings.lease.length, Duration::from_millis(5_000));
+        };
+        let work = |ctx: Ctx| async move { if ctx.attempt() == 1 { Err(ctx.until_cancelled().await) } else { Ok(()) } };
+        let consumer = fleet.consumer_with(set).await.link(link).stable_after(STABLE);
+        fleet.start(consumer.on("held", runs.then_by(by, work))).await
+    };
+    let one = member("one", rough::link(fleet.link().await, &roughness)).await;
+    let sent = fleet.send_to("held").await;
+    runs.reach(1).await;
+    let two = member("two", fleet.link().await).await;
+    sees(fleet, &one, 2).await;
+    let mut events = one.topology().listen();
+    assert_eq!(next(fleet, &mut events).await, ("init", 2));
+    let leads = |running: &Running| running.topology().is_coordinator();
+    assert!(leads(&one) && !leads(&two));
+    roughness.cut_store(true);
+    let taken_over = async || {
+        // In this order: who has taken over has done so before the other one is asked.
+        let (second, first) = (leads(&two), leads(&one));
+        assert!(!(first && second), "two lead at once");
+        second.then_some(())
+    };
+    fleet.eventually("another takes over", taken_over).await;
+    assert_eq!(next(fleet, &mut events).await, ("changing", 2));
+    let job = fleet.end(&sent).await.job;
+    assert_eq!((job.state, job.attempt), (State::Succeeded, 2));
+    assert_eq!(runs.all().iter().map(|run| run.by).collect::<Vec<_>>(), ["one", "two"]);
+    fleet.quiet(Duration::from_secs(60)).await;
+    assert!(events.next().now_or_never().is_none(), "it hears nothing more");
+    let topology = one.topology();
+    assert!(!topology.is_coordinator() && !topology.is_leader() && !topology.view().is_current());
+    roughness.cut_store(false);
+    while next(fleet, &mut events).await != ("changed", 2) {}
+    sees(fleet, &two, 2).await;
+    assert!(leads(&two) && !leads(&one), "who was away joins last");
+    one.drain().await;
+    two.drain().await;
+}
+
+/// Another instance, of which there are beats and nothing else.
+struct Bare {
+    heart: Box<dyn Heart>,
+    card: Card,
+}
+
+impl Bare {
+    async fn new(fleet: &Fleet, name: &str) -> Self {
+        let incarnation = Incarnation::new(fleet.unix_ms(), [7; 16]);
+        let card = Card::bare(Owner { instance: InstanceId(name.to_owned()), incarnation });
+        Self { heart: fleet.link().await.store.heart().await.unwrap(), card }
+    }
+
+    /// A beat that says which view it has reached. Answers the number of the view that there is.
+    async fn beat(&mut self, reached: u64) -> u64 {
+        let beat = Beat { card: self.card.clone(), reached, lease_ms: 600_000 };
+        self.heart.beat(&beat).await.unwrap().view
+    }
+}
+
+/// DM-17, DM-20: what a newcomer is in is told to nobody, itself not excepted, before all who are in it know it; not even
+/// who joins and leaves the rest open for a while.
+pub async fn v17_dm_17_a_newcomer_waits_until_the_others_know_it(fleet: &Fleet) {
+    let mut slow = Bare::new(fleet, "slow").await;
+    slow.beat(0).await;
+    let newcomer = start(fleet).await;
+    let mut events = newcomer.topology().listen();
+    fleet.quiet(Duration::from_secs(5)).await;
+    assert!(events.next().now_or_never().is_none(), "one of two has not seen it yet");
+    assert!(!newcomer.topology().view().is_leader());
+    let number = slow.beat(0).await;
+    slow.beat(number).await;
+    assert_eq!(next(fleet, &mut events).await, ("init", 2));
+    // And so do those who are there, with the next one.
+    let mut half = Bare::new(fleet, "half").await;
+    let number = half.beat(0).await;
+    slow.beat(number).await;
+    assert_eq!(next(fleet, &mut events).await, ("changing", 2));
+    fleet.quiet(Duration::from_secs(5)).await;
+    assert!(events.next().now_or_never().is_none(), "the newcomer has not seen it yet");
+    assert!(!newcomer.topology().view().is_current());
+    half.beat(number).await;
+    assert_eq!(next(fleet, &mut events).await, ("changed", 3));
+    newcomer.drain().await;
+}
+
+/// An instance that has started and not arrived: as long as no beat of it was answered it is in no view, and it takes
+/// nothing; as long as it consumes nothing it is not ready, and says why.
+pub async fn v17_who_has_not_beaten_takes_no_work_and_is_not_ready(fleet: &Fleet) {
+    let (runs, roughness) = (Runs::default(), Roughness::default());
+    let sent = fleet.send_to("late").await;
+    roughness.cut_store(true);
+    let link = rough::link(fleet.link().await, &roughness);
+    let consumer = fleet.consumer_with(|settings| settings.on_unreachable = OnUnreachable::Wait).await.link(link);
+    let consumer = consumer.on("late", runs.then(|_| async {}));
+    let running = fleet.within("the consumer starts", Box::pin(consumer.start())).await.unwrap();
+    fleet.quiet(Duration::from_secs(20)).await;
+    let members = async || fleet.producer().topology().await.unwrap().instances.len();
+    assert_eq!((runs.count(), members().await, running.is_ready()), (0, 0, false));
+    assert!(running.unready().contains(&"the store answers no beats".to_owned()), "{:?}", running.unready());
+    roughness.cut_broker(true);
+    roughness.cut_store(false);
+    fleet.eventually("it is in the view", async || (members().await == 1).then_some(())).await;
+    let waits = async || (running.unready() == ["no consumer is registered for: late"]).then_some(());
+    fleet.eventually("it waits for its lane, and says so", waits).await;
+    assert_eq!(runs.count(), 0);
+    roughness.cut_broker(false);
+    fleet.within("it is ready", running.ready()).await;
+    assert!(fleet.end(&sent).await.is_success());
+    assert_eq!(runs.count(), 1);
+    running.drain().await;
 }
 
 /// Counts who is at work; two at once are a failure.

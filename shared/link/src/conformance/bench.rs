@@ -58,6 +58,9 @@ pub trait Hooks: Send + Sync + Debug {
 
     /// Deletes a lane.
     async fn delete_lane(&self, lane: &Lane);
+
+    /// The store takes an instance's last beat for one of so much longer ago, ms.
+    async fn set_back(&self, instance: &InstanceId, ms: u64);
 }
 
 pub(super) fn topic(text: &str) -> Topic {

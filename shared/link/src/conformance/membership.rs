@@ -1,12 +1,16 @@
 //! Who is there (V02, V05, V08, V12): one script is the authority, nobody votes.
 
-use super::bench::{Bench, LONG, normal, owner};
-use crate::store::{Beat, Beaten};
+use super::bench::{Bench, LONG, finish, normal, owner, succeeded};
+use crate::store::{Beat, Beaten, Finish, Report};
 use longshore_model::Secret;
 use longshore_model::id::Owner;
+use longshore_model::limits::{INSTANCE_KEPT_MS, INSTANCES_FORGOTTEN};
 use longshore_model::names::Namespace;
+use longshore_model::record::State;
 use longshore_model::topic::TopicPattern;
+use longshore_model::topology::matrix::Row;
 use longshore_model::topology::{Capability, Card, View};
+use longshore_model::transition::Answer;
 use longshore_model::trust::Keyring;
 
 /// A lease that ends while a case runs, ms.
@@ -149,6 +153,90 @@ pub async fn v06_v13_a_dead_member_is_dropped_by_the_next_beat(bench: &Bench) {
     let view = view(bench).await;
     assert_eq!((members(&view), view.number), (vec![alive], beaten.view));
     assert_eq!(beaten.view, 3);
+}
+
+/// There is one store and one order of writes: whatever a member wrote before it died, in whatever order it did, is there
+/// for whoever has seen that it is dead. Nothing is on the way any more but what it is refused.
+pub async fn v15_what_a_dead_member_wrote_is_there_when_the_view_without_it_is(bench: &Bench) {
+    let (dead, alive) = (owner("dead", 1), owner("alive", 1));
+    beat_for(bench, &dead, SHORT).await;
+    beat(bench, &alive).await;
+    // What it sent and did not publish, what it ended, and what it was at.
+    let sent = bench.queued().await;
+    let done = bench.queued().await;
+    let fence = bench.run_for(&dead, done, SHORT).await;
+    let whole = Finish { result: Some("1".into()), ..finish(done, fence, succeeded()) };
+    bench.a.store.finish(vec![whole]).await.unwrap();
+    let held = bench.queued().await;
+    let fence = bench.run_for(&dead, held, SHORT).await;
+    let report = |text: &str| Report { log: vec![("info".into(), text.into())], ..Report::default() };
+    assert_eq!(bench.a.store.report(vec![(held, fence, report("half way"))]).await.unwrap(), [true]);
+    let drained = Row::default().drain(true, "dead");
+    bench.a.store.set_row(&dead.instance, 0, &drained).await.unwrap();
+    let gone = async || {
+        beat(bench, &alive).await;
+        members(&view(bench).await) == [alive.clone()]
+    };
+    bench.eventually("the view without it", gone).await;
+    let load = async |id| bench.b.store.load(vec![id]).await.unwrap().remove(0).unwrap();
+    assert!(bench.record(sent).await.outbox.is_some(), "somebody else publishes it");
+    let ended = load(done).await;
+    assert_eq!((ended.record.state, ended.result.as_deref()), (State::Succeeded, Some("1")));
+    assert_eq!(load(held).await.log[0].text, "half way");
+    assert_eq!(bench.b.store.row(&dead.instance).await.unwrap().map(|kept| kept.row), Some(drained));
+    // What it held is taken over; what it still sends then comes too late.
+    let taken = async || bench.rescue(10).await.runnable.iter().any(|moved| moved.id == held);
+    bench.eventually("its job is taken back", taken).await;
+    let late = bench.a.store.report(vec![(held, fence, report("too late"))]).await.unwrap();
+    assert_eq!(
+        (late, bench.finish(held, fence, succeeded()).await),
+        (vec![false], Answer::Stale { state: State::Queued })
+    );
+    assert_eq!(load(held).await.record.state, State::Queued);
+}
+
+/// A view never has a member of which anything is missing, and its start is known as soon as it is in: one script writes
+/// everything. It is in step only when the newcomer, too, has reached the view that it is in.
+pub async fn v17_dm_17_a_newcomer_is_in_a_view_whole_or_not_at_all(bench: &Bench) {
+    let (one, new) = (owner("one", 1), owner("new", 1));
+    let mut hearts = (bench.a.store.heart().await.unwrap(), bench.b.store.heart().await.unwrap());
+    let say = |owner: &Owner, reached| Beat { card: card(owner.clone()), reached, lease_ms: LONG };
+    hearts.0.beat(&say(&one, 0)).await.unwrap();
+    hearts.0.beat(&say(&one, 1)).await.unwrap();
+    assert_eq!(members(&view(bench).await), std::slice::from_ref(&one));
+    // It is known elsewhere before it has ever beaten, and in no view.
+    bench.b.store.set_row(&new.instance, 0, &Row::default().drain(true, "ann")).await.unwrap();
+    assert_eq!(members(&view(bench).await), std::slice::from_ref(&one));
+    let joined = hearts.1.beat(&say(&new, 0)).await.unwrap();
+    let seen = view(bench).await;
+    assert_eq!((seen.number, members(&seen)), (joined.view, vec![one.clone(), new.clone()]));
+    assert_eq!(seen.instances[1], Card { started: joined.now, ..card(new.clone()) });
+    assert!(!joined.synced && !hearts.0.beat(&say(&one, joined.view)).await.unwrap().synced, "it has not seen it yet");
+    assert!(hearts.1.beat(&say(&new, joined.view)).await.unwrap().synced);
+}
+
+/// DM-21: so many with each beat, and never one that lives.
+pub async fn v18_dm_21_an_instance_that_was_away_for_long_is_forgotten_with_its_row(bench: &Bench) {
+    let drained = Row::default().drain(true, "ann");
+    let ids: Vec<_> = (0..INSTANCES_FORGOTTEN + 5).map(|n| owner(&format!("gone{n}"), 1).instance).collect();
+    let live = owner("live", 1);
+    for id in ids.iter().chain([&live.instance]) {
+        bench.a.store.set_row(id, 0, &drained).await.unwrap();
+    }
+    let rows = async || bench.b.store.matrix().await.unwrap();
+    // A minute is more than the case takes.
+    for id in ids.iter().chain([&live.instance]) {
+        bench.hooks.set_back(id, INSTANCE_KEPT_MS - 60_000).await;
+    }
+    beat(bench, &live).await;
+    assert_eq!(rows().await.len(), ids.len() + 1, "not yet");
+    for id in &ids {
+        bench.hooks.set_back(id, 60_000).await;
+    }
+    beat(bench, &live).await;
+    assert_eq!(rows().await.len(), 6, "so many with each beat");
+    beat(bench, &live).await;
+    assert_eq!(rows().await.keys().collect::<Vec<_>>(), [&live.instance]);
 }
 
 /// All leases of two members end while nobody beats.

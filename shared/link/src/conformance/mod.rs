@@ -362,6 +362,9 @@ macro_rules! conformance_store {
                 v09_the_most_preferred_coordinates_and_among_equals_who_joined_first
                 a_leave_hands_over_at_once
                 v06_v13_a_dead_member_is_dropped_by_the_next_beat
+                v15_what_a_dead_member_wrote_is_there_when_the_view_without_it_is
+                v17_dm_17_a_newcomer_is_in_a_view_whole_or_not_at_all
+                v18_dm_21_an_instance_that_was_away_for_long_is_forgotten_with_its_row
                 after_a_silence_nobody_is_dropped_until_all_could_beat
                 a_newcomer_after_a_silence_drops_the_dead
                 v12_a_newer_incarnation_takes_the_place_of_the_older

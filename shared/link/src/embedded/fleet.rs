@@ -97,6 +97,14 @@ impl Fleet {
         }
     }
 
+    /// Takes an instance's last beat for one of so much longer ago, ms.
+    #[cfg(any(test, feature = "conformance"))]
+    pub(super) fn set_back(&mut self, instance: &InstanceId, ms: u64) {
+        if let Some(seen) = self.seen.get_mut(instance) {
+            *seen = seen.saturating_sub(ms);
+        }
+    }
+
     /// A member has reached a view. Answers whether it is the last one to reach this one.
     pub(super) fn reach(&mut self, instance: &InstanceId, number: u64) -> bool {
         number == self.number && self.reached.insert(instance.clone()) && self.synced()

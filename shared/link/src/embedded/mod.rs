@@ -53,6 +53,8 @@ use crate::error::Service;
 use crate::events::Events;
 use crate::trusted::Trust;
 use crate::world::{Clock, World};
+#[cfg(any(test, feature = "conformance"))]
+use longshore_model::id::InstanceId;
 use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::record::Record;
@@ -233,6 +235,12 @@ impl Embedded {
     /// here.
     pub fn watch(&self, watch: impl FnMut(&Sight<'_>) + Send + 'static) {
         self.backend.core().watcher = Watcher::new(watch);
+    }
+
+    /// The store takes an instance's last beat for one of so much longer ago, ms.
+    #[cfg(any(test, feature = "conformance"))]
+    pub fn set_back(&self, instance: &InstanceId, ms: u64) {
+        self.operate(|core| core.fleet.set_back(instance, ms));
     }
 
     /// Compares every index of the store with its records.

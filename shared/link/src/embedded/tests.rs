@@ -33,6 +33,10 @@ impl Hooks for Embedded {
     async fn delete_lane(&self, lane: &Lane) {
         Self::delete_lane(self, lane);
     }
+
+    async fn set_back(&self, instance: &InstanceId, ms: u64) {
+        Self::set_back(self, instance, ms);
+    }
 }
 
 /// The cases about payload files once more, on a directory.
@@ -358,31 +362,6 @@ async fn one_name_in_one_namespace_is_one_backend_while_anybody_holds_it() {
     drop((one, two));
     let anew = Link::connect(&settings, world, "one").await.unwrap();
     assert!(anew.store.topics().await.unwrap().is_empty());
-}
-
-/// The script that does the same is not tried: nothing moves the clock of a Redis by a month.
-#[tokio::test(start_paused = true)]
-async fn v18_an_instance_that_was_away_for_long_is_forgotten_with_its_row() {
-    use longshore_model::limits::{INSTANCE_KEPT_MS, INSTANCES_FORGOTTEN};
-    use longshore_model::topology::matrix::Row;
-    let (_embedded, link) = bench();
-    let drained = Row::default().drain(true, "ann");
-    let ids: Vec<_> = (0..INSTANCES_FORGOTTEN + 5).map(|n| owner(&format!("gone{n}"), 1).instance).collect();
-    for id in &ids {
-        link.store.set_row(id, 0, &drained).await.unwrap();
-    }
-    let mut heart = link.store.heart().await.unwrap();
-    let live = owner("live", 1);
-    link.store.set_row(&live.instance, 0, &drained).await.unwrap();
-    let mut beat = async || heart.beat(&Beat { card: Card::bare(live.clone()), reached: 0, lease_ms: 10_000 }).await;
-    link.world.clock.sleep(Duration::from_millis(INSTANCE_KEPT_MS - 1_000)).await;
-    beat().await.unwrap();
-    assert_eq!(link.store.matrix().await.unwrap().len(), ids.len() + 1, "not yet");
-    link.world.clock.sleep(Duration::from_secs(2)).await;
-    beat().await.unwrap();
-    assert_eq!(link.store.matrix().await.unwrap().len(), 6, "so many with each beat");
-    beat().await.unwrap();
-    assert_eq!(link.store.matrix().await.unwrap().keys().collect::<Vec<_>>(), [&live.instance]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -235,7 +235,7 @@ fn v14_dv_16_dv_23_dv_24_changing_at_once_and_changed_when_it_is_stable() {
 }
 
 #[test]
-fn v16_changed_waits_for_all_members_but_not_for_ever() {
+fn v16_v17_changed_waits_for_all_members_but_not_for_ever() {
     let mut bench = Bench::new(STABLE);
     let listener = bench.listen();
     bench.read(view(1, &["a"]));
