@@ -199,6 +199,18 @@ macro_rules! rough_store {
                 }
             )*
 
+            async fn finish(&self, mut finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
+                self.road.to_store().await?;
+                if self.road.roughness.without == Some(Without::Fences) {
+                    let ids = finishes.iter().map(|finish| finish.id).collect();
+                    for (finish, record) in finishes.iter_mut().zip(self.inner.records(ids).await?) {
+                        finish.fence = record.map_or(finish.fence, |record| record.fence);
+                    }
+                }
+                let answer = self.inner.finish(finishes).await;
+                self.road.back(answer).await
+            }
+
             async fn republish(
                 &self,
                 lanes: &[Depleted],
@@ -243,7 +255,6 @@ rough_store! {
     adopt(owner: &Owner, lease_ms: u64, attempt: Adopt) -> Claimed;
     restore(jobs: Vec<Restore>, dry: bool) -> Vec<Restored>;
     losses() -> Vec<Loss>;
-    finish(finishes: Vec<Finish>) -> Vec<Finished>;
     complete(completion: Complete) -> Completed;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
     rescue(limit: usize, beat_ms: u64) -> Moved;
