@@ -94,3 +94,24 @@ async fn a_name_that_several_instances_have_names_none_of_them() {
     one.drain().await;
     two.drain().await;
 }
+
+#[tokio::test]
+async fn p03_a_job_is_placed_from_the_command_line_and_says_for_whom_it_waits() {
+    let program = Program::new("placed").await;
+    let one = start(&program, "one").await;
+    let job = program.add(&["media/raw", "--placement", "label:gpu=yes"]).await;
+    let shown = program.json(Exit::Done, &["job", "show", &job]).await;
+    assert_eq!((&shown["site"], &shown["state"]), (&json!("label:gpu=yes"), &json!("queued")));
+    let why = program.json(Exit::Done, &["job", "explain", &job]).await;
+    let says = "only instances with the label gpu=yes run it, and none is live";
+    assert!(why["waiting"]["reason"] == "placement" && why["detail"].as_str().unwrap().contains(says), "{why}");
+    assert_eq!(why["takers"], json!([]));
+    let gaps = program.json(Exit::Failed, &["topic", "list", "--gaps"]).await;
+    let gap = "1 job waits for instances with the label gpu=yes, which take no media/raw";
+    assert_eq!(of(&gaps, "media/raw")["gap"], gap);
+    let rather = program.add(&["media/raw", "--placement", "prefer_label:gpu=yes"]).await;
+    program.json(Exit::Done, &["job", "wait", &rather, "--timeout", "30s"]).await;
+    let wrong = program.run(&["job", "add", "media/raw", "--placement", "near"]).await;
+    assert!(wrong.exit == Exit::Usage && wrong.err.contains("`near` is not a placement: use any"), "{wrong:?}");
+    one.drain().await;
+}

@@ -10,6 +10,7 @@ use longshore_model::envelope::{self, Envelope, LimitUse, Trace};
 use longshore_model::id::JobId;
 use longshore_model::kind::RetryRules;
 use longshore_model::limits;
+use longshore_model::placement::{Origin, Placement};
 use longshore_model::priority::Priority;
 use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
@@ -46,6 +47,7 @@ pub struct FollowUp {
     limits: Vec<LimitUse>,
     turn: Option<String>,
     priority: Option<Priority>,
+    placement: Option<Placement>,
     unique: Option<Unique>,
     indexed: Vec<String>,
 }
@@ -70,6 +72,8 @@ impl FollowUp {
         described.retry_on = options.retry_on;
         described.expires_in = options.expires_in;
         described.indexed = options.index;
+        described.priority = options.priority;
+        described.placement = options.placement;
         Ok(described)
     }
 
@@ -102,6 +106,7 @@ impl FollowUp {
             limits: Vec::new(),
             turn: None,
             priority: None,
+            placement: None,
             unique: None,
             indexed: Vec::new(),
         })
@@ -157,6 +162,14 @@ impl FollowUp {
         self
     }
 
+    /// Where it runs: near its sender, on the leader, on instances with a label, on one instance; default as its queue says,
+    /// which is anywhere. What is preferred holds while somebody there takes its topic; else the job runs anywhere.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = Some(placement);
+        self
+    }
+
     /// On whose behalf it waits for a limit: jobs of different turns are let through by turns.
     #[must_use]
     pub fn turn(mut self, turn: &str) -> Self {
@@ -199,9 +212,12 @@ impl FollowUp {
         parent: JobId,
         trace: Option<Trace>,
         queues: &Queues,
+        origin: &Origin,
         now_ms: u64,
     ) -> Result<NewJob, BadFollowUp> {
         let queue = queues.resolve(&self.topic);
+        let placement = self.placement.as_ref().unwrap_or(&queue.config.placement);
+        let site = placement.site(origin, &self.topic).map_err(BadFollowUp)?;
         let mut envelope = Envelope {
             v: envelope::VERSION,
             id,
@@ -228,6 +244,7 @@ impl FollowUp {
             limits: self.limits,
             turn: self.turn,
             priority: self.priority,
+            site,
             unique: self.unique,
             schedule: None,
             indexed: self.indexed,
@@ -242,6 +259,7 @@ impl FollowUp {
                 id,
                 topic: self.topic,
                 gates: envelope.gates(&queue.name),
+                site: envelope.site,
                 unique: envelope.unique,
                 queue: queue.name,
                 start,

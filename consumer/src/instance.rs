@@ -13,6 +13,7 @@ use crate::registry::Registry;
 use crate::topology::Topology;
 use longshore_model::id::{InstanceId, Owner};
 use longshore_model::lane::Lane;
+use longshore_model::placement::Origin;
 use longshore_producer::Ask;
 use serde::Serialize;
 use std::sync::Arc;
@@ -57,6 +58,13 @@ impl Running {
     #[must_use]
     pub fn owner(&self) -> &Owner {
         &self.engine.owner
+    }
+
+    /// This instance as a sender of jobs: what a producer in the same process needs to send jobs that are to run near it,
+    /// as `ProducerOptions::origin`.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.engine.origin()
     }
 
     /// The handlers; changing them changes what the instance takes.

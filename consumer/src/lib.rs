@@ -63,7 +63,9 @@ pub use handler::{FromCtx, FromRef, HandlerExt, HandlerOptions, State};
 pub use instance::{RunError, Running};
 pub use longshore_macros::Job;
 pub use longshore_model::settings::{Loaded, Settings};
-pub use longshore_model::{Job, JobId, JobOptions, Lane, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern};
+pub use longshore_model::{
+    Job, JobId, JobOptions, Lane, Placement, Priority, RetryRule, RetryRules, Token, Topic, TopicPattern,
+};
 pub use longshore_producer::SettingsError;
 pub use longshore_producer::{Answers, Ask, AskError, AskOutcome, InstanceAnswer, Ran};
 pub use outcome::{IntoOutcome, JobError, Json, Outcome, WithKind};

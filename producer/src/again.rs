@@ -172,6 +172,7 @@ impl Producer {
             max_crashes: record.max_crashes,
             expires: None,
             gates: record.gates,
+            site: record.site,
             unique: record.unique,
         };
         let refused = |why: Refusal| RetryError::Send(why.into());

@@ -17,7 +17,7 @@ use longshore_model::queue::Queues;
 use longshore_model::record::{Admission, Expiry, Start};
 use longshore_model::schedule::{Problem, Template};
 use longshore_model::unique::{Unique, UniqueMode};
-use longshore_model::{Job, JobId, JobOptions, Priority, Topic, limits, span};
+use longshore_model::{Job, JobId, JobOptions, Placement, Priority, Topic, limits, span};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ pub struct JobBuilder {
     limits: Vec<LimitUse>,
     turn: Option<String>,
     priority: Option<Priority>,
+    placement: Option<Placement>,
     unique: Option<Unique>,
     indexed: Vec<String>,
 }
@@ -130,6 +131,7 @@ impl JobBuilder {
             indexed: kind.index.clone(),
             kind,
             priority: None,
+            placement: None,
             unique: None,
         }
     }
@@ -267,6 +269,13 @@ impl JobBuilder {
     /// before normal ones that have waited up to a minute longer, so none starves. Orders stay in their order.
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = Some(priority);
+        self
+    }
+
+    /// Where it runs: near its sender, on the leader, on instances with a label, on one instance; default as its queue says,
+    /// which is anywhere. What is preferred holds while somebody there takes its topic; else the job runs anywhere.
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = Some(placement);
         self
     }
 
@@ -436,6 +445,9 @@ impl JobBuilder {
             problems.push(Problem::new("job.expires", why));
         }
         let Some((topic, payload)) = self.what.filter(|_| problems.is_empty()) else { return Err(problems) };
+        let asked = self.placement.or(self.kind.placement).unwrap_or_default();
+        let site = asked.site(&self.producer.inner.options.origin, &topic);
+        let site = site.map_err(|why| vec![Problem::new("job.placement", why)])?;
         let envelope = Envelope {
             v: VERSION,
             id: JobId::nil(),
@@ -462,6 +474,7 @@ impl JobBuilder {
             limits: self.limits,
             turn: self.turn,
             priority: self.priority.or(self.kind.priority),
+            site,
             unique: self.unique,
             schedule: None,
             indexed: self.indexed,
@@ -489,6 +502,8 @@ impl JobBuilder {
         if expires_ms.is_some_and(|at| at.saturating_sub(now) > limits::DELAY_MS) {
             return Err(Refusal::OutOfBounds("expires: more than a year from now; leave it out for never".into()));
         }
+        let asked = self.placement.as_ref().or(self.kind.placement.as_ref()).unwrap_or(&queue.config.placement);
+        let site = asked.site(&inner.options.origin, &topic).map_err(Refusal::OutOfBounds)?;
         let retries = self.retries.or(self.kind.retries);
         let mut envelope = Envelope {
             v: VERSION,
@@ -516,6 +531,7 @@ impl JobBuilder {
             limits: self.limits,
             turn: self.turn,
             priority: self.priority.or(self.kind.priority),
+            site,
             unique: self.unique,
             schedule: None,
             indexed: self.indexed,
@@ -525,6 +541,7 @@ impl JobBuilder {
             id: self.id,
             topic,
             gates: envelope.gates(&queue.name),
+            site: envelope.site.clone(),
             unique: envelope.unique.clone(),
             start: queue.start(self.start),
             queue: queue.name,

@@ -15,6 +15,7 @@ use longshore_link::store::{Accepted, NewJob, Store};
 use longshore_link::{Link, World};
 use longshore_model::audit::Deed;
 use longshore_model::limits;
+use longshore_model::placement::Origin;
 use longshore_model::queue::{BadQueues, Queues};
 use longshore_model::settings::{Loaded, OnUnreachable, Settings, WithoutStore};
 use longshore_model::{Generation, JobId};
@@ -35,6 +36,9 @@ pub struct ProducerOptions {
     pub deadline: Duration,
     /// The queues by which jobs are sent as long as nobody has applied any in the store. Default: the main queue alone.
     pub queues: Queues,
+    /// Who sends, as far as it matters for where jobs run. Default: the cluster of the setting `instance.cluster`, if that is
+    /// set. In the process of a consumer: what its `Running::origin` says.
+    pub origin: Origin,
     /// What jobs say of who sent them, where the sender does not. Default nothing.
     pub created_by: Option<String>,
     /// How often outcomes that are waited for are asked for, in case a nudge was lost. Default 2 s.
@@ -78,6 +82,7 @@ impl ProducerOptions {
         Self {
             deadline: settings.send.deadline,
             queues: Queues::default(),
+            origin: Origin { cluster: settings.instance.cluster.clone(), instance: None },
             created_by: settings.instance.name.clone(),
             ask_again: settings.lease.beat,
             max_file_bytes: settings.blobs.max_file_bytes,

@@ -154,4 +154,6 @@ pub use longshore_model::topology::matrix::{KeptRow, Row, Rule, Stand};
 pub use longshore_model::topology::table::{StandOf, TopicLine};
 pub use longshore_model::trust::{Distrust, Ignored};
 pub use longshore_model::unique::{Unique, UniqueMode};
-pub use longshore_model::{InstanceId, Job, JobId, JobOptions, Priority, Reason, State, Token, Topic, TopicPattern};
+pub use longshore_model::{
+    InstanceId, Job, JobId, JobOptions, Placement, Priority, Reason, State, Token, Topic, TopicPattern,
+};

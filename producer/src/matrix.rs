@@ -28,10 +28,11 @@ impl Producer {
     /// [`Fault`] when the store gives no answer.
     pub async fn topic_table(&self) -> Result<Vec<TopicLine>, Fault> {
         let (link, store) = (self.link(), &self.link().store);
-        let (topics, counts, view) = tokio::try_join!(store.topics(), store.counts(), link.view())?;
+        let (topics, counts, at, view) =
+            tokio::try_join!(store.topics(), store.counts(), store.queued_at(), link.view())?;
         let line = |topic| {
             let counts = counts.get(&topic);
-            TopicLine::new(topic, counts, &view)
+            TopicLine::new(topic, counts, &at, &view)
         };
         Ok(topics.into_iter().map(line).collect())
     }

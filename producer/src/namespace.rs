@@ -4,7 +4,7 @@ use crate::connect::Producer;
 use longshore_link::broker::{Copies, Letters};
 use longshore_link::error::Fault;
 use longshore_model::names::Park;
-use longshore_model::{State, Topic};
+use longshore_model::{Lane, State, Topic};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ impl Producer {
             *contents.jobs.entry(state).or_default() += count;
         }
         for lane in link.store.lanes().await? {
-            contents.topics += usize::from(!lane.high);
+            contents.topics += usize::from(lane.is_first());
             contents.messages += link.broker.depth(&lane).await?.unwrap_or(0);
         }
         for park in Park::ALL {
@@ -71,8 +71,8 @@ impl Producer {
         if !instances.is_empty() {
             return Err(RemovalError::InUse(instances.into_iter().map(|card| card.name).collect()));
         }
-        let mut known = link.store.topics().await?;
-        known.extend_from_slice(topics);
+        let mut known = link.store.lanes().await?;
+        known.extend(link.store.topics().await?.iter().chain(topics).flat_map(Lane::both));
         let queues = link.broker.erase(&known).await?;
         let keys = link.store.erase().await?;
         Ok((queues, keys))

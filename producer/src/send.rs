@@ -273,7 +273,7 @@ impl Producer {
             let existed = accepted.existed && (another || repeated == Repeated::No);
             sent.push(Sent::new(self.clone(), accepted.id, Custody::Store, existed, accepted.state));
             if runnable(place, accepted) {
-                lanes.insert(prepared.job.admission.lane());
+                lanes.insert(accepted.lane(&prepared.job.admission));
                 messages.push(message(prepared, accepted));
                 places.push(place);
             } else if journaled(place, accepted) {
@@ -321,7 +321,7 @@ impl Producer {
 }
 
 fn message(prepared: &Prepared, accepted: &Accepted) -> Message {
-    let target = Target::Jobs(prepared.job.admission.lane());
+    let target = Target::Jobs(accepted.lane(&prepared.job.admission));
     let mut message = Message::accepted(&prepared.job, accepted, target);
     message.headers.trace.clone_from(&prepared.trace);
     message

@@ -212,6 +212,7 @@ impl Bench {
             max_crashes: 3,
             expires: None,
             gates: kind.gates(number),
+            site: None,
             unique: (kind == Kind::Unique).then_some(unique),
         };
         let envelope =

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[derive(Serialize, Deserialize, Job)]
 #[job(topic = "media/thumbnail", version = 2, retries = -1, retry_delay = "1m30s")]
-#[job(index = ["asset"], priority = "low")]
+#[job(index = ["asset"], priority = "low", placement = "label:gpu=yes")]
 #[job(timeout = "2m", soft_timeout = "90s", stall_timeout = "30s", expires_in = "1h")]
 #[job(retry_for = "1d", retry_on = "timeout=2; busy=100,30s")]
 struct Thumbnail {
@@ -35,6 +35,7 @@ fn the_attribute_becomes_the_implementation() {
         expires_in: Some(Duration::from_secs(3_600)),
         index: vec!["asset".into()],
         priority: Some(Priority::Low),
+        placement: Some("label:gpu=yes".parse().unwrap()),
     };
     assert_eq!(Thumbnail::options(), expected);
     assert_eq!(serde_json::to_string(&Thumbnail { asset: "a".into() }).unwrap(), r#"{"asset":"a"}"#);

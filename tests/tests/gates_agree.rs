@@ -199,6 +199,7 @@ fn new_job(id: JobId, step: &Step) -> NewJob {
         start: if *late { Start::After(LEASE_MS) } else { Start::Now },
         max_retries: 1,
         max_crashes: 3,
+        site: None,
         expires: None,
         gates: Gates {
             order: order.map(|key| GateName::order("main", &key.to_string())),

@@ -7,9 +7,10 @@ use longshore_link::broker::{Headers, Intake, Message, Target};
 use longshore_link::{Embedded, Link, World};
 use longshore_model::envelope::Envelope;
 use longshore_model::names::{Namespace, headers};
+use longshore_model::placement::Label;
 use longshore_model::queue::{QueueConfig, Queues};
 use longshore_model::settings::Settings;
-use longshore_model::{Fence, Generation, Lane, Secret, Topic, TopicPattern, limits};
+use longshore_model::{Fence, Generation, Lane, Placement, Secret, Topic, TopicPattern, limits};
 use longshore_producer::{JobBuilder, Producer, ProducerOptions, State};
 use longshore_tests::proxy::{Direction, Proxy};
 use longshore_tests::services::{Shared, namespace};
@@ -88,6 +89,12 @@ const OF_A_JOB: &[Row] = &[
     ),
     ("traceparent", limits::TRACEPARENT_BYTES, |p, n| p.raw("a", "0").trace(text(n), None), &["traceparent", "128"]),
     ("tracestate", limits::TRACESTATE_BYTES, |p, n| p.raw("a", "0").trace("t", Some(text(n))), &["tracestate", "512"]),
+    (
+        "placement",
+        limits::SITE_BYTES,
+        |p, n| p.raw("a", "0").placement(Placement::Label(Label { name: text(n - 6), value: None })),
+        &["placement", "128"],
+    ),
     ("retries", limits::RETRIES as usize, |p, n| p.raw("a", "0").retries(n as i32), &["retries", "1000000"]),
     ("delay", limits::DELAY_MS as usize, |p, n| p.raw("a", "0").after(Duration::from_millis(n as u64)), &["year"]),
     (
@@ -156,7 +163,7 @@ fn a_foreign_message_is_refused_by_the_same_limits() {
     // What an envelope has besides the payload: its own braces, four names and three values.
     let own = 8;
     type Check<'c> = (&'c str, usize, &'c dyn Fn(&mut Value, usize), &'c [&'c str]);
-    let rows: [Check<'_>; 9] = [
+    let rows: [Check<'_>; 10] = [
         (
             "depth",
             limits::JSON_DEPTH,
@@ -171,6 +178,12 @@ fn a_foreign_message_is_refused_by_the_same_limits() {
             limits::QUEUE_NAME_BYTES + limits::TOPIC_BYTES,
             &|e, n| e["queue"] = json!(text(n)),
             &["queue", "308"],
+        ),
+        (
+            "site",
+            limits::SITE_BYTES,
+            &|e, n| e["site"] = json!(format!("label:{}", text(n - 6))),
+            &["placement", "128"],
         ),
         ("retries", limits::RETRIES as usize, &|e, n| e["retries"] = json!(n), &["retries", "1000000"]),
         ("timeout", limits::DELAY_MS as usize, &|e, n| e["timeout_ms"] = json!(n), &["timeout_ms", "year"]),

@@ -128,7 +128,7 @@ fn finish(id: JobId, fence: Fence, verdict: Verdict, follow_ups: Vec<NewJob>) ->
 
 /// The broker has no copies any more.
 fn lost_copies() -> [Depleted; 1] {
-    [Depleted { topic: Topic::new(TOPIC).unwrap(), copies: None }]
+    [Depleted { lane: Topic::new(TOPIC).unwrap().into(), copies: None }]
 }
 
 fn card(owner: Owner) -> Card {

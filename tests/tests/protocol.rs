@@ -41,6 +41,7 @@ fn the_envelope_of_the_page_is_read_field_by_field() {
     assert_eq!(envelope.labels["shoot"], "2026-11");
     assert_eq!((envelope.retries, envelope.retry_delay_ms, envelope.timeout_ms), (Some(5), Some(2_000), Some(120_000)));
     assert_eq!(envelope.expires_ms, Some(1_795_255_200_000));
+    assert_eq!(envelope.site.as_ref().unwrap().to_string(), "prefer_label:gpu=yes");
     assert_eq!(envelope.created_by.as_deref(), Some("upload-service"));
     assert!(envelope.parent.is_some() && envelope.retry_of.is_some());
     assert!(envelope.trace.as_ref().unwrap().tracestate.is_some());

@@ -1,7 +1,7 @@
 //! A thousand seeds of the simulated system. More: `cargo run -p longshore-tests --bin simulate -- 0 10000`.
 
 use longshore_model::settings::OnDoubt;
-use longshore_tests::simulation::nemesis::{KINDS, kinds_of};
+use longshore_tests::simulation::nemesis::{KINDS, OF_FILES, kinds_of};
 use longshore_tests::simulation::rules::HAPPENINGS;
 use longshore_tests::simulation::{Losses, Plan, Without, run};
 use std::collections::BTreeSet;
@@ -20,7 +20,8 @@ fn part(number: u64) {
         kinds.extend(summary.faults.keys());
         happened.extend(summary.rules.keys());
     }
-    let all = [Losses::None, Losses::Lanes, Losses::Store].into_iter().flat_map(kinds_of).chain(&KINDS);
+    let all =
+        [Losses::None, Losses::Lanes, Losses::Store].into_iter().flat_map(kinds_of).chain(&KINDS).chain([&OF_FILES]);
     let never: Vec<&&str> = all.filter(|kind| !kinds.contains(*kind)).collect();
     assert!(never.is_empty(), "never struck: {never:?}");
     let never: Vec<&&str> = HAPPENINGS.iter().filter(|happening| !happened.contains(*happening)).collect();
@@ -123,4 +124,31 @@ fn the_judge_sees_each_rule_that_nobody_said() {
     }
     let unseen: Vec<&&str> = signs.iter().filter(|sign| !seen.contains(*sign)).collect();
     assert!(unseen.is_empty(), "no seed showed these: the simulation or its judge is blind: {unseen:?}");
+}
+
+/// The first of some seeds' runs with files in which each of these was said.
+fn said_of_files(without: Without, on_doubt: OnDoubt, signs: &[&str]) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for seed in 0..40 {
+        let losses = Losses::None;
+        let plan = Plan { without, on_doubt, losses, files: true, rules: false, gates: false, ..Plan::of(seed) };
+        let wrong = run(plan).err().map(|broken| broken.what).unwrap_or_default();
+        seen.extend(signs.iter().filter(|sign| wrong.iter().any(|what| what.contains(*sign))));
+        if seen.len() == signs.len() {
+            return;
+        }
+    }
+    let unseen: Vec<&&str> = signs.iter().filter(|sign| !seen.contains(*sign)).collect();
+    panic!("no seed showed these: the simulation or its judge is blind: {unseen:?}");
+}
+
+#[test]
+fn the_judge_sees_files_that_are_not_what_they_should_be() {
+    let signs = ["other files than were sent", "is not the winner's", "is not whole", "its outputs are"];
+    said_of_files(Without::Files, OnDoubt::Cancel, &signs);
+}
+
+#[test]
+fn without_fences_the_outputs_of_a_stale_attempt_appear() {
+    said_of_files(Without::Fences, OnDoubt::Continue, &["is not the winner's"]);
 }

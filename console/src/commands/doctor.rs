@@ -188,7 +188,10 @@ impl Answer for FromStore {
             let in_lane = normal.map(|count| Cell::from(format!("{count}{urgent}")));
             let in_lane = in_lane.unwrap_or_else(|| Cell::new("no lane", Tone::Bad));
             table.row([
-                lane.topic.as_str().into(),
+                lane.site
+                    .as_ref()
+                    .map_or_else(|| lane.topic.to_string(), |site| format!("{} ({site})", lane.topic))
+                    .into(),
                 lane.queued.to_string().into(),
                 in_lane,
                 lane.held.to_string().into(),

@@ -166,7 +166,7 @@ impl Instance {
             labels: card.labels,
             endpoints: card.endpoints,
             properties: card.properties,
-            held: card.held.values().sum(),
+            held: card.held.values().chain(card.held_at.values()).sum(),
             lag_ms: card.lag_ms,
             skew_ms: card.skew_ms,
         }

@@ -5,6 +5,7 @@
 //! coordinator steps in at a slower pace, so that nothing stands still between two coordinators.
 
 pub(crate) mod auditor;
+pub(crate) mod clearer;
 pub(crate) mod collector;
 pub(crate) mod janitor;
 pub(crate) mod promoter;
@@ -31,6 +32,7 @@ pub(crate) fn start(engine: &Arc<Engine>, retention: longshore_link::store::Rete
     keep(engine, rescuer::run);
     keep(engine, undertaker::run);
     keep(engine, reconciler::run);
+    keep(engine, clearer::run);
     keep(engine, auditor::run);
     keep(engine, scrubber::run);
     keep(engine, teller::run);

@@ -11,7 +11,7 @@ use super::run::{self, Ended};
 use super::settle;
 use super::taken_back::{self, NoMessage};
 use super::terms::Terms;
-use super::{Engine, files, isolation, reporter, telling};
+use super::{Engine, files, isolation, reporter, sites, telling};
 use crate::ctx::{Cancelled, Ctx, JobInfo, ReportSink};
 use crate::outcome::Outcome;
 use crate::registry::Registration;
@@ -26,6 +26,7 @@ use longshore_model::names::Park;
 use longshore_model::queue::Queues;
 use longshore_model::token::Token;
 use longshore_model::transition::Answer;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -59,14 +60,18 @@ pub(crate) struct Taken {
 /// there on each is on its own.
 pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all: Vec<Taken>) {
     let read: Vec<_> = all.iter().map(|taken| read(&taken.delivery).map(Arc::new)).collect();
-    let claims: Vec<Claim> = all
-        .iter()
-        .zip(&read)
-        .filter_map(|(taken, envelope)| {
-            let envelope = envelope.as_ref().ok().filter(|envelope| taken.registration.can_read(envelope))?;
-            Some(claim_of(&taken.delivery, envelope, taken.alone))
-        })
-        .collect();
+    // Found out once: whether the instance leads may change at any time.
+    let mut claimable = BTreeSet::new();
+    let mut claims: Vec<Claim> = Vec::with_capacity(all.len());
+    for (place, (taken, envelope)) in all.iter().zip(&read).enumerate() {
+        if let Ok(envelope) = envelope
+            && taken.registration.can_read(envelope)
+            && engine.barred(envelope).is_none()
+        {
+            claimable.insert(place);
+            claims.push(claim_of(&taken.delivery, envelope, taken.alone));
+        }
+    }
     let asked = engine.link.world.clock.boot();
     let together = !claims.is_empty() && settler.is_live() && engine.is_sure();
     let mut answers = Vec::new().into_iter();
@@ -78,8 +83,7 @@ pub(crate) async fn run_all(engine: Arc<Engine>, settler: Arc<dyn Settler>, all:
     }
     let last = all.len().saturating_sub(1);
     for (place, (taken, envelope)) in all.into_iter().zip(read).enumerate() {
-        let claimable = envelope.as_ref().is_ok_and(|envelope| taken.registration.can_read(envelope));
-        let first = if together && claimable {
+        let first = if together && claimable.contains(&place) {
             answers.next().map_or(First::NotAnswered, First::Answered)
         } else {
             First::NotAsked
@@ -115,6 +119,12 @@ async fn run(
         let park = Target::Parked(Park::Short, delivery.lane.clone());
         divert(&engine, &delivery, settler.as_ref(), park, None).boxed().await;
         return settle::mark(&engine, vec![(envelope.id, delivery.headers.generation)]).boxed().await;
+    }
+    if matches!(first, First::NotAsked)
+        && let Some(site) = engine.barred(&envelope)
+    {
+        drop(slot);
+        return sites::send_on(&engine, &delivery, settler.as_ref(), &envelope, site).boxed().await;
     }
     let id = envelope.id;
     let answer = match claim(&engine, &delivery, settler.as_ref(), Arc::clone(&envelope), first, alone).await {
@@ -164,7 +174,7 @@ async fn run(
 pub(crate) async fn run_again(engine: Arc<Engine>, delivery: Delivery, registration: Arc<Registration>, slot: Slot) {
     // Whatever is wrong with it is told of the copy in its lane.
     let Ok(envelope) = read(&delivery).map(Arc::new) else { return };
-    if !registration.can_read(&envelope) {
+    if !registration.can_read(&envelope) || engine.barred(&envelope).is_some() {
         return;
     }
     let asked = engine.link.world.clock.boot();

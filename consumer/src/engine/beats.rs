@@ -248,6 +248,7 @@ pub(crate) fn card(engine: &Engine, started: u64, skew_ms: Option<i64>) -> Card 
         slots: u32::try_from(engine.slots).unwrap_or(u32::MAX),
         running: u32::try_from(engine.running.len()).unwrap_or(u32::MAX),
         held: engine.held.counts(),
+        held_at: engine.held.counts_at(),
         draining: engine.phase() != Phase::Working,
         outside: engine.strangers.is_outside(),
         lag_ms: ms(engine.held.lag(engine.link.world.clock.boot())),

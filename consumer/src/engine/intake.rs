@@ -309,6 +309,11 @@ impl Session {
         for _ in 0..self.turns.len(high) {
             let lane = self.turns.pop(high)?;
             let Some(queue) = self.held.get_mut(&lane) else { continue };
+            if !self.engine.may_start(&lane) {
+                // `wanted` is about to say so, and the lane will be given back.
+                self.turns.push(lane);
+                continue;
+            }
             let Some(registration) = self.engine.registry.choose(&lane.topic) else {
                 // The handler went away; `wanted` is about to say so, and the lane will be given back.
                 self.turns.push(lane);
@@ -342,7 +347,7 @@ impl Session {
             && let Some(delivery) = self.engine.taken_back.pop()
         {
             let topic = &delivery.lane.topic;
-            if !self.engine.takes(topic) {
+            if !self.engine.takes(topic) || !self.engine.may_start(&delivery.lane) {
                 // Its copy is in the lane, for whoever takes that.
                 continue;
             }

@@ -1,10 +1,11 @@
 //! Which lanes this instance consumes: those of known topics that a handler takes, and that the lists and the matrix allow;
-//! none while it does not belong to the fleet.
+//! none while it does not belong to the fleet. Of lanes of sites those that are for this instance ([`super::sites`]).
 //!
 //! The high lane of a topic is consumed from the first urgent job on; a store that lost what it knew of that hears it from
 //! whoever consumed such a lane before, or finds one. Publishes the set through `engine.wanted`; [`super::intake`] follows
 //! it. The truth is in the store (the set of known topics) and in the registry; nudges only make it quick.
 
+use super::sites::{self, Memory};
 use super::{Engine, Phase, strangers};
 use longshore_link::store::Nudge;
 use longshore_model::lane::Lane;
@@ -24,15 +25,21 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     let mut registry = engine.registry.changes();
     // High lanes that were ever consumed here: a store that was wiped knows nothing of them, and they hold jobs.
     let mut high = BTreeSet::new();
+    let mut memory = Memory::default();
+    let (mut leads, mut glimpses) = (engine.coordinator.subscribe(), engine.sight.glimpses());
     loop {
         registry.mark_unchanged();
-        let wait = match refresh(&engine, &mut high).await {
+        leads.mark_unchanged();
+        glimpses.mark_unchanged();
+        let wait = match refresh(&engine, &mut high, &mut memory).await {
             Ok(()) => PACE,
             Err(fault) => {
                 tracing::warn!(%fault, "known topics could not be read; trying again");
                 engine.link.world.random.jitter(Duration::from_secs(1))
             }
         };
+        // Who takes the jobs that others would rather run depends on who is there.
+        let placed = engine.known.borrow().iter().any(sites::is_preferred);
         tokio::select! {
             biased;
             () = engine.until(Phase::Draining) => {
@@ -40,13 +47,15 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 return;
             }
             _ = registry.changed() => {}
+            _ = leads.changed() => {}
+            _ = glimpses.changed(), if placed => {}
             () = engine.topics_changed.notified() => {}
             () = engine.link.world.clock.sleep(wait) => {}
         }
     }
 }
 
-async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>) -> Result<(), longshore_link::Fault> {
+async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory) -> Result<(), longshore_link::Fault> {
     if !strangers::check(engine).await? {
         engine.wanted.send_replace(Some(BTreeSet::new()));
         return Ok(());
@@ -61,13 +70,19 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>) -> Result<(), longs
         .map(Lane::from)
         .collect();
     // A topic is never forgotten but by a store that was wiped; its lanes still hold jobs.
-    let before = engine.wanted.borrow().clone().unwrap_or_default();
+    let mut before = engine.wanted.borrow().clone().unwrap_or_default();
+    // Those of sites are let go of.
+    before.retain(|lane| lane.site.is_none());
     high.extend(search(engine, &before).await);
-    let sure: BTreeSet<Lane> = exact.into_iter().chain(before).chain(high.iter().cloned()).collect();
+    let mut sure: BTreeSet<Lane> = exact.into_iter().chain(before).chain(high.iter().cloned()).collect();
+    sure.extend(memory.forgotten(*engine.lost.borrow(), engine.link.world.clock.boot()));
     engine.link.store.know(sure.iter().cloned().collect()).await?;
     let known: BTreeSet<Lane> = engine.link.store.lanes().await?.into_iter().chain(sure).collect();
-    let wanted: BTreeSet<Lane> = known.iter().filter(|lane| engine.takes(&lane.topic)).cloned().collect();
-    high.extend(wanted.iter().filter(|lane| lane.high).cloned());
+    memory.note(&known, engine.link.world.clock.boot());
+    let taken: BTreeSet<Lane> = known.iter().filter(|lane| engine.takes(&lane.topic)).cloned().collect();
+    let wanted = sites::choose(engine, taken).await?;
+    high.extend(wanted.iter().filter(|lane| lane.high && lane.site.is_none()).cloned());
+    let topics: BTreeSet<_> = wanted.iter().map(|lane| lane.topic.clone()).collect();
     engine.known.send_replace(known);
     engine.wanted.send_if_modified(|now| {
         let wanted = Some(wanted);
@@ -81,6 +96,12 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>) -> Result<(), longs
         // Whoever changed it sees at once that the instance goes by it.
         engine.beat_now.notify_one();
     }
+    // Last, as it may take a while where there are many topics.
+    let found = memory.search(engine, &topics).await;
+    if !found.is_empty() {
+        engine.link.store.know(found).await?;
+        engine.topics_changed.notify_one();
+    }
     Ok(())
 }
 
@@ -92,7 +113,7 @@ async fn search(engine: &Engine, consumed: &BTreeSet<Lane>) -> Vec<Lane> {
     if lost.is_none_or(|lost| engine.link.world.clock.boot().saturating_sub(lost) > SEARCH) {
         return found;
     }
-    let missing = consumed.iter().filter(|lane| !lane.high).map(|lane| Lane::high(lane.topic.clone()));
+    let missing = consumed.iter().filter(|lane| lane.is_first()).map(|lane| Lane::high(lane.topic.clone()));
     for lane in missing.filter(|lane| !consumed.contains(lane)) {
         match engine.link.broker.depth(&lane).await {
             Ok(Some(_)) => found.push(lane),

@@ -8,7 +8,8 @@
 //! [`reporter`] writes what handlers report, [`taken_back`] holds what a dead instance left and this one runs itself,
 //! [`adopt`] takes running attempts back into a store that lost them, [`isolation`] runs alone what must not run beside
 //! others, [`telling`] tells those who listen, [`answering`] answers those who ask,
-//! [`strangers`] knows who belongs to the fleet, and whether this instance does.
+//! [`strangers`] knows who belongs to the fleet, and whether this instance does, [`sites`] which jobs are to run here
+//! rather than elsewhere.
 //!
 //! The engine knows no socket: broker, store, time, randomness and tasks come from `longshore-link`,
 //! so all of it runs in a simulation. Selects are `biased` and no order depends on a random hash.
@@ -31,6 +32,7 @@ pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod settle;
 pub(crate) mod sight;
+pub(crate) mod sites;
 pub(crate) mod strangers;
 pub(crate) mod taken_back;
 pub(crate) mod telling;

@@ -210,10 +210,10 @@ async fn prepare_success(
         None => Vec::new(),
     };
     let now_ms = engine.link.world.clock.unix_ms();
-    let queues = engine.policies.get();
+    let (queues, origin) = (engine.policies.get(), engine.origin());
     let follow_ups = follow_ups
         .into_iter()
-        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &queues, now_ms))
+        .map(|(id, job)| job.prepare(id, attempt.id, trace.clone(), &queues, &origin, now_ms))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| NotMoved::Ends(Outcome::fail(error)))?;
     Ok((outputs, follow_ups))
@@ -324,7 +324,7 @@ async fn publish_follow_ups(attempt: &Attempt, jobs: &[NewJob], answers: Vec<Res
         let message = |target| Message::accepted(job, &accepted, target);
         let there = if accepted.state == State::Queued {
             confirmed.push((accepted.id, accepted.generation));
-            publish(engine, attempt.settler.as_ref(), message(Target::Jobs(job.admission.lane()))).await
+            publish(engine, attempt.settler.as_ref(), message(Target::Jobs(accepted.lane(&job.admission)))).await
         } else {
             engine.promote_now.notify_one();
             let journaled = matches!(accepted.state, State::Scheduled | State::Blocked) && engine.journal;

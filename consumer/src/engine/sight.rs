@@ -71,6 +71,11 @@ impl Sight {
         self.reached.load(Ordering::SeqCst)
     }
 
+    /// What beats say of the topology, as they say it.
+    pub(crate) fn glimpses(&self) -> signal::Receiver<Glimpse> {
+        self.glimpse.subscribe()
+    }
+
     /// A beat was answered. From now on no older view is current, whether or not anybody gets to run here.
     pub(crate) fn glimpsed(&self, glimpse: Glimpse) {
         let mut before = Glimpse::default();

@@ -207,7 +207,7 @@ async fn accept_and_publish(
 }
 
 fn message(letter: &Readable, accepted: &Accepted) -> Message {
-    let lane = letter.job.admission.lane();
+    let lane = accepted.lane(&letter.job.admission);
     let runnable = accepted.state == State::Queued;
     Message {
         target: if runnable { Target::Jobs(lane) } else { Target::Parked(Park::Short, lane) },

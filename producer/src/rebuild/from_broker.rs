@@ -15,6 +15,7 @@ use longshore_link::letters::Letter;
 use longshore_link::store::{NewJob, Restore, Restored};
 use longshore_model::envelope::{Envelope, FileRef};
 use longshore_model::names::Park;
+use longshore_model::placement::{Label, Site};
 use longshore_model::record::Start;
 use longshore_model::topology::View;
 use longshore_model::{JobId, Lane, State, Topic, limits, span};
@@ -59,7 +60,8 @@ pub struct StoreRebuild {
 /// What one place held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct FoundCopies {
-    /// `lane a/b`, `lane a/b (high)` of urgent jobs, `parked 30s` or `journal`.
+    /// `lane a/b`, `lane a/b (high)` of urgent jobs, `lane a/b (leader)` of jobs that are to run there, `parked 30s` or
+    /// `journal`.
     pub place: String,
     /// Copies that were read.
     pub copies: u64,
@@ -140,28 +142,35 @@ impl RebuildStore {
             seen: BTreeSet::new(),
             with_files: Vec::new(),
             topics: self.topics.clone(),
-            high: BTreeSet::new(),
+            beside: BTreeSet::new(),
             done: StoreRebuild { lost_at, ..StoreRebuild::default() },
         };
         work.topics.extend(store.topics().await?);
-        work.topics.extend(exact_topics(&self.producer.link().view().await?));
+        let view = self.producer.link().view().await?;
+        work.topics.extend(exact_topics(&view));
+        let mut lanes: BTreeSet<Lane> = store.lanes().await?.into_iter().collect();
         // What is at rest names topics whose lanes nobody else knows.
         for park in Park::ALL {
             work.read(&Copies::Parked(park), format!("parked {}s", park.ms() / 1_000)).await?;
         }
-        for topic in work.topics.clone() {
-            // Nobody but the store knew which of them have a high lane.
-            for lane in Lane::both(&topic) {
-                let name = format!("lane {lane}");
-                if work.read(&Copies::Lane(lane.clone()), name).await? && lane.high {
-                    work.high.insert(lane);
-                }
+        // Nobody but the store knew which of them have a high lane, or lanes of which sites.
+        let sites = sites(&view);
+        for topic in &work.topics {
+            lanes.extend(Lane::both(topic));
+            lanes
+                .extend(sites.iter().flat_map(|site| Lane { site: Some(site.clone()), ..topic.clone().into() }.pair()));
+        }
+        lanes.extend(work.beside.iter().cloned());
+        for lane in lanes.into_iter().filter(Lane::has_name) {
+            let name = format!("lane {lane}");
+            if work.read(&Copies::Lane(lane.clone()), name).await? && !lane.is_first() {
+                work.beside.insert(lane);
             }
         }
         work.read(&Copies::Journal, "journal".into()).await?;
-        if !dry && !work.high.is_empty() {
+        if !dry && !work.beside.is_empty() {
             // Whoever takes their topics consumes them from now on.
-            store.know(work.high.into_iter().collect()).await?;
+            store.know(work.beside.into_iter().collect()).await?;
         }
         Ok(work.done)
     }
@@ -171,6 +180,22 @@ impl RebuildStore {
 fn exact_topics(view: &View) -> impl Iterator<Item = Topic> {
     let capabilities = view.instances.iter().flat_map(|card| &card.capabilities);
     capabilities.filter_map(|capability| capability.pattern.exact())
+}
+
+/// Sites that live instances are of.
+fn sites(view: &View) -> BTreeSet<Site> {
+    let mut sites = BTreeSet::from([Site::Leader]);
+    for card in &view.instances {
+        sites.insert(Site::Cluster(card.cluster.clone()));
+        sites.insert(Site::Instance(card.owner.instance.0.clone()));
+        for (name, value) in &card.labels {
+            for value in [None, Some(value.clone())] {
+                let label = Label { name: name.clone(), value };
+                sites.extend([Site::Label(label.clone()), Site::PreferLabel(label)]);
+            }
+        }
+    }
+    sites
 }
 
 /// One rebuild.
@@ -184,8 +209,8 @@ struct Work<'p> {
     /// Those of the part that is being read that need blobs, with what they need.
     with_files: Vec<(JobId, Vec<FileRef>)>,
     topics: BTreeSet<Topic>,
-    /// High lanes that there are.
-    high: BTreeSet<Lane>,
+    /// Lanes beside the first one of their topic that there are.
+    beside: BTreeSet<Lane>,
     done: StoreRebuild,
 }
 
@@ -219,7 +244,7 @@ impl Work<'_> {
         };
         let mut admission = envelope.admission(&self.producer.inner.options.queues);
         self.topics.insert(admission.topic.clone());
-        self.high.extend(letter.lane.clone().filter(|lane| lane.high));
+        self.beside.extend(letter.lane.clone().filter(|lane| !lane.is_first()));
         let (enqueued, headers) = (letter.headers.enqueued.unwrap_or_else(|| envelope.id.created_ms()), letter.headers);
         let mut copy = Some(headers.generation);
         if *place == Copies::Journal {

@@ -12,7 +12,7 @@ use longshore_link::error::Fault;
 use longshore_link::store::Depleted;
 use longshore_model::ledger::Ledger;
 use longshore_model::names::Park;
-use longshore_model::{State, Topic, limits};
+use longshore_model::{Lane, Site, State, Topic, limits};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -41,6 +41,9 @@ pub struct BrokerRebuild {
 pub struct LaneState {
     /// The topic.
     pub topic: Topic,
+    /// Where its jobs are to run; absent for those that may run anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<Site>,
     /// Jobs that the store calls queued.
     pub queued: u64,
     /// Messages in the lane; `None`: there is no lane.
@@ -85,18 +88,27 @@ impl Producer {
             }
         }
         let view = link.view().await?;
-        let mut depths: BTreeMap<Topic, [Option<u64>; 2]> = BTreeMap::new();
+        let mut depths: BTreeMap<Lane, [Option<u64>; 2]> = BTreeMap::new();
         for lane in link.store.lanes().await? {
             let depth = link.broker.depth(&lane).await?;
-            depths.entry(lane.topic).or_default()[usize::from(lane.high)] = depth;
+            let high = usize::from(lane.high);
+            depths.entry(Lane { high: false, ..lane }).or_default()[high] = depth;
         }
         // Read last, so that what was claimed meanwhile is not missed.
-        let ledger: Ledger = link.store.ledger().await?;
+        let (at, ledger): (_, Ledger) = (link.store.queued_at().await?, link.store.ledger().await?);
         found.outbox = ledger.outbox;
-        for (topic, [lane, high]) in depths {
-            let queued = ledger.topics.get(&topic).map_or(0, |account| account.of(State::Queued));
-            let held = view.instances.iter().filter_map(|card| card.held.get(&topic)).sum();
-            found.lanes.push(LaneState { topic, queued: u64::try_from(queued).unwrap_or(0), lane, high, held });
+        for (normal, [lane, high]) in depths {
+            let held = view.instances.iter().map(|card| card.holds(&normal)).sum();
+            let queued = if normal.site.is_some() {
+                at.get(&normal).copied().unwrap_or(0)
+            } else {
+                let all = ledger.topics.get(&normal.topic).map_or(0, |account| account.of(State::Queued));
+                let placed: u64 =
+                    at.iter().filter(|(other, _)| other.topic == normal.topic).map(|(_, count)| count).sum();
+                u64::try_from(all).unwrap_or(0).saturating_sub(placed)
+            };
+            let Lane { topic, site, .. } = normal;
+            found.lanes.push(LaneState { topic, site, queued, lane, high, held });
         }
         Ok(found)
     }
@@ -116,7 +128,10 @@ impl Producer {
             .lanes
             .iter()
             .filter(|lane| lane.without_copy() > 0)
-            .map(|lane| Depleted { topic: lane.topic.clone(), copies: None })
+            .map(|lane| {
+                let lane = Lane { topic: lane.topic.clone(), site: lane.site.clone(), high: false };
+                Depleted { lane, copies: None }
+            })
             .collect();
         if !lanes.is_empty() {
             let mut from = 0;

@@ -81,6 +81,7 @@ pub(super) fn decode(line: &[u8]) -> Result<Prepared, String> {
         id: line.id,
         topic: line.topic,
         gates: envelope.gates(&line.queue),
+        site: envelope.site.clone(),
         unique: envelope.unique.clone(),
         queue: line.queue,
         start: if line.never { Start::Never } else { line.start.map_or(Start::Now, Start::At) },
@@ -117,6 +118,7 @@ pub(super) mod tests {
             max_crashes: 3,
             expires: Some(Expiry::After(9_000)),
             gates: Gates::default(),
+            site: None,
             unique: None,
         };
         let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);

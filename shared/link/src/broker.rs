@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// First publish of a job, which makes sure of its lane: by its topic, or straight into the high lane.
+    /// First publish of a job, which makes sure of its lane: by its topic, or straight into a lane beside the first one.
     Jobs(Lane),
     /// A later publish: straight into a lane.
     Lane(Lane),
@@ -270,9 +270,12 @@ pub trait Broker: Send + Sync + Debug {
     /// queue.
     async fn count_copies(&self, place: &Copies) -> Result<Option<u64>, Fault>;
 
-    /// Deletes every queue and exchange of the namespace, with all that is in them; of lanes, both of each of these topics.
+    /// Deletes these lanes, with all that is in them. Deleting what is not there is fine.
+    async fn remove(&self, lanes: &[Lane]) -> Result<(), Fault>;
+
+    /// Deletes every queue and exchange of the namespace, with all that is in them; of lanes, these.
     /// Answers how many queues there were. Deleting what is not there is fine.
-    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault>;
+    async fn erase(&self, lanes: &[Lane]) -> Result<u64, Fault>;
 
     /// Listens to events from now on, until the answer is dropped.
     async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault>;
@@ -383,7 +386,11 @@ impl Broker for Absent {
         Err(Self::fault())
     }
 
-    async fn erase(&self, _topics: &[Topic]) -> Result<u64, Fault> {
+    async fn remove(&self, _lanes: &[Lane]) -> Result<(), Fault> {
+        Err(Self::fault())
+    }
+
+    async fn erase(&self, _lanes: &[Lane]) -> Result<u64, Fault> {
         Err(Self::fault())
     }
 

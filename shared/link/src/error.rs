@@ -120,6 +120,9 @@ pub enum NotAccepted {
     /// The namespace has as many topics as it may.
     #[error("topic `{0}` would be one more than {max} in this namespace; a topic is a kind of job: put customers and tenants into labels", max = longshore_model::limits::TOPICS)]
     TooManyTopics(String),
+    /// There are as many lanes of sites as there may be, and this job may run nowhere else.
+    #[error("the lane `{0}` would be one more than {max} of jobs that are to run at certain instances; use fewer labels, or send it without that placement", max = longshore_model::limits::SITES)]
+    TooManyLanes(String),
     /// The unique key belongs to a job that has ended and was forgotten, for a time that has not passed.
     #[error("job {0} has this unique key for a while; it has ended and is forgotten already")]
     KeyTaken(JobId),

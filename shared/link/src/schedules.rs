@@ -130,7 +130,7 @@ pub fn outgoing(change: &ScheduleChange, answers: &[Result<Accepted, NotAccepted
         let accepted = answer.as_ref().ok()?;
         (!accepted.existed && accepted.state == State::Queued).then(|| Outgoing {
             id: job.admission.id,
-            lane: job.admission.lane(),
+            lane: accepted.lane(&job.admission),
             generation: accepted.generation,
             fence: Fence::default(),
             created: accepted.created,

@@ -69,6 +69,18 @@ pub struct Accepted {
     pub existed: bool,
     /// Whether that other job now has this one's payload.
     pub replaced: bool,
+    /// Whether the site that it would rather run at was given up, as there are too many lanes: it runs anywhere, and its
+    /// lane is that of no site.
+    pub anywhere: bool,
+}
+
+impl Accepted {
+    /// The lane to publish it to.
+    #[must_use]
+    pub fn lane(&self, admission: &Admission) -> Lane {
+        let lane = admission.lane();
+        if self.anywhere { Lane { site: None, ..lane } } else { lane }
+    }
 }
 
 /// A claim (T5) of one delivery.
@@ -335,11 +347,12 @@ pub struct Moved {
     pub more: bool,
 }
 
-/// A topic of whose jobs the broker may have lost copies.
+/// A topic of whose jobs the broker may have lost copies: of those that are to run at a site, or of all that may run
+/// anywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depleted {
-    /// Its topic.
-    pub topic: Topic,
+    /// Its normal lane, which stands for the high one as well.
+    pub lane: Lane,
     /// At most how many copies of queued jobs the broker holds, in its lanes and with consumers; `None`: it holds none,
     /// and has held none for longer than a copy is under way.
     pub copies: Option<u64>,
@@ -376,7 +389,7 @@ pub struct Beaten {
     pub term: u64,
     /// Whether this instance is the coordinator.
     pub coordinator: bool,
-    /// Changes when a topic becomes known, or that it has a high lane.
+    /// Changes when a topic becomes known, or that there is one more lane of it, or one fewer.
     pub topics: u64,
     /// Another incarnation of this instance took its place: this process must stop.
     pub superseded: bool,
@@ -535,7 +548,7 @@ pub type Counts = BTreeMap<Topic, BTreeMap<State, u64>>;
 /// Something happened; the state in the store is the truth, a lost nudge costs one beat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nudge {
-    /// A topic became known, or that it has a high lane.
+    /// A topic became known, or that there is one more lane of it, or one fewer.
     Topics,
     /// A job is due earlier than any before.
     Due,
@@ -827,20 +840,29 @@ pub trait Store: Send + Sync + Debug {
     /// a queue and a topic that were.
     async fn reset_statistics(&self, selection: &Selection) -> Result<u64, Fault>;
 
-    /// How many queued jobs go before this one: those of the same topic that entered `queued` before it, and if it is
-    /// urgent only the urgent ones among them.
+    /// How many queued jobs go before this one: those of the same topic and site that entered `queued` before it, and if it
+    /// is urgent only the urgent ones among them.
     async fn ahead(&self, job: JobId) -> Result<Option<u64>, Fault>;
 
     /// Every known topic.
     async fn topics(&self) -> Result<Vec<Topic>, Fault>;
 
-    /// The lanes of every known topic, in their order: its normal one, and its high one from the moment on at which the
-    /// first urgent job of it was accepted, whatever became of that. Nobody publishes to a high lane before.
+    /// The lanes of every known topic, in their order: its normal one, its high one from the moment on at which the
+    /// first urgent job of it was accepted, whatever became of that, and those of sites from their first job until
+    /// somebody lets go of them. Nobody publishes to another lane than the normal one before.
     async fn lanes(&self) -> Result<Vec<Lane>, Fault>;
 
-    /// Makes topics known (a consumer with an exact pattern, before any job), and that they have high lanes (a consumer
-    /// that outlived what the store knew).
+    /// Makes topics known (a consumer with an exact pattern, before any job), and that they have other lanes than the
+    /// normal one (a consumer that outlived what the store knew). Of lanes of sites no more than there may be.
     async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault>;
+
+    /// How many queued jobs there are that are to run at a site: by the normal lane of their topic and site, which stands
+    /// for the high one as well.
+    async fn queued_at(&self) -> Result<BTreeMap<Lane, u64>, Fault>;
+
+    /// Lets go of lanes of sites, as far as no job is queued there and nobody made use of them for `idle_ms`, to the
+    /// minute. Answers those that are let go of.
+    async fn forget(&self, lanes: Vec<Lane>, idle_ms: u64) -> Result<Vec<Lane>, Fault>;
 
     /// The live instances.
     async fn view(&self) -> Result<View, Fault>;

@@ -1,5 +1,6 @@
 //! Reads `#[job(…)]` and checks every value; reports all that is wrong at once, each at its place.
 
+use longshore_model::placement::Placement;
 use longshore_model::priority::Priority;
 use longshore_model::{RetryRules, Topic, indexed, limits, span, suggest};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Result, Token, UnOp};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "topic",
     "version",
     "retries",
@@ -21,6 +22,7 @@ const KEYS: [&str; 13] = [
     "stall_timeout",
     "expires_in",
     "priority",
+    "placement",
     "index",
     "crate",
 ];
@@ -40,6 +42,7 @@ pub(crate) struct JobAttribute {
     pub(crate) expires_in: Option<Duration>,
     pub(crate) index: Vec<String>,
     pub(crate) priority: Option<Priority>,
+    pub(crate) placement: Option<Placement>,
     pub(crate) krate: Option<Path>,
 }
 
@@ -120,6 +123,11 @@ impl JobAttribute {
                 let wrong = |why| Error::new(text.span(), format!("`priority`: {why}"));
                 self.priority = Some(text.value().parse().map_err(wrong)?);
             }
+            "placement" => {
+                let text = text(key, value)?;
+                let wrong = |why| Error::new(text.span(), format!("`placement`: {why}"));
+                self.placement = Some(text.value().parse().map_err(wrong)?);
+            }
             _ => self.krate = Some(text(key, value)?.parse()?),
         }
         Ok(())
@@ -140,6 +148,7 @@ fn example(key: &str) -> &'static str {
         "timeout" => "write timeout = \"2m\"; units are ms, s, m, h and d",
         "expires_in" => "write expires_in = \"1h\"; units are ms, s, m, h and d",
         "index" => "write index = [\"asset\", \"size.width\"]",
+        "placement" => "write placement = \"local_first\", \"leader\" or \"label:gpu=yes\"",
         "priority" => "write priority = \"urgent\", \"normal\" or \"low\"",
         _ => "write crate = \"my_crate::longshore\"",
     }

@@ -8,7 +8,6 @@ mod attribute;
 mod krate;
 
 use attribute::JobAttribute;
-use longshore_model::priority::Priority;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use std::time::Duration;
@@ -47,6 +46,7 @@ use syn::{Data, DeriveInput, Error, Result};
 /// | `expires_in` | not to be started later than this after it was accepted | no limit |
 /// | `index` | fields of the payload that jobs are found by without a look at each, as paths with dots | none |
 /// | `priority` | whose turn it is first where jobs wait for a limit: `"urgent"`, `"normal"`, `"low"` | the queue's |
+/// | `placement` | where it runs: `"any"`, `"local_first"`, `"prefer_creator"`, `"leader"`, `"label:NAME=VALUE"`, `"prefer_label:NAME=VALUE"`, `"target:INSTANCE"` | the queue's |
 /// | `crate` | path of the crate that has `Job` and `JobOptions`, where it is re-exported | found in Cargo.toml |
 #[proc_macro_derive(Job, attributes(job))]
 pub fn derive_job(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
@@ -69,7 +69,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let attribute = JobAttribute::read(&input.ident, &input.attrs)?;
     let krate = krate::path(attribute.krate)?;
     let JobAttribute { topic, version, retries, retry_delay, retry_for, retry_on, .. } = attribute;
-    let JobAttribute { timeout, soft_timeout, stall_timeout, expires_in, priority, index, .. } = attribute;
+    let JobAttribute { timeout, soft_timeout, stall_timeout, expires_in, priority, placement, index, .. } = attribute;
     let version = version.map(|version| quote! { const VERSION: u32 = #version; });
     let options = [
         set("retries", retries),
@@ -79,7 +79,8 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         set("soft_timeout", soft_timeout.map(duration)),
         set("stall_timeout", stall_timeout.map(duration)),
         set("expires_in", expires_in.map(duration)),
-        priority.map(class),
+        priority.map(|priority| named("priority", priority.as_str())),
+        placement.map(|placement| named("placement", &placement.to_string())),
     ];
     let index = (!index.is_empty()).then(|| {
         quote! { options.index = [#(#index),*].into_iter().map(::std::string::String::from).collect(); }
@@ -114,10 +115,10 @@ fn set(field: &str, value: Option<impl ToTokens>) -> Option<TokenStream> {
     value.map(|value| quote! { options.#field = ::core::option::Option::Some(#value); })
 }
 
-/// Read from its name, so that a crate which re-exports `Job` need not export the type of the field.
-fn class(priority: Priority) -> TokenStream {
-    let name = priority.as_str();
-    quote! { options.priority = ::core::result::Result::ok(::core::str::FromStr::from_str(#name)); }
+/// Read from its text, so that a crate which re-exports `Job` need not export the type of the field.
+fn named(field: &str, text: &str) -> TokenStream {
+    let field = proc_macro2::Ident::new(field, proc_macro2::Span::call_site());
+    quote! { options.#field = ::core::result::Result::ok(::core::str::FromStr::from_str(#text)); }
 }
 
 fn duration(span: Duration) -> TokenStream {

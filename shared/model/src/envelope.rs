@@ -10,6 +10,7 @@ use crate::id::JobId;
 use crate::indexed::{self, Fields};
 use crate::kind::RetryRules;
 use crate::limits;
+use crate::placement::{Origin, Site};
 use crate::priority::Priority;
 use crate::queue::Queues;
 use crate::record::{Admission, Expiry, Start};
@@ -82,6 +83,9 @@ pub struct Envelope {
     /// Whose turn it is first where jobs wait for a limit or a pause. Absent: normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
+    /// Where it is to run. Absent: wherever somebody takes its topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Site>,
     /// The key that no other job of its topic may have, and for how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
@@ -239,6 +243,7 @@ impl Envelope {
             limits: Vec::new(),
             turn: None,
             priority: None,
+            site: None,
             unique: None,
             created_by: None,
             parent: None,
@@ -255,6 +260,7 @@ impl Envelope {
     #[must_use]
     pub fn admission(&self, queues: &Queues) -> Admission {
         let queue = queues.resolve(&self.topic);
+        let site = self.site_in(queues);
         let (name, gates) = match &self.queue {
             Some(name) => (name.clone(), self.gates(name)),
             // Nobody looked at its queue yet.
@@ -269,12 +275,25 @@ impl Envelope {
             id: self.id,
             topic: self.topic.clone(),
             gates,
+            site,
             unique: self.unique.clone(),
             queue: name,
             start: Start::Now,
             max_retries: self.retries.unwrap_or(queue.config.retries),
             max_crashes: limits::CRASHES,
             expires: self.expires_ms.map(Expiry::At),
+        }
+    }
+
+    /// Where the job is to run: as it says, or as its queue does where nobody looked at that yet. Who sent it is not known
+    /// then.
+    #[must_use]
+    pub fn site_in(&self, queues: &Queues) -> Option<Site> {
+        let by_queue = || queues.resolve(&self.topic).config.placement.site(&Origin::default(), &self.topic);
+        match self.queue {
+            Some(_) => self.site.clone(),
+            // What no lane can be named after is a mistake in the queue, which is no reason to lose a job.
+            None => self.site.clone().or_else(|| by_queue().unwrap_or_default()),
         }
     }
 
@@ -350,6 +369,9 @@ impl Envelope {
         }
         if self.queue.as_ref().is_some_and(|queue| queue.is_empty() || queue.chars().any(char::is_control)) {
             return Err("queue: it is empty or has control characters; leave it out for the main queue".into());
+        }
+        if let Some(site) = &self.site {
+            site.check(&self.topic)?;
         }
         let queue_bytes = limits::QUEUE_NAME_BYTES + limits::TOPIC_BYTES;
         let trace = self.trace.as_ref();

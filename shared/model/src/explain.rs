@@ -5,6 +5,7 @@
 
 use crate::gate::GateKind;
 use crate::limits;
+use crate::placement::Site;
 use crate::record::{Reason, Record, State};
 use crate::snapshot::Waiting;
 use crate::span::{rfc3339, show};
@@ -155,6 +156,11 @@ fn queued(record: &Record, version: u32, view: &View, ahead: Option<u64>, now: u
     if capable.is_empty() {
         return ("no_capable_instance", nobody(record, view));
     }
+    let lane = record.lane();
+    let capable: Vec<&Card> = capable.into_iter().filter(|card| view.is_for(&lane, card)).collect();
+    if capable.is_empty() {
+        return ("placement", nobody_there(record, view));
+    }
     let readers: Vec<&Card> = capable.iter().copied().filter(|card| card.reads(topic, version)).collect();
     if readers.is_empty() {
         let newest = capable.iter().filter_map(|card| card.newest(topic)).max().unwrap_or_default();
@@ -183,13 +189,57 @@ fn queued(record: &Record, version: u32, view: &View, ahead: Option<u64>, now: u
     if record.is_suspect() {
         let detail = format!(
             "its process went away {} times, so it runs alone: it waits for an instance that has nothing else to \
-             run; {}",
+             run; {}{}",
             record.crashes,
             some(readers.len(), "live instance takes it", "live instances take it"),
+            there(record, view),
         );
         return ("alone", detail);
     }
-    ("slot", slots(&readers, ahead))
+    ("slot", slots(&readers, ahead) + &there(record, view))
+}
+
+/// Where it is to run, and whether it does.
+fn there(record: &Record, view: &View) -> String {
+    let Some(site) = &record.site else { return String::new() };
+    let who = site.describe();
+    let mut names = view.at(site, &record.topic).map(|card| card.name.as_str());
+    let Some(first) = names.next() else {
+        return format!("; it is preferred by {who}, and none of these takes it now, so that every instance does");
+    };
+    let more = match names.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("; it is to run on {who}: {first}{more}")
+}
+
+/// Why no instance of the site takes it, where it runs nowhere else.
+fn nobody_there(record: &Record, view: &View) -> String {
+    let topic = &record.topic;
+    let Some(site) = &record.site else { return format!("no live instance takes {topic}") };
+    if *site == Site::Leader {
+        let leader = view.instances.iter().find(|card| site.has(card, view));
+        return match leader {
+            Some(leader) => format!(
+                "only the leader runs it, and that is {}, which does not take {topic}; let it take the topic, or let an \
+                 instance lead that does: instance.leader_preference",
+                leader.name
+            ),
+            None => {
+                "only the leader runs it, and nobody leads now; an instance comes to within a few seconds".to_owned()
+            }
+        };
+    }
+    let who = site.describe();
+    let of_site: Vec<&Card> = view.instances.iter().filter(|card| site.has(card, view)).collect();
+    if of_site.is_empty() {
+        return format!("only {who} run it, and none is live; start one, or send it without that placement");
+    }
+    format!(
+        "only {who} run it, and the {} {topic}; `longshore topic list` shows why",
+        some(of_site.len(), "live one of these does not take", "live ones of these do not take"),
+    )
 }
 
 /// Why no instance takes the topic, as far as it can be seen: of those that have a handler for it the one that is
@@ -277,6 +327,7 @@ mod tests {
             max_crashes: 3,
             expires: None,
             gates: Gates::default(),
+            site: None,
             unique: None,
         };
         let mut record = Record::admit(&admission, NOW);
@@ -442,6 +493,36 @@ mod tests {
         check(&crashed, takes.clone(), NOW, "retry", &["went away 3 times", "in 5s"]);
         let suspect = Record { outbox: None, ..crashed };
         check(&suspect, takes, NOW, "alone", &["went away 3 times", "nothing else to run; one live instance takes it"]);
+    }
+
+    #[test]
+    fn a_placed_job_says_who_is_to_run_it_and_who_is_missing() {
+        let at = |site: &str| job(|record| record.site = Some(site.parse().unwrap()));
+        let two = || {
+            let mut second = card("**", |card| card.name = "worker-2".into());
+            (second.owner.instance, second.cluster) = (InstanceId("i2".into()), "d".into());
+            second.labels.insert("gpu".into(), "yes".into());
+            vec![card("media/*", |_| {}), second]
+        };
+        check(&at("cluster:c"), two(), NOW, "slot", &["4 of 4 slots of the one", "the cluster c: worker-1"]);
+        check(
+            &at("cluster:gone"),
+            two(),
+            NOW,
+            "slot",
+            &["8 of 8", "preferred by the cluster gone", "every instance does"],
+        );
+        check(&at("label:gpu=yes"), two(), NOW, "slot", &["instances with the label gpu=yes: worker-2"]);
+        check(&at("label:gpu=no"), two(), NOW, "placement", &["the label gpu=no run it, and none is live"]);
+        check(&at("leader"), two(), NOW, "placement", &["nobody leads now"]);
+        let other =
+            vec![card("media/*", |_| {}), card("x", |card| drop(card.labels.insert("gpu".into(), "no".into())))];
+        check(&at("label:gpu=no"), other, NOW, "placement", &["one live one of these does not take media/raw"]);
+        let mut view = View { instances: two(), ..View::default() };
+        view.instances[0].capabilities.clear();
+        view.coordinator = Some(view.instances[0].owner.clone());
+        let waiting = explain(&at("leader"), 1, &view, None, None, NOW).unwrap();
+        assert!(waiting.detail.contains("that is worker-1, which does not take media/raw"), "{}", waiting.detail);
     }
 
     #[test]

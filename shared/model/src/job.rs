@@ -1,6 +1,7 @@
 //! The job type: a payload with a stable topic and its defaults, shared by producer and consumer.
 
 use crate::kind::RetryRules;
+use crate::placement::Placement;
 use crate::priority::Priority;
 use crate::topic::Topic;
 use serde::Serialize;
@@ -70,4 +71,6 @@ pub struct JobOptions {
     pub index: Vec<String>,
     /// Whose turn it is first where jobs wait for a limit.
     pub priority: Option<Priority>,
+    /// Where it runs.
+    pub placement: Option<Placement>,
 }

@@ -8,6 +8,12 @@ pub const TOPIC_SEGMENTS: usize = 16;
 pub const TOPIC_SEGMENT_BYTES: usize = 64;
 /// Most topics in a namespace. A topic is a kind of job; tenants and customers are labels.
 pub const TOPICS: usize = 1_000;
+/// Lanes of jobs that are to run at a site, over all topics; beyond it a preference is given up, and a need is refused.
+pub const SITES: usize = 1_000;
+/// Bytes of a site as it is written, and of what a placement names.
+pub const SITE_BYTES: usize = 128;
+/// How long a lane of a site stays there at least, ms.
+pub const SITE_KEPT_MS: u64 = 600_000;
 /// Payload and inline files together, bytes; larger input is sent as a file.
 pub const INLINE_BYTES: usize = 64 * 1024;
 /// No envelope is ever larger, bytes.

@@ -6,6 +6,7 @@
 use crate::event::{Class, Interest};
 use crate::id::JobId;
 use crate::lane::Lane;
+use crate::placement::Site;
 use crate::topic::Topic;
 use std::fmt;
 use std::str::FromStr;
@@ -97,6 +98,43 @@ impl Park {
 const LANE: &str = "lane";
 /// The same, of the lane of urgent jobs.
 const HIGH: &str = "high";
+/// The same, of the lane of jobs that are to run at a site, whose name follows before the topic.
+const SITE: &str = "at";
+/// The same, of the lane of urgent ones.
+const HIGH_SITE: &str = "at-high";
+
+impl Lane {
+    /// Whether a queue can be named after it in every namespace: AMQP has 255 bytes for a name.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        let site = self.site.as_ref().map_or(0, |site| site_name(site).len() + 1);
+        32 + HIGH_SITE.len() + 2 + site + self.topic.as_str().len() <= 255
+    }
+}
+
+/// A site in the name of a queue: no dots, and nothing that would have to be quoted.
+fn site_name(site: &Site) -> String {
+    let mut name = String::new();
+    for byte in site.to_string().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b':' | b'=' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+/// The site of its name.
+fn site_of(name: &str) -> Option<Site> {
+    let mut parts = name.split('%');
+    let mut text = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        text.push(u8::from_str_radix(code, 16).ok()?);
+        text.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(text).ok()?.parse().ok()
+}
 
 /// Names of broker objects.
 #[derive(Clone, Debug)]
@@ -123,22 +161,33 @@ impl BrokerNames {
         format!("{}.direct", self.ns)
     }
 
-    /// Quorum queue in which the runnable jobs of one topic wait: `.lane.`, or `.high.` for urgent ones.
+    /// Quorum queue in which the runnable jobs of one topic wait: `.lane.`, or `.high.` for urgent ones; `.at.` or
+    /// `.at-high.` and the site's name for those that are to run there.
     #[must_use]
     pub fn lane(&self, lane: &Lane) -> String {
-        format!("{}.{}.{}", self.ns, if lane.high { HIGH } else { LANE }, lane.topic.dotted())
+        let topic = lane.topic.dotted();
+        match (&lane.site, lane.high) {
+            (None, high) => format!("{}.{}.{topic}", self.ns, if high { HIGH } else { LANE }),
+            (Some(site), high) => {
+                format!("{}.{}.{}.{topic}", self.ns, if high { HIGH_SITE } else { SITE }, site_name(site))
+            }
+        }
     }
 
     /// The lane of its queue's name.
     #[must_use]
     pub fn lane_of(&self, name: &str) -> Option<Lane> {
         let (kind, key) = name.strip_prefix(self.ns.as_str())?.strip_prefix('.')?.split_once('.')?;
+        let (site, key) = match kind {
+            LANE | HIGH => (None, key),
+            SITE | HIGH_SITE => {
+                let (site, key) = key.split_once('.')?;
+                (Some(site_of(site)?), key)
+            }
+            _ => return None,
+        };
         let topic = Topic::from_dotted(key).ok()?;
-        match kind {
-            LANE => Some(topic.into()),
-            HIGH => Some(Lane::high(topic)),
-            _ => None,
-        }
+        Some(Lane { topic, site, high: matches!(kind, HIGH | HIGH_SITE) })
     }
 
     /// Fanout exchange and quorum queue (both have this name) whose messages return after the fixed time.
@@ -290,6 +339,10 @@ pub mod shard_keys {
     pub const STATE: &str = "s:";
     /// zset: jobs that have not ended; the score is when they were accepted, ms.
     pub const OPEN: &str = "open";
+    /// hash: lanes of jobs that are to run at a site, as [`Lane::spelled`]; since when they are there, ms.
+    pub const SITES: &str = "sites";
+    /// hash: queued jobs that are to run at a site; by topic and site, a space between: how many.
+    pub const QUEUED_AT: &str = "sites_n";
     /// zset: jobs of one topic; the score is when they were accepted, ms. `t:<topic>`
     pub const TOPIC: &str = "t:";
     /// zset: jobs of one queue; the score is when they were accepted, ms. `q:<queue>`
@@ -322,7 +375,7 @@ pub mod shard_keys {
     pub const KEPT: &str = "k:";
     /// hash: known topics; field topic, value when it was first seen, ms, and `+` behind it where it has a high lane.
     pub const TOPICS: &str = "topics";
-    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `lanes` which grows with each new topic and high lane, `gap_from` and `gap_to` the last
+    /// hash: `epoch` which grows when the store may have lost writes, `tick` which grows with every renewal, `run` the store's run id, `beat` the last renewal by anybody (ms), `place` the last place in a line that was given, `lanes` which grows with each new topic, and with each new or forgotten lane beside the first one, `gap_from` and `gap_to` the last
     /// span without one (ms), `amnesty` until when nobody is declared dead (ms), `purged` how many jobs were purged, `filed_<state>` up to which end the history is filed by queues (ms),
     /// `lease` the last renewal's length (ms), `keys_run` the run id under which unique keys were last asked for, `keys_from`
     /// from when on new ones are given (ms).
@@ -435,6 +488,7 @@ pub mod meta_keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
 
     #[test]
     fn lanes_and_the_names_of_their_queues_are_one_to_one() {
@@ -442,13 +496,41 @@ mod tests {
         let [lane, high] = Lane::both(&Topic::new("media/thumbnail").unwrap());
         assert_eq!(names.lane(&lane), "longshore.lane.media.thumbnail");
         assert_eq!(names.lane(&high), "longshore.high.media.thumbnail");
-        for lane in [lane, high] {
+        let at = |site: &str, high| Lane { site: Some(site.parse().unwrap()), high, ..lane.clone() };
+        let (cluster, label) = (at("cluster:web", false), at("label:zone=a.b%c ü", true));
+        assert_eq!(names.lane(&cluster), "longshore.at.cluster:web.media.thumbnail");
+        assert_eq!(names.lane(&label), "longshore.at-high.label:zone=a%2Eb%25c%20%C3%BC.media.thumbnail");
+        for lane in [lane, high, cluster, label] {
             assert_eq!(names.lane_of(&names.lane(&lane)), Some(lane));
         }
-        for name in ["other.lane.media", "longshorelane.media", "longshore.lane", "longshore.lane.", "longshore.iso.a"]
-        {
+        for name in [
+            "other.lane.media",
+            "longshorelane.media",
+            "longshore.lane",
+            "longshore.lane.",
+            "longshore.iso.a",
+            "longshore.at.leader",
+            "longshore.at.nowhere.a",
+            "longshore.at.cluster:%4.a",
+            "longshore.at.cluster:%zz.a",
+        ] {
             assert_eq!(names.lane_of(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_lane_has_a_name_or_says_that_it_has_none() {
+        let names = BrokerNames::new(Namespace::new(&"n".repeat(32)).unwrap());
+        let mut fitting = 0;
+        for length in 1..=limits::SITE_BYTES {
+            let topic = Topic::new(["t".repeat(60), "u".repeat(60)].join("/")).unwrap();
+            let lane = Lane { topic, site: Some(Site::Cluster("c".repeat(length))), high: true };
+            assert_eq!(lane.has_name(), names.lane(&lane).len() <= 255, "{length}");
+            fitting += usize::from(lane.has_name());
+        }
+        assert!((1..limits::SITE_BYTES).contains(&fitting), "{fitting}");
+        let deep = ["t".repeat(64), "t".repeat(64), "t".repeat(50)].join("/");
+        assert!(Lane::high(Topic::new(deep).unwrap()).has_name());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub use written::write;
 use crate::indexed::check_paths;
 use crate::kind::RetryRules;
 use crate::limits;
+use crate::placement::{Origin, Placement};
 use crate::priority::Priority;
 use crate::retry::Backoff;
 use crate::settings::read_queues;
@@ -57,6 +58,8 @@ pub struct QueueConfig {
     pub turn: Option<KeySource>,
     /// Whose turn it is first where its jobs wait for a limit; default normal.
     pub priority: Priority,
+    /// Where its jobs run; default anywhere.
+    pub placement: Placement,
     /// Failures allowed before the last one; -1 without end; default 10.
     pub retries: i32,
     /// Delay between a failure and the next attempt; default 2 s.
@@ -112,6 +115,7 @@ impl QueueConfig {
             limits: Vec::new(),
             turn: None,
             priority: Priority::default(),
+            placement: Placement::default(),
             retries: 10,
             retry_delay: Duration::from_secs(2),
             backoff: Backoff::default(),
@@ -157,6 +161,10 @@ impl QueueConfig {
         if self.kind == QueueKind::RoundRobin && self.max_in_fleet.is_none() {
             let why = "a round_robin queue needs it: turns are taken where jobs wait; write max_in_fleet = 20";
             wrong("max_in_fleet", why.into());
+        }
+        let mut exact = self.topics.iter().filter_map(TopicPattern::exact);
+        if let Some(why) = exact.find_map(|topic| self.placement.site(&Origin::default(), &topic).err()) {
+            wrong("placement", why);
         }
         if self.max_length == Some(0) {
             wrong("max_length", "0 would take no job; use kind = \"drop\", or take the topics away".into());

@@ -8,6 +8,7 @@ use crate::id::{Fence, Generation, JobId, Owner};
 use crate::kind::KindCounts;
 use crate::lane::Lane;
 use crate::limits;
+use crate::placement::Site;
 use crate::snapshot::Progress;
 use crate::topic::Topic;
 use crate::unique::Unique;
@@ -305,6 +306,8 @@ pub struct Record {
     pub retried_as: Option<JobId>,
     /// What it has to pass before it is queued.
     pub gates: Gates,
+    /// Where it is to run; `None`: wherever somebody takes its topic.
+    pub site: Option<Site>,
     /// The key that no other job may have, and for how long.
     pub unique: Option<Unique>,
     /// Its place in every line: grows with each job that asks something of gates. Kept for life.
@@ -345,6 +348,8 @@ pub struct Admission {
     pub expires: Option<Expiry>,
     /// What it has to pass before it is queued.
     pub gates: Gates,
+    /// See [`Record::site`].
+    pub site: Option<Site>,
     /// The key that no other job may have, and for how long.
     pub unique: Option<Unique>,
 }
@@ -387,7 +392,7 @@ impl Admission {
     /// The lane in which it waits once it is runnable.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        Lane::of(self.topic.clone(), self.gates.priority)
+        Lane::of(self.topic.clone(), self.gates.priority, self.site.clone())
     }
 }
 
@@ -395,7 +400,7 @@ impl Record {
     /// The lane in which it waits while it is runnable.
     #[must_use]
     pub fn lane(&self) -> Lane {
-        Lane::of(self.topic.clone(), self.gates.priority)
+        Lane::of(self.topic.clone(), self.gates.priority, self.site.clone())
     }
 
     /// The record of a job that somebody made again of what the broker holds (T6, without the claim). `copy`: the
@@ -452,6 +457,7 @@ impl Record {
             republished: 0,
             retried_as: None,
             gates: admission.gates.clone(),
+            site: admission.site.clone(),
             unique: admission.unique.clone(),
             place: None,
             waits_at: None,

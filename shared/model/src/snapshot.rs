@@ -6,6 +6,7 @@ use crate::envelope::{Envelope, FileRef, LimitUse, Trace};
 use crate::id::JobId;
 use crate::kind::KindCounts;
 use crate::limits;
+use crate::placement::Site;
 use crate::priority::Priority;
 use crate::record::{Crash, PastAttempt, Reason, Record, State};
 use crate::span::rfc3339;
@@ -259,6 +260,9 @@ pub struct JobView {
     /// `urgent` or `low`, where it is not normal.
     #[serde(default)]
     pub priority: Option<Priority>,
+    /// Where it is to run, where that is not anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Site>,
     /// Who runs it, or ran it last.
     pub instance: Option<String>,
     /// When it ended.
@@ -394,6 +398,7 @@ impl JobView {
             limits: envelope.limits,
             turn: envelope.turn,
             priority: envelope.priority,
+            site: record.site,
             unique: envelope.unique,
             instance,
             finished: record.finished.map(rfc3339),

@@ -8,6 +8,8 @@ pub mod table;
 
 use self::matrix::{Row, Stand};
 use crate::id::Owner;
+use crate::lane::Lane;
+use crate::placement::Site;
 use crate::topic::{Topic, TopicPattern};
 use crate::trust::Signature;
 use serde::{Deserialize, Serialize};
@@ -43,9 +45,12 @@ pub struct Card {
     pub slots: u32,
     /// Jobs it runs now.
     pub running: u32,
-    /// Deliveries that wait here for a slot, by topic: with what is in the lanes, the broker's copies of queued jobs.
+    /// Deliveries that wait here for a slot and may run anywhere, by topic: with what is in the lanes, the broker's copies of queued jobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub held: BTreeMap<Topic, u64>,
+    /// The same of jobs that are to run at a site, by topic and site, as [`Lane::spelled`] of the normal lane.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held_at: BTreeMap<String, u64>,
     /// It takes no new work and will leave.
     #[serde(default)]
     pub draining: bool,
@@ -104,6 +109,7 @@ impl Card {
             slots: 0,
             running: 0,
             held: BTreeMap::new(),
+            held_at: BTreeMap::new(),
             draining: false,
             outside: false,
             lag_ms: 0,
@@ -122,11 +128,22 @@ impl Card {
             started: 0,
             running: 0,
             held: BTreeMap::new(),
+            held_at: BTreeMap::new(),
             lag_ms: 0,
             skew_ms: None,
             signature: None,
             ..self.clone()
         }
+    }
+
+    /// How many deliveries of the pair of a lane wait here for a slot; `lane`: its normal one.
+    #[must_use]
+    pub fn holds(&self, lane: &Lane) -> u64 {
+        let held = match &lane.site {
+            None => self.held.get(&lane.topic),
+            Some(_) => self.held_at.get(&lane.spelled()),
+        };
+        held.copied().unwrap_or(0)
     }
 
     /// How the instance stands to a topic, whatever the payload's version. Of several reasons not to take it the one
@@ -186,6 +203,19 @@ impl View {
     /// The instances that take a topic.
     pub fn capable<'v>(&'v self, topic: &'v Topic) -> impl Iterator<Item = &'v Card> {
         self.instances.iter().filter(move |card| card.takes(topic))
+    }
+
+    /// The instances of a site that take a topic.
+    pub fn at<'v>(&'v self, site: &'v Site, topic: &'v Topic) -> impl Iterator<Item = &'v Card> {
+        self.capable(topic).filter(move |card| site.has(card, self))
+    }
+
+    /// Whether a lane is there for an instance that takes its topic: no site keeps the instance away, or that is a
+    /// preference and nobody of the site takes the topic.
+    #[must_use]
+    pub fn is_for(&self, lane: &Lane, card: &Card) -> bool {
+        let open = |site: &Site| !site.is_firm() && self.at(site, &lane.topic).next().is_none();
+        lane.site.as_ref().is_none_or(|site| site.has(card, self) || open(site))
     }
 
     /// The leader of a cluster: of its most preferred instances the one that joined first. So it stays who it is until a
@@ -301,6 +331,40 @@ mod tests {
     }
 
     #[test]
+    fn p03_a_preferred_site_is_everybodys_while_nobody_of_it_takes_the_topic() {
+        let lane = |site: &str| Lane { site: Some(site.parse().unwrap()), ..Topic::new("a/b").unwrap().into() };
+        let mut view = View {
+            instances: vec![card("a", "web", "a/b"), card("b", "web", "x"), card("c", "c", "a/*")],
+            ..View::default()
+        };
+        view.instances[2].labels.insert("gpu".into(), "yes".into());
+        view.coordinator = Some(view.instances[1].owner.clone());
+        let takers = |view: &View, site: &str| {
+            let (lane, cards) = (lane(site), view.instances.iter());
+            cards.filter(|card| view.is_for(&lane, card)).map(|card| card.name.as_str()).collect::<String>()
+        };
+        for (site, before, after) in [
+            ("cluster:web", "ab", "abc"),
+            ("cluster:gone", "abc", "abc"),
+            ("instance:a", "a", "abc"),
+            // It is there and does not take the topic.
+            ("instance:b", "abc", "abc"),
+            ("leader", "b", "b"),
+            ("label:gpu=yes", "c", "c"),
+            ("label:gpu=no", "", ""),
+            ("prefer_label:gpu", "c", "c"),
+            ("prefer_label:gpu=no", "abc", "abc"),
+        ] {
+            view.instances[0].draining = false;
+            assert_eq!(takers(&view, site), before, "{site}");
+            view.instances[0].draining = true;
+            assert_eq!(takers(&view, site), after, "{site}, and a takes nothing more");
+        }
+        let [normal, high] = Lane::both(&Topic::new("a/b").unwrap());
+        assert!(view.instances.iter().all(|card| view.is_for(&normal, card) && view.is_for(&high, card)));
+    }
+
+    #[test]
     fn o08_a_row_never_gives_what_settings_deny_or_no_handler_takes() {
         let (topic, other) = (Topic::new("a/b").unwrap(), Topic::new("x").unwrap());
         let pattern = |text: &str| TopicPattern::new(text).unwrap();
@@ -325,11 +389,19 @@ mod tests {
             card
         };
         let kept_away = View { instances: vec![disabled(card("w", "c", "media/*"))], ..View::default() };
-        let line = TopicLine::new(topic.clone(), Some(&counts), &kept_away);
+        let line = TopicLine::new(topic.clone(), Some(&counts), &BTreeMap::new(), &kept_away);
         assert_eq!(line.gap.as_deref(), Some("12 jobs wait, no live instance takes media/raw"));
         assert_eq!((line.waiting, line.running, line.instances[0].stand), (12, 1, Stand::Disabled));
         let taken = View { instances: vec![card("w", "c", "media/*")], ..View::default() };
-        assert_eq!(TopicLine::new(topic.clone(), Some(&counts), &taken).gap, None);
-        assert_eq!(TopicLine::new(topic, None, &View::default()).gap, None, "nothing waits");
+        assert_eq!(TopicLine::new(topic.clone(), Some(&counts), &BTreeMap::new(), &taken).gap, None);
+        let at = |site: &str| Lane { site: Some(site.parse().unwrap()), ..Lane::from(topic.clone()) };
+        let gap = |site| {
+            let queued_at = BTreeMap::from([(at(site), 3), (at("label:none"), 0)]);
+            TopicLine::new(topic.clone(), Some(&counts), &queued_at, &taken).gap
+        };
+        let untaken = "3 jobs wait for instances with the label gpu=yes, which take no media/raw";
+        assert_eq!(gap("label:gpu=yes").as_deref(), Some(untaken));
+        assert_eq!(["cluster:c", "cluster:gone", "instance:gone"].map(gap), [None, None, None]);
+        assert_eq!(TopicLine::new(topic, None, &BTreeMap::new(), &View::default()).gap, None, "nothing waits");
     }
 }

@@ -305,6 +305,7 @@ impl Key {
             slots,
             running,
             held,
+            held_at,
             draining,
             outside,
             lag_ms,
@@ -341,6 +342,9 @@ impl Key {
         // Versions that do not know it say nothing of it, and neither does a card without one.
         if *leader_preference != 0 {
             message.text(&leader_preference.to_string());
+        }
+        if !held_at.is_empty() {
+            message.text("held_at").list(held_at, |message, (lane, count)| message.text(lane).number(*count));
         }
         message
     }

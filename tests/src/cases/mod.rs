@@ -24,6 +24,7 @@ pub mod limits;
 pub mod matrix;
 pub mod offloading;
 pub mod payload;
+pub mod placement;
 pub mod progress;
 pub mod queues;
 pub mod rules;
@@ -207,6 +208,12 @@ macro_rules! for_each_case {
             rules::q14_u11_qd_03_what_runs_is_asked_to_stop_and_is_active_until_it_returns;
             statistics::m03_a_queue_is_looked_at_suspended_resumed_reset_and_emptied;
             statistics::m04_an_examination_tells_of_services_clocks_and_waiting_jobs;
+            placement::p03_jobs_run_in_the_senders_cluster_and_elsewhere_while_nobody_there_takes_them;
+            placement::q12_jobs_run_on_the_instance_that_sent_them;
+            placement::p06_only_the_leader_runs_and_its_successor_goes_on;
+            placement::p03_a_job_that_needs_a_label_waits_and_says_so_until_one_with_it_joins;
+            placement::p08_jobs_whose_target_leaves_run_elsewhere;
+            placement::p06_a_message_that_came_by_another_way_is_sent_on;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::q01_an_instance_runs_no_more_jobs_at_once_than_it_may;
         }
@@ -228,6 +235,9 @@ macro_rules! for_each_case_of_virtual_time {
             events::n01_n02_an_attempt_that_is_lost_with_its_process_is_told_of;
             complete::s07_what_was_given_away_runs_again_when_its_instance_dies;
             gates::q02_an_order_goes_on_when_its_instance_is_killed;
+            placement::p03_p04_p08_an_order_near_its_sender_goes_on_elsewhere_when_that_dies;
+            placement::p08_lanes_of_instances_that_are_gone_are_taken_away;
+            placement::p03_a_store_that_forgot_the_lanes_hears_of_them_again;
             schedules::z05_each_slot_is_one_job_though_the_coordinator_dies;
             schedules::times_that_nobody_was_there_for_follow_their_policy;
             letters::several_undertakers_run_every_evicted_job_once;

@@ -19,6 +19,7 @@ use longshore_model::names::{BrokerNames, Namespace, Park, StoreNames, shard_key
 use longshore_model::settings::OnUnreachable;
 use longshore_model::{JobId, Secret, State, settings::Settings};
 use longshore_producer::Producer;
+use rustix::fs::{CWD, RenameFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -166,6 +167,9 @@ impl Field {
         let namespace = Namespace::new(&namespace("fire")).expect("a legal namespace");
         let mut base = Settings { namespace: namespace.clone(), ..Settings::default() };
         base.on_unreachable = OnUnreachable::Wait;
+        let place = place(&setup.directory);
+        std::fs::create_dir_all(&place).expect("make a place for files");
+        base.blobs.url = Secret::new(format!("file://{}", place.display()));
         let own_way = Way::new(&rabbitmq, &redis, &base).await;
         let fleet = Fleet::within(&setup.directory, base.clone(), &common(&setup));
         let producer = Producer::connect(&own_way.settings).await.expect("connect the producer");
@@ -254,6 +258,18 @@ impl Field {
     /// Notes that faults are over.
     pub fn healed(&self) {
         self.history.note(Event::Healed);
+    }
+
+    /// Takes the place of files away, or brings it back: meanwhile there is a file of that name instead of a directory.
+    ///
+    /// # Panics
+    /// When the file system does not do it.
+    pub fn swap_place(&self) {
+        let (place, nothing) = (place(&self.setup.directory), self.setup.directory.join("no-blobs"));
+        if !nothing.exists() {
+            std::fs::write(&nothing, "").expect("write a file");
+        }
+        rustix::fs::renameat_with(CWD, &place, CWD, &nothing, RenameFlags::EXCHANGE).expect("swap them");
     }
 
     /// Notes a broken promise when `kept` is false.
@@ -380,8 +396,7 @@ impl Field {
     pub async fn send_waiting(&mut self, end: State) -> JobId {
         let id = self.producer.new_id();
         self.extra.push(id);
-        self.history
-            .note(Event::Sending { jobs: vec![Intent { id, end, fails: 0, after_ms: 0, gate: None, rule: None }] });
+        self.history.note(Event::Sending { jobs: vec![Intent::plain(id, end)] });
         let hour = Duration::from_secs(3_600);
         while self.producer.raw("fire/quick", "{}").id(id).after(hour).send().await.is_err() {
             self.wait(STEP).await;
@@ -538,13 +553,20 @@ fn common(setup: &Setup) -> String {
     let ms = |span: Duration| span.as_millis();
     format!(
         "on_unreachable = \"wait\"\nbroker.heartbeat = \"3s\"\ninstance.concurrency = {}\ninstance.grace = \"20s\"\n\
+         blobs.url = \"file://{}\"\n\
          lease.length = \"{}ms\"\nlease.beat = \"{}ms\"\nlease.doubt = \"{}ms\"\nlog.level = \"info\"\n{}",
         setup.slots,
+        place(&setup.directory).display(),
         ms(setup.lease),
         ms(setup.lease / 5),
         ms(setup.lease * 7 / 10),
         setup.settings
     )
+}
+
+/// Where the files of a run's jobs are.
+fn place(directory: &Path) -> PathBuf {
+    directory.join("blobs")
 }
 
 /// The history of a run.

@@ -144,6 +144,17 @@ pub struct Intent {
     /// How often it is tried again after failures of the kind for which it has a rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<u32>,
+    /// Whether it is sent with a file, and its attempts leave one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub files: bool,
+}
+
+impl Intent {
+    /// A job that is to end so, and asks for nothing.
+    #[must_use]
+    pub const fn plain(id: JobId, end: State) -> Self {
+        Self { id, end, fails: 0, after_ms: 0, gate: None, rule: None, files: false }
+    }
 }
 
 /// What a job has to pass, beside its time; each has keys that are told apart by a number.
@@ -278,9 +289,7 @@ mod tests {
         let id = JobId::new(1, [7; 16], 0);
         let events = [
             Event::Run { scenario: "F1".into(), seed: 3, allowed: Allowed { overlaps: 2, ..Allowed::NOTHING } },
-            Event::Sending {
-                jobs: vec![Intent { id, end: State::Succeeded, fails: 1, after_ms: 0, gate: None, rule: None }],
-            },
+            Event::Sending { jobs: vec![Intent { fails: 1, ..Intent::plain(id, State::Succeeded) }] },
             Event::Began { id, fence: Fence(5), attempt: 1, who: "a#1".into() },
             Event::Ended { id, fence: Fence(5), how: How::Done },
             Event::Healed,

@@ -1,5 +1,6 @@
 //! The jobs of a run: planned from the seed, sent over a span of time, repeated with the same ids until accepted.
 
+use super::files;
 use super::history::{Event, Gate, History, Intent};
 use super::worker::{Act, RULED, Task};
 use crate::wait::pause;
@@ -53,6 +54,8 @@ pub struct Kind {
     pub rule: Option<u32>,
     /// Whether it goes through the topic's high lane.
     pub urgent: bool,
+    /// Whether it is sent with a file, and leaves one.
+    pub files: bool,
 }
 
 impl Kind {
@@ -68,6 +71,7 @@ impl Kind {
         gate: None,
         rule: None,
         urgent: false,
+        files: false,
     };
 
     /// So many in a thousand of this.
@@ -95,6 +99,7 @@ impl Default for Mix {
             Kind { topic: "fire/spent", share: 10, fails: 1, rule: Some(1), end: State::GivenUp, ..quick },
             Kind { topic: "fire/doomed", share: 10, act: Act::Fatal, end: State::Error, ..quick },
             Kind { topic: "fire/later", share: 50, after_ms: 8_000, ..quick },
+            Kind { topic: "fire/files", share: 20, ms: (0, 500), files: true, ..quick },
             Kind { topic: "fire/ordered", share: 30, ms: (5, 100), gate: Some(Gate::Order(0)), ..quick },
             Kind { topic: "fire/unique", share: 30, ms: (5, 300), gate: Some(Gate::Unique(0)), ..quick },
             Kind {
@@ -132,12 +137,19 @@ impl Mix {
         mix
     }
 
-    /// The usual mix without what waits in the store, which is lost with it: delays, retries, and what waits at gates.
+    /// The usual mix without what is lost with the store: delays, retries, what waits at gates, and who needs which file.
     #[must_use]
     pub fn timeless() -> Self {
         let mut mix = Self::brisk();
-        mix.0.retain(|kind| kind.after_ms == 0 && kind.gate.is_none());
+        mix.0.retain(|kind| kind.after_ms == 0 && kind.gate.is_none() && !kind.files);
         mix
+    }
+
+    /// The same without files, which older versions of the consumer know nothing of.
+    #[must_use]
+    pub fn without_files(mut self) -> Self {
+        self.0.retain(|kind| !kind.files);
+        self
     }
 
     /// Every lane that its jobs go through, and the normal one of each topic.
@@ -194,15 +206,27 @@ impl Load {
             let fails = if spent { kind.fails } else { fails };
             // One that is to be given up fails as long as somebody lets it run.
             let told = if spent { u32::MAX } else { fails };
-            let task =
-                Task { ms: between(kind.ms.0, kind.ms.1), fails: told, ruled: kind.rule.is_some(), act: kind.act };
+            let task = Task {
+                ms: between(kind.ms.0, kind.ms.1),
+                fails: told,
+                ruled: kind.rule.is_some(),
+                files: kind.files,
+                act: kind.act,
+            };
             let key = random.below(KEYS) as u32;
             let gate = kind.gate.map(|gate| match gate {
                 Gate::Order(_) => Gate::Order(key),
                 Gate::Unique(_) => Gate::Unique(key),
                 Gate::Limit { max, .. } => Gate::Limit { key, max },
             });
-            let intent = Intent { id: producer.new_id(), end: kind.end, fails, after_ms, gate, rule: kind.rule };
+            let intent = Intent {
+                fails,
+                after_ms,
+                gate,
+                rule: kind.rule,
+                files: kind.files,
+                ..Intent::plain(producer.new_id(), kind.end)
+            };
             Planned { intent, topic: kind.topic, urgent: kind.urgent, task }
         };
         let jobs = Arc::new((0..count).map(plan).collect());
@@ -291,6 +315,8 @@ async fn send(part: &[Planned], producer: &Producer, history: &History) -> Vec<J
 fn build(job: &Planned, producer: &Producer) -> longshore_producer::JobBuilder {
     let payload = serde_json::to_string(&job.task).expect("a task is JSON");
     let builder = producer.raw(job.topic, &payload).id(job.intent.id).retries(RETRIES);
+    let builder =
+        if job.intent.files { builder.file_bytes(files::INPUT, files::input(job.intent.id)) } else { builder };
     let builder = if job.urgent { builder.priority(Priority::Urgent) } else { builder };
     let builder = match job.intent.gate {
         None => builder,

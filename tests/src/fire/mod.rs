@@ -16,6 +16,7 @@ pub mod cli;
 pub mod clock;
 pub mod faults;
 pub mod field;
+pub mod files;
 pub mod history;
 pub mod load;
 pub mod rows;

@@ -3,6 +3,7 @@
 //! Only a description, written to a file beside the history; whether it is right is for the [`checker`](super::checker)
 //! to say. Records are read through [`longshore_link::Store`], indexes and keys as they lie in Redis.
 
+use super::files::{self, Left};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
@@ -68,6 +69,9 @@ pub struct Kept {
     pub result: Option<String>,
     /// What its last attempt said.
     pub message: Option<String>,
+    /// The files that it left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Left>,
 }
 
 /// Reads everything, and repeats what is not answered. Nothing may be running any more.
@@ -77,7 +81,13 @@ pub async fn take(producer: &Producer, rabbitmq: &RabbitMq, redis: &Redis, ns: &
     for part in sent.chunks(PART) {
         let snapshots = repeated(async || store.load(part.to_vec()).await).await;
         for snapshot in snapshots.unwrap_or_else(|error| last.blind(error)).into_iter().flatten() {
-            let record = snapshot.record;
+            let (record, mut outputs) = (snapshot.record, Vec::new());
+            for file in &snapshot.outputs {
+                match repeated(async || files::found(&producer.link().blobs, record.id, file).await).await {
+                    Ok(left) => outputs.push(left),
+                    Err(error) => last.unreadable.push(format!("output `{}` of job {}: {error}", file.name, record.id)),
+                }
+            }
             let kept = Kept {
                 state: record.state,
                 since: record.since,
@@ -87,6 +97,7 @@ pub async fn take(producer: &Producer, rabbitmq: &RabbitMq, redis: &Redis, ns: &
                 crashes: record.crashes,
                 result: snapshot.result,
                 message: record.message,
+                outputs,
             };
             last.jobs.insert(record.id, kept);
         }

@@ -4,6 +4,7 @@
 //! The process is the program `fire` again, as `fire worker`. It also runs the `[[handlers]]` of its settings, as
 //! `longshore-consumer` does.
 
+use super::files;
 use super::history::{Event, History, How};
 use longshore_consumer::program::{handlers, health, logging};
 use longshore_consumer::{Consumer, Ctx, Outcome};
@@ -39,6 +40,8 @@ pub struct Task {
     pub fails: u32,
     /// Whether they fail in the way for which there is a rule.
     pub ruled: bool,
+    /// Whether it was sent with a file, and leaves one.
+    pub files: bool,
     /// What it does then.
     pub act: Act,
 }
@@ -152,6 +155,16 @@ async fn run(ctx: &Ctx, history: &History, who: &str) -> Outcome {
         Ok(task) => task,
         Err(error) => return Outcome::fail(error),
     };
+    if task.files {
+        match files::exchange(ctx) {
+            Ok(true) => {}
+            Ok(false) => history.note(Event::Broken { what: format!("job {id} was given another file than was sent") }),
+            Err(error) => {
+                noted.how = How::Failed;
+                return Outcome::retry_in(RETRY, format!("its files: {error}"));
+            }
+        }
+    }
     if task.ms >= REPORTED_MS {
         ctx.progress(0, 1, "");
     }

@@ -83,6 +83,7 @@ impl Records {
             max_crashes,
             expires: None,
             gates: Gates::default(),
+            site: None,
             unique: None,
         };
         let owner = |instance, incarnation| Owner {
@@ -106,6 +107,7 @@ impl Records {
                 max_crashes,
                 expires: None,
                 gates: Gates::default(),
+                site: None,
                 unique: None,
             },
             NOW_MS,
@@ -217,6 +219,8 @@ fn slim(record: &Record) -> Slim {
         retried_as: _,
         // What gates ask is decided beside the state machine ([`super::gates`]).
         gates: _,
+        // In which lane it waits is nothing to the state machine.
+        site: _,
         unique: _,
         place: _,
         waits_at: _,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The topic of their jobs, and of no others.
-const TOPIC: &str = "sim/clock";
+pub(super) const TOPIC: &str = "sim/clock";
 const NAMES: [&str; 3] = ["every", "spread", "cron"];
 /// Longer than any run: nothing that is late is left out.
 const WINDOW_MS: u64 = 80 * 60_000;

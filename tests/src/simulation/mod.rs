@@ -7,15 +7,19 @@
 //! end every accepted job must have ended, exactly once, with no run after its end and no two runs at once unless a
 //! process stood still ([`history`]), schedules must have sent one job for each of their times ([`clockwork`]; not
 //! where the store is wiped, which takes them with it), what jobs and queues ask for must be kept ([`gates`],
-//! [`rules`]), the store's indexes must agree with its records, and the broker must be empty.
+//! [`rules`], [`sites`]), files must have gone out and come back whole ([`files`]), the store's indexes must agree with
+//! its records, and the broker must be empty.
 
 mod clockwork;
+pub mod files;
 pub mod gates;
 pub mod history;
 pub mod nemesis;
 pub mod rough;
 pub mod rules;
+pub mod sites;
 
+use files::Files;
 use history::{History, Ran, Stands};
 use longshore_consumer::{Consumer, Ctx, Outcome, Running, Settings};
 use longshore_link::embedded::Embedded;
@@ -55,6 +59,8 @@ pub struct Plan {
     /// Whether jobs are sent over queues with rules: a longest length, what a final failure does, priority, retries
     /// by kind and by time.
     pub rules: bool,
+    /// Whether jobs have files, and leave some. Their place is away now and then.
+    pub files: bool,
     /// Whether the first job takes down every process that runs it. Without faults nothing else may then go wrong.
     pub poison: bool,
 }
@@ -84,6 +90,10 @@ pub enum Without {
     Limit,
     /// Neither queues nor jobs say the rules that the judge goes by.
     Rules,
+    /// Files are not always those that the judge goes by.
+    Files,
+    /// What an attempt came to is taken from any attempt, whoever's turn it is.
+    Fences,
 }
 
 impl Plan {
@@ -98,10 +108,10 @@ impl Plan {
         let without = Without::Nothing;
         // A store that loses everything loses who passed, and what was said of queues.
         let keeps = !matches!(losses, Losses::Store);
-        let (gates, rules) = (keeps && seed.is_multiple_of(5), keeps && seed % 5 == 2);
+        let (gates, rules, files) = (keeps && seed.is_multiple_of(5), keeps && seed % 5 == 2, keeps && seed % 5 == 3);
         let on_doubt = OnDoubt::Cancel;
         let jobs = if rules { 90 } else { 60 };
-        Self { seed, jobs, consumers: 3, faults: 14, losses, without, on_doubt, gates, rules, poison: false }
+        Self { seed, jobs, consumers: 3, faults: 14, losses, without, on_doubt, gates, rules, files, poison: false }
     }
 }
 
@@ -169,17 +179,25 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
     let sending = tokio::task::LocalSet::new();
     let rules =
         (plan.rules && plan.losses != Losses::Store).then(|| Rules::new(&backend, plan.without == Without::Rules));
-    let (asked, fleet) = (
-        rules.clone(),
-        Fleet { world: world.clone(), backend: backend.clone(), history: history.clone(), rules: rules.clone(), plan },
-    );
+    let files = plan.files.then(|| Files::new(plan.without == Without::Files));
+    let (asked, given) = (rules.clone(), files.clone());
+    let fleet = Fleet {
+        world: world.clone(),
+        backend: backend.clone(),
+        history: history.clone(),
+        rules: rules.clone(),
+        files: files.clone(),
+        strays: Arc::default(),
+        plan,
+    };
     let mut members = Vec::new();
     for number in 0..plan.consumers {
         members.push(fleet.spawn(number).await);
     }
     let producer_world = world.process();
     let link = rough::link(backend.link(producer_world), &Roughness::default());
-    let producer = Producer::connect_with(link, ProducerOptions::default());
+    let producer =
+        Producer::connect_with(link, ProducerOptions { origin: sites::origin(), ..ProducerOptions::default() });
 
     let accepted: Arc<std::sync::Mutex<Vec<JobId>>> = Arc::default();
     let (ids, sender, clock, random) = (accepted.clone(), producer.clone(), world.clock.clone(), world.random.clone());
@@ -204,7 +222,11 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
             loop {
                 let accepted = match &asked {
                     Some(rules) if number > 0 || !plan.poison => rules.send(&sender, id, number, seed).await,
-                    _ => usual(plan, &sender, (number, id), &random, &asks).send().await.is_ok().then_some(true),
+                    _ => {
+                        let job = usual(plan, &sender, (number, id), &random, &asks);
+                        let job = if let Some(files) = &given { files.give(job, number) } else { job };
+                        job.send().await.is_ok().then_some(true)
+                    }
                 };
                 match accepted {
                     Some(true) => break ids.lock().unwrap().push(id),
@@ -280,6 +302,12 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
         wrong.extend(broken);
         ruled = happened;
     }
+    wrong.extend(fleet.strays.lock().unwrap().iter().cloned());
+    if let Some(files) = &files {
+        // Jobs that schedules sent have none.
+        let records: Vec<_> = records.iter().take(sent).flatten().cloned().collect();
+        wrong.extend(files.judge(&records, &backend.link(world.process())).await);
+    }
     if let Err(disagreement) = backend.check() {
         wrong.push(format!("the store disagrees with itself: {disagreement}"));
     }
@@ -318,6 +346,7 @@ fn usual(
     let job = sender.raw(topic, &format!("{{\"number\":{number}}}")).id(id);
     let job = job.retries(3).retry_delay(Duration::from_secs(random.below(40)));
     let job = if number % 5 == 2 { job.priority(Priority::Urgent) } else { job };
+    let job = sites::ask(job, number);
     if plan.gates {
         gates::ask(job, asks)
     } else if random.below(10) == 0 {
@@ -334,6 +363,9 @@ pub struct Fleet {
     backend: Embedded,
     history: History,
     rules: Option<Rules>,
+    /// Where jobs ran that were not to.
+    strays: Arc<std::sync::Mutex<Vec<String>>>,
+    files: Option<Files>,
     plan: Plan,
 }
 
@@ -378,6 +410,7 @@ impl Fleet {
         settings.instance.concurrency = 4;
         settings.instance.name = Some(format!("sim-{number}"));
         settings.instance.grace = Duration::from_secs(5);
+        sites::settle(number, &mut settings);
         settings.lease.on_doubt = self.plan.on_doubt;
         // A swapped copy rests for ten minutes, which a run has to wait for.
         if self.plan.seed % 8 == 6 {
@@ -387,11 +420,14 @@ impl Fleet {
         let ((history, stands), random, process) =
             (self.history.of_process(), self.world.random.clone(), world.clone());
         let dead = Arc::new(AtomicBool::new(false));
-        let death = dead.clone();
+        let (death, strays, files) = (dead.clone(), self.strays.clone(), self.files.clone());
         let handle = move |ctx: Ctx| {
             let (history, random) = (history.clone(), random.clone());
-            let (process, death) = (process.clone(), death.clone());
+            let (process, death, strays, files) = (process.clone(), death.clone(), strays.clone(), files.clone());
             async move {
+                if let Some(files) = files.filter(|_| ctx.topic().as_str() != clockwork::TOPIC) {
+                    files.handle(&ctx);
+                }
                 if ctx.topic().as_str() == "sim/poison" {
                     let _ran = Ran::begin(&history, &ctx);
                     process.clock.sleep(Duration::from_millis(random.below(3_000))).await;
@@ -403,6 +439,8 @@ impl Fleet {
                     let _ran = Ran::begin(&history, &ctx);
                     return rules::handler(&ctx, &random).await;
                 }
+                let sent = ctx.payload_as::<Numbered>().ok().and_then(|job| sites::stray(job.number, number));
+                strays.lock().unwrap().extend(sent);
                 handler(&ctx, &history, &random).await
             }
         };
@@ -421,6 +459,12 @@ impl Fleet {
             }
         }
     }
+}
+
+/// What the usual job says of itself.
+#[derive(Debug, serde::Deserialize)]
+struct Numbered {
+    number: usize,
 }
 
 /// A handler of many moods: quick, slow (longer than a lease), failing, giving up, panicking, coming back later.

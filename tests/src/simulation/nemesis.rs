@@ -1,7 +1,7 @@
 //! What goes wrong, and when: drawn from the seed.
 
 use super::rough::Trap;
-use super::{Fleet, Losses, Member, Plan, rules};
+use super::{Fleet, Losses, Member, Plan, rules, sites};
 use longshore_link::world::Random;
 use longshore_model::lane::Lane;
 use longshore_model::topic::Topic;
@@ -40,6 +40,11 @@ pub const fn kinds_of(losses: Losses) -> &'static [&'static str] {
     }
 }
 
+/// What strikes in runs with files.
+pub const OF_FILES: &str = "files away";
+/// How often that is drawn, in relation to one of the others.
+const AWAY: u64 = 3;
+
 /// How often a kind of loss is drawn, in relation to one of the others.
 const LOSS: u64 = 3;
 /// How long nobody waits for a trap to hit: a process that makes no calls.
@@ -60,9 +65,11 @@ pub async fn torment(fleet: &Fleet, members: &mut [Member], plan: Plan) -> BTree
         clock.sleep(Duration::from_millis(random.below(8_000))).await;
         fleet.replace_dead(members).await;
         let of_losses = if losses.is_empty() { 0 } else { LOSS };
-        let drawn = random.below(KINDS.len() as u64 + of_losses) as usize;
+        let of_files = if plan.files { AWAY } else { 0 };
+        let drawn = random.below(KINDS.len() as u64 + of_losses + of_files) as usize;
         let kind = match KINDS.get(drawn) {
             Some(kind) => kind,
+            None if drawn as u64 >= KINDS.len() as u64 + of_losses => OF_FILES,
             None => losses[random.below(losses.len() as u64) as usize],
         };
         let victim = usize::try_from(random.below(members.len() as u64)).unwrap_or(0);
@@ -145,6 +152,11 @@ async fn strike(fleet: &Fleet, member: &mut Member, kind: &str) -> bool {
             clock.sleep(span).await;
             backend.set_broker_away(None);
         }
+        OF_FILES => {
+            backend.set_blobs_away(Some("the nemesis took it"));
+            clock.sleep(span).await;
+            backend.set_blobs_away(None);
+        }
         "broker blocked" => {
             backend.set_blocked(Some("the nemesis filled its disk"));
             clock.sleep(span).await;
@@ -186,8 +198,10 @@ impl Fleet {
     /// One of the lanes of the run's jobs.
     fn lane(&self) -> Lane {
         let topics = if self.rules.is_some() { &rules::TOPICS[..] } else { &["sim/slow", "sim/quick"] };
-        let drawn = self.world.random.below(2 * topics.len() as u64);
-        let topic = Topic::new(topics[usize::try_from(drawn / 2).unwrap_or(0)]).expect("a topic");
-        if drawn.is_multiple_of(2) { topic.into() } else { Lane::high(topic) }
+        let sites = if self.rules.is_some() { 1 } else { sites::DRAWN };
+        let drawn = self.world.random.below(2 * topics.len() as u64 * sites);
+        let (high, drawn) = (drawn % 2 == 1, drawn / 2);
+        let topic = topics[usize::try_from(drawn / sites).unwrap_or(0)];
+        Lane { topic: Topic::new(topic).expect("a topic"), site: sites::drawn(drawn % sites), high }
     }
 }

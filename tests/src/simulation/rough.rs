@@ -199,6 +199,18 @@ macro_rules! rough_store {
                 }
             )*
 
+            async fn finish(&self, mut finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
+                self.road.to_store().await?;
+                if self.road.roughness.without == Some(Without::Fences) {
+                    let ids = finishes.iter().map(|finish| finish.id).collect();
+                    for (finish, record) in finishes.iter_mut().zip(self.inner.records(ids).await?) {
+                        finish.fence = record.map_or(finish.fence, |record| record.fence);
+                    }
+                }
+                let answer = self.inner.finish(finishes).await;
+                self.road.back(answer).await
+            }
+
             async fn republish(
                 &self,
                 lanes: &[Depleted],
@@ -243,7 +255,6 @@ rough_store! {
     adopt(owner: &Owner, lease_ms: u64, attempt: Adopt) -> Claimed;
     restore(jobs: Vec<Restore>, dry: bool) -> Vec<Restored>;
     losses() -> Vec<Loss>;
-    finish(finishes: Vec<Finish>) -> Vec<Finished>;
     complete(completion: Complete) -> Completed;
     report(reports: Vec<(JobId, Fence, Report)>) -> Vec<bool>;
     rescue(limit: usize, beat_ms: u64) -> Moved;
@@ -286,6 +297,8 @@ rough_store! {
     topics() -> Vec<Topic>;
     lanes() -> Vec<Lane>;
     know(lanes: Vec<Lane>) -> ();
+    queued_at() -> BTreeMap<Lane, u64>;
+    forget(lanes: Vec<Lane>, idle_ms: u64) -> Vec<Lane>;
     holder(topic: &Topic, key: &str) -> Option<JobId>;
     view() -> View;
     matrix() -> BTreeMap<InstanceId, KeptRow>;
@@ -402,9 +415,14 @@ impl Broker for RoughBroker {
         self.inner.listen(interests).await
     }
 
-    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
+    async fn remove(&self, lanes: &[Lane]) -> Result<(), Fault> {
         self.road.to_broker().await?;
-        self.inner.erase(topics).await
+        self.inner.remove(lanes).await
+    }
+
+    async fn erase(&self, lanes: &[Lane]) -> Result<u64, Fault> {
+        self.road.to_broker().await?;
+        self.inner.erase(lanes).await
     }
 
     fn status(&self) -> BrokerStatus {

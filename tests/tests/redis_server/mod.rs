@@ -158,6 +158,7 @@ pub(crate) fn job_with_id(id: JobId, topic: &str) -> NewJob {
             max_crashes: 3,
             expires: None,
             gates: Gates::default(),
+            site: None,
             unique: None,
         },
         envelope: Bytes::from_static(b"{\"v\":1}"),

@@ -123,6 +123,7 @@ impl Args {
             turn: self.flow.turn,
             index: self.index,
             priority: self.flow.priority,
+            placement: self.flow.placement,
             inputs: self.inputs,
         })
     }

@@ -4,6 +4,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Answer, Cell, Screen, Table, Tone, clean, crash_line, moment, state_tone};
 use crate::session::Session;
+use longshore_model::Lane;
 use longshore_model::snapshot::{AttemptView, Waiting};
 use longshore_producer::{JobId, JobView, Reason, State, Topic, View};
 use serde::Serialize;
@@ -31,7 +32,7 @@ struct Explained {
     waiting: Option<Waiting>,
     /// Why, and what would have to change, in a sentence.
     detail: String,
-    /// The live instances that take the topic.
+    /// The live instances that take it.
     takers: Vec<Taker>,
     /// The attempts whose processes went away.
     dossier: Vec<AttemptView>,
@@ -47,7 +48,8 @@ struct Taker {
 
 impl Explained {
     fn new(job: JobView, view: &View) -> Self {
-        let takers = view.capable(&job.topic).map(|card| Taker {
+        let lane = Lane { topic: job.topic.clone(), site: job.site.clone(), high: false };
+        let takers = view.capable(&job.topic).filter(|card| view.is_for(&lane, card)).map(|card| Taker {
             instance: card.owner.instance.to_string(),
             name: card.name.clone(),
             slots: card.slots,

@@ -4,7 +4,7 @@
 use crate::args;
 use longshore_model::envelope::LimitUse;
 use longshore_model::span;
-use longshore_producer::{JobBuilder, Priority, Unique, UniqueMode};
+use longshore_producer::{JobBuilder, Placement, Priority, Unique, UniqueMode};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,10 @@ pub(crate) struct Flow {
     /// Whose turn it is first where jobs wait for a limit: urgent, normal or low [default: the queue's].
     #[arg(long, value_name = "P")]
     pub(crate) priority: Option<Priority>,
+    /// Where it runs: any, local_first, prefer_creator, leader, label:NAME=VALUE, prefer_label:NAME=VALUE or
+    /// target:INSTANCE [default: the queue's].
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) placement: Option<Placement>,
 }
 
 impl Flow {
@@ -53,6 +57,9 @@ impl Flow {
         }
         if let Some(priority) = self.priority {
             job = job.priority(priority);
+        }
+        if let Some(placement) = self.placement {
+            job = job.placement(placement);
         }
         match self.turn {
             Some(turn) => job.turn(turn),

@@ -3,7 +3,7 @@
 use super::patience::Patience;
 use crate::args;
 use longshore_model::envelope::LimitUse;
-use longshore_producer::{JobBuilder, JobId, Priority, Producer, Time, Unique};
+use longshore_producer::{JobBuilder, JobId, Placement, Priority, Producer, Time, Unique};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -54,6 +54,8 @@ pub(crate) struct Spec {
     pub(crate) turn: Option<String>,
     #[serde(default)]
     pub(crate) priority: Option<Priority>,
+    #[serde(default)]
+    pub(crate) placement: Option<Placement>,
     #[serde(default)]
     pub(crate) unique: Option<Unique>,
     #[serde(default)]
@@ -116,6 +118,7 @@ impl Spec {
         job = set(job, self.order_key, JobBuilder::order_key);
         job = set(job, self.turn, JobBuilder::turn);
         job = set(job, self.priority, JobBuilder::priority);
+        job = set(job, self.placement, JobBuilder::placement);
         job = set(job, self.unique, |job, Unique { key, mode, ms }| {
             job.unique_mode(key, mode, Duration::from_millis(ms))
         });
@@ -172,7 +175,7 @@ mod tests {
             "in": "5m", "retries": -1, "retry_delay": "1s", "timeout": "2m", "soft_timeout": "1m",
             "stall_timeout": "30s", "retry_for": "1h", "retry_on": ["timeout=2"], "expires": "1d", "title": "T",
             "labels": {"k": "v"}, "inputs": ["x.png"], "order_key": "k", "limits": [{"name": "l", "key": "x"}],
-            "turn": "t", "priority": "urgent", "unique": {"key": "u", "mode": "period", "ms": 5}}"#;
+            "turn": "t", "priority": "urgent", "placement": "leader", "unique": {"key": "u", "mode": "period", "ms": 5}}"#;
         let spec = Spec::read(line).unwrap();
         assert_eq!(spec.payload.unwrap().get(), "{\"n\": 1.50}");
         assert_eq!((spec.after, spec.retries), (Some(Duration::from_secs(300)), Some(-1)));

@@ -35,7 +35,6 @@ use longshore_model::event::Interest;
 use longshore_model::lane::Lane;
 use longshore_model::names::{BrokerNames, Namespace};
 use longshore_model::settings::BrokerSettings;
-use longshore_model::topic::Topic;
 use publisher::Publisher;
 use reading::AmqpReading;
 use session::Session;
@@ -150,9 +149,14 @@ impl Broker for Amqp {
         self.topology.depth(&session, &self.queue(place)).await
     }
 
-    async fn erase(&self, topics: &[Topic]) -> Result<u64, Fault> {
+    async fn remove(&self, lanes: &[Lane]) -> Result<(), Fault> {
         let session = self.publisher.session().await?;
-        self.topology.erase(&session, topics).await
+        self.topology.remove(&session, lanes).await
+    }
+
+    async fn erase(&self, lanes: &[Lane]) -> Result<u64, Fault> {
+        let session = self.publisher.session().await?;
+        self.topology.erase(&session, lanes).await
     }
 
     async fn listen(&self, interests: Vec<Interest>) -> Result<Box<dyn Listening>, Fault> {

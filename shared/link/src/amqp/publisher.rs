@@ -415,8 +415,8 @@ const fn first_of(target: &Target) -> Option<&Lane> {
 /// Exchange and routing key of a target.
 fn address(names: &BrokerNames, target: &Target) -> (String, String) {
     match target {
-        // A topic's key leads to its normal lane alone.
-        Target::Jobs(lane) if !lane.high => (names.jobs(), lane.topic.dotted()),
+        // A topic's key leads to its first lane alone.
+        Target::Jobs(lane) if lane.is_first() => (names.jobs(), lane.topic.dotted()),
         Target::Jobs(lane) | Target::Lane(lane) => (names.direct(), names.lane(lane)),
         Target::Parked(park, lane) => (names.park(*park), names.lane(lane)),
         Target::Quarantine => (names.quarantine(), String::new()),

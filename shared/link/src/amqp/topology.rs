@@ -17,10 +17,10 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use longshore_model::lane::Lane;
+use longshore_model::limits;
 use longshore_model::names::{BrokerNames, Park};
 use longshore_model::settings::{BrokerSettings, JournalSettings};
-use longshore_model::topic::Topic;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ const DELIVERY_LIMIT: i32 = 100_000;
 const LETTER_DELIVERY_LIMIT: i32 = 1_000_000_000;
 /// Smallest and largest segment of the journal.
 const SEGMENT_BYTES: (i64, i64) = (1024 * 1024, 64 * 1024 * 1024);
+/// Lanes of sites are made sure of again after so long: they are removed when nobody has used them for twice that time.
+const SITE_SEEN: Duration = Duration::from_millis(limits::SITE_KEPT_MS / 2);
 /// Lanes that are declared at once. A new quorum queue takes about 10 ms.
 const CHUNK: usize = 64;
 
@@ -47,7 +49,8 @@ pub(super) struct Known {
 struct Seen {
     fixed: bool,
     journal: bool,
-    lanes: HashSet<Lane>,
+    /// And when they were seen last, by the boot clock.
+    lanes: HashMap<Lane, Duration>,
 }
 
 impl Known {
@@ -62,9 +65,11 @@ impl Known {
     }
 
     /// Whether the fixed objects are known, and the lanes that are not.
-    fn missing<'t>(&self, lanes: &[&'t Lane]) -> (bool, Vec<&'t Lane>) {
+    fn missing<'t>(&self, lanes: &[&'t Lane], now: Duration) -> (bool, Vec<&'t Lane>) {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        let mut missing: Vec<_> = lanes.iter().copied().filter(|lane| !seen.lanes.contains(*lane)).collect();
+        let fresh = |lane: &Lane, at: &Duration| lane.site.is_none() || now.saturating_sub(*at) < SITE_SEEN;
+        let is_seen = |lane: &Lane| seen.lanes.get(lane).is_some_and(|at| fresh(lane, at));
+        let mut missing: Vec<_> = lanes.iter().copied().filter(|lane| !is_seen(lane)).collect();
         missing.sort_unstable();
         missing.dedup();
         (seen.fixed, missing)
@@ -78,10 +83,10 @@ impl Known {
         self.seen.write().unwrap_or_else(PoisonError::into_inner).journal = true;
     }
 
-    fn learn(&self, fixed: bool, lanes: &[&Lane]) {
+    fn learn(&self, fixed: bool, lanes: &[&Lane], now: Duration) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         seen.fixed |= fixed;
-        seen.lanes.extend(lanes.iter().copied().cloned());
+        seen.lanes.extend(lanes.iter().map(|lane| ((*lane).clone(), now)));
     }
 }
 
@@ -123,27 +128,31 @@ impl Topology {
         Self { names, journal: journal.clone(), quarantine_bytes, world, patience }
     }
 
+    fn now(&self) -> Duration {
+        self.world.clock.boot()
+    }
+
     /// Makes sure that the fixed objects and these lanes exist.
     ///
     /// # Errors
     /// [`Fault::Refused`] names an object that is different, or missing and may not be declared.
     pub(super) async fn ensure(&self, session: &Session, lanes: &[&Lane]) -> Result<(), Fault> {
-        if let (true, missing) = session.known.missing(lanes)
+        if let (true, missing) = session.known.missing(lanes, self.now())
             && missing.is_empty()
         {
             return Ok(());
         }
         let _one = session.known.declaring.lock().await;
-        let (fixed, missing) = session.known.missing(lanes);
+        let (fixed, missing) = session.known.missing(lanes, self.now());
         if !fixed {
             self.declare(session, self.fixed()).await?;
-            session.known.learn(true, &[]);
+            session.known.learn(true, &[], self.now());
         }
         for chunk in missing.chunks(CHUNK) {
             let objects = chunk.iter().flat_map(|lane| self.lane(lane)).collect();
             // Somebody may have removed the exchanges meanwhile: after a failure everything is declared afresh.
             self.declare(session, objects).await.inspect_err(|_| session.known.forget_all())?;
-            session.known.learn(false, chunk);
+            session.known.learn(false, chunk, self.now());
         }
         Ok(())
     }
@@ -154,7 +163,7 @@ impl Topology {
         match self.ensure(session, lanes).await {
             Err(Fault::Refused { detail, .. }) => {
                 tracing::warn!(detail, "a lane could not be declared; publishing all the same");
-                session.known.learn(true, lanes);
+                session.known.learn(true, lanes, self.now());
                 Ok(())
             }
             // Declaring changes nothing that a repeat would double: the publish after it has not happened.
@@ -211,26 +220,40 @@ impl Topology {
         }
     }
 
-    /// Deletes every object of the namespace, and both lanes of these topics. Answers how many queues there were.
-    pub(super) async fn erase(&self, session: &Session, topics: &[Topic]) -> Result<u64, Fault> {
+    /// Deletes these lanes.
+    pub(super) async fn remove(&self, session: &Session, lanes: &[Lane]) -> Result<(), Fault> {
+        for lane in lanes {
+            session.known.forget(lane);
+            self.delete_queue(session, &self.names.lane(lane)).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a queue. Answers whether there was one.
+    async fn delete_queue(&self, session: &Session, queue: &str) -> Result<bool, Fault> {
+        if self.depth(session, queue).await?.is_none() {
+            return Ok(false);
+        }
+        let delete = async {
+            let channel = session.channel().await?;
+            channel.queue_delete(short(queue), QueueDeleteOptions::default()).await
+        };
+        self.deleted(queue, self.world.clock.timeout(self.patience, delete).await.map(|done| done.map(drop)))?;
+        Ok(true)
+    }
+
+    /// Deletes every object of the namespace, and these lanes. Answers how many queues there were.
+    pub(super) async fn erase(&self, session: &Session, lanes: &[Lane]) -> Result<u64, Fault> {
         let names = &self.names;
         let mut both = vec![names.unrouted(), names.dead(), names.quarantine(), names.journal()];
         both.extend(Park::ALL.iter().map(|park| names.park(*park)));
-        let mut queues: Vec<String> = topics.iter().flat_map(Lane::both).map(|lane| names.lane(&lane)).collect();
+        let mut queues: Vec<String> = lanes.iter().map(|lane| names.lane(lane)).collect();
         queues.extend(both.iter().cloned());
         let exchanges: Vec<String> = [names.jobs(), names.direct(), names.events()].into_iter().chain(both).collect();
         session.known.forget_all();
         let mut erased = 0;
         for queue in &queues {
-            if self.depth(session, queue).await?.is_none() {
-                continue;
-            }
-            let delete = async {
-                let channel = session.channel().await?;
-                channel.queue_delete(short(queue), QueueDeleteOptions::default()).await
-            };
-            self.deleted(queue, self.world.clock.timeout(self.patience, delete).await.map(|done| done.map(drop)))?;
-            erased += 1;
+            erased += u64::from(self.delete_queue(session, queue).await?);
         }
         for exchange in &exchanges {
             let delete = async {
@@ -303,7 +326,7 @@ impl Topology {
         objects
     }
 
-    /// A lane and its bindings: by its topic, which urgent jobs have in common with the others, and by its name.
+    /// A lane and its bindings: by its topic, which all of its lanes have in common, the first one, and by its name.
     fn lane(&self, lane: &Lane) -> Vec<Object> {
         let queue = self.names.lane(lane);
         // No length limit: a full lane would stall every parked copy behind it. Fullness is refused at enqueue.
@@ -314,7 +337,7 @@ impl Topology {
             Object::Queue { name: queue.clone(), arguments, lenient: false },
             bind(self.names.direct(), queue.clone()),
         ];
-        if !lane.high {
+        if lane.is_first() {
             objects.push(bind(self.names.jobs(), lane.topic.dotted()));
         }
         objects

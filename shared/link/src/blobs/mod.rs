@@ -29,7 +29,7 @@ use object_store::path::Path as Key;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, WriteMultipart};
 use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -52,6 +52,8 @@ pub struct Blobs {
     random: crate::world::Random,
     turns: Arc<Semaphore>,
     agreed: Arc<Agreed>,
+    /// Why the place is said to be away, for simulations.
+    away: Arc<Mutex<Option<String>>>,
     /// Whatever must live as long as anybody reads the blobs.
     _keep: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -150,13 +152,18 @@ impl Blobs {
     fn new(place: Place, world: &World) -> Self {
         let candidate = uuid::Builder::from_random_bytes(world.random.bytes()).into_uuid().to_string();
         let (turns, random) = (Arc::new(Semaphore::new(TURNS)), world.random.clone());
-        Self { place, candidate, random, turns, agreed: Arc::default(), _keep: None }
+        Self { place, candidate, random, turns, agreed: Arc::default(), away: Arc::default(), _keep: None }
     }
 
     /// The same blobs for another process, which keep something alive.
     #[must_use]
     pub(crate) fn keeping(self, keep: Arc<dyn Any + Send + Sync>) -> Self {
         Self { _keep: Some(keep), turns: Arc::new(Semaphore::new(TURNS)), agreed: Arc::default(), ..self }
+    }
+
+    /// Every call fails as unreachable, in all processes that share this place, until this is called with `None`.
+    pub(crate) fn set_away(&self, why: Option<&str>) {
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = why.map(str::to_owned);
     }
 
     /// Whether there is a place at all.
@@ -398,6 +405,9 @@ impl Blobs {
     }
 
     async fn store(&self) -> Result<Arc<dyn ObjectStore>, Fault> {
+        if let Some(why) = self.away.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(Fault::unreachable(Service::Blobs, why));
+        }
         self.place.store().await
     }
 }

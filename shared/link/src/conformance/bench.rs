@@ -84,6 +84,11 @@ pub(super) fn urgent(mut job: NewJob) -> NewJob {
     job
 }
 
+/// The lane of a topic's jobs that are to run at a site and are not urgent.
+pub(super) fn at(text: &str, site: &str) -> Lane {
+    Lane { site: Some(site.parse().unwrap()), ..normal(text) }
+}
+
 /// An incarnation of an instance; later starts are newer.
 pub(super) fn owner(instance: &str, start: u64) -> Owner {
     let incarnation = Incarnation::new(1_700_000_000_000 + start, [7; 16]);
@@ -137,6 +142,7 @@ impl Bench {
             max_crashes: 3,
             expires: None,
             gates: Gates::default(),
+            site: None,
             unique: None,
         };
         NewJob {
@@ -246,6 +252,14 @@ impl Bench {
     pub async fn balanced(&self) {
         let ledger = self.ledger().await;
         assert_eq!(ledger.drifts(), [], "{ledger:?}");
+        let ids = self.b.store.find(Query { states: vec![State::Queued], ..everything() }).await.unwrap().jobs;
+        let mut placed: BTreeMap<Lane, u64> = BTreeMap::new();
+        for record in self.b.store.records(ids).await.unwrap().into_iter().flatten() {
+            if record.site.is_some() {
+                *placed.entry(Lane { high: false, ..record.lane() }).or_default() += 1;
+            }
+        }
+        assert_eq!(self.b.store.queued_at().await.unwrap(), placed);
         self.sound().await;
     }
 

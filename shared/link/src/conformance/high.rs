@@ -85,7 +85,7 @@ pub async fn q13_erasing_a_topic_deletes_both_of_its_lanes(bench: &Bench) {
     for lane in Lane::both(&topic(TOPIC)) {
         bench.a.broker.publish(vec![message(Target::Jobs(lane), "a")]).await.remove(0).unwrap();
     }
-    bench.a.broker.erase(&[topic(TOPIC)]).await.unwrap();
+    bench.a.broker.erase(&Lane::both(&topic(TOPIC))).await.unwrap();
     for lane in Lane::both(&topic(TOPIC)) {
         assert_eq!(bench.b.broker.depth(&lane).await.unwrap(), None);
     }

@@ -127,7 +127,7 @@ pub async fn q13_what_is_handed_out_names_its_lane(bench: &Bench) {
     let generations = jobs.iter().map(|(id, _)| (*id, Generation(1))).collect();
     bench.a.store.published(generations).await.unwrap();
     bench.sleep(5).await;
-    let lost = ["a", "b"].map(|on| Depleted { topic: topic(on), copies: None });
+    let lost = ["a", "b"].map(|on| Depleted { lane: normal(on), copies: None });
     assert_eq!(bench.b.store.republish(&lost, 1, 0, 100).await.unwrap().jobs, 4);
     assert_eq!(handed(bench.b.store.outbox(10, LONG).await.unwrap()), jobs);
     for (id, _) in &jobs {

@@ -38,6 +38,7 @@ pub mod matrix;
 pub mod membership;
 pub mod nudge;
 pub mod park;
+pub mod placed;
 pub mod promote;
 pub mod publish;
 pub mod purge;
@@ -50,6 +51,7 @@ pub mod rules;
 pub mod schedules;
 pub mod scrub;
 pub mod sequences;
+pub mod sites;
 pub mod statistics;
 pub mod unique;
 
@@ -224,6 +226,14 @@ macro_rules! conformance_store {
                 q13_an_urgent_job_that_another_stands_for_makes_the_lane_known_too
                 q13_a_consumer_can_say_what_lanes_there_are
                 q13_what_is_handed_out_names_its_lane
+            }
+            sites {
+                p03_the_first_job_of_a_site_makes_its_lane_known
+                p03_however_a_placed_job_comes_in_its_lane_is_known
+                p03_queued_jobs_of_a_site_are_counted_from_step_to_step
+                p03_a_lane_that_nobody_uses_is_let_go_of_and_comes_back_with_its_next_job
+                p03_beyond_the_most_lanes_a_preference_is_given_up_and_a_need_is_refused
+                p03_what_is_handed_out_names_its_lane_and_lost_copies_are_those_of_one_site
             }
             unique {
                 j04_a_key_until_finished_is_free_when_its_job_has_ended
@@ -428,6 +438,12 @@ macro_rules! conformance_broker {
                 q13_what_has_no_high_lane_is_unrouted_and_returns_with_it
                 q13_copies_tell_that_they_are_of_a_high_lane
                 q13_erasing_a_topic_deletes_both_of_its_lanes
+            }
+            placed {
+                p03_a_first_publish_makes_the_lane_of_a_site_and_no_other
+                p03_what_has_no_lane_of_its_site_is_unrouted_and_returns_with_it
+                p03_copies_tell_of_which_site_their_lane_is
+                p03_a_lane_is_taken_away_and_made_again
             }
             events {
                 n01_events_reach_those_who_want_them_by_pattern_and_class

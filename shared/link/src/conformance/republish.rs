@@ -1,6 +1,6 @@
 //! How queued jobs whose copies the broker has lost get new ones.
 
-use super::bench::{Bench, TOPIC, topic};
+use super::bench::{Bench, TOPIC, normal};
 use crate::store::{Depleted, Republished};
 use longshore_model::id::JobId;
 
@@ -14,7 +14,7 @@ async fn sent(bench: &Bench, on: &str) -> JobId {
 }
 
 fn lane(on: &str, copies: Option<u64>) -> Vec<Depleted> {
-    vec![Depleted { topic: topic(on), copies }]
+    vec![Depleted { lane: normal(on), copies }]
 }
 
 async fn republish(bench: &Bench, lanes: &[Depleted]) -> u64 {

@@ -6,6 +6,7 @@ use crate::error::NotAccepted;
 use crate::store::{Accepted, Adopt, Claimed, NewJob, Rebuild, Rebuilt, Restore, Restored};
 use longshore_model::id::{JobId, Owner};
 use longshore_model::limits;
+use longshore_model::placement::Site;
 use longshore_model::record::{Admission, Record, Start, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::Event;
@@ -19,8 +20,8 @@ impl Core {
     /// Accepts a job. `fresh`: it gets no new unique key while the store gives none.
     pub(super) fn accept(&mut self, job: &NewJob, fresh: bool) -> Result<Accepted, NotAccepted> {
         let accepted = self.admit(job, fresh)?;
-        let lane = job.admission.lane();
-        if lane.high {
+        let lane = accepted.lane(&job.admission);
+        if !lane.is_first() {
             // It is published there, whoever it stands for.
             self.know(&lane);
         }
@@ -33,7 +34,8 @@ impl Core {
             if entry.record.topic != *topic {
                 return Err(NotAccepted::IdTaken(id));
             }
-            return Ok(accepted(&entry.record, true));
+            let anywhere = job.admission.site.is_some() && entry.record.site.is_none();
+            return Ok(Accepted { anywhere, ..accepted(&entry.record, true) });
         }
         if self.table.is_buried(&id, self.now()) {
             return Err(NotAccepted::Ended(id));
@@ -46,8 +48,13 @@ impl Core {
         if self.too_many(topic) {
             return Err(NotAccepted::TooManyTopics(topic.to_string()));
         }
+        let lane = job.admission.lane();
+        let anywhere = !self.has_room(&lane);
+        if anywhere && lane.site.as_ref().is_some_and(Site::is_firm) {
+            return Err(NotAccepted::TooManyLanes(lane.to_string()));
+        }
         if let Some(answer) = self.instead(job, fresh) {
-            return answer;
+            return answer.map(|accepted| Accepted { anywhere, ..accepted });
         }
         if job.admission.start == Start::Now
             && let Some(limit) = self.full(&id, &job.admission.gates.limits)
@@ -61,7 +68,7 @@ impl Core {
         }
         let record = Record::admit(&job.admission, self.now());
         let answer = accepted(&record, false);
-        Ok(Accepted { state: self.insert(record, job), ..answer })
+        Ok(Accepted { state: self.insert(record, job), anywhere, ..answer })
     }
 
     pub(super) fn rebuild(&mut self, owner: &Owner, lease_ms: u64, rebuild: &Rebuild) -> Rebuilt {
@@ -134,10 +141,14 @@ impl Core {
     }
 
     /// Enters a new job, which waits where a gate does not let it pass. Answers its state.
-    fn insert(&mut self, record: Record, job: &NewJob) -> State {
+    fn insert(&mut self, mut record: Record, job: &NewJob) -> State {
         let (id, state) = (record.id, record.state);
         self.take_key(&record);
-        self.know(&job.admission.lane());
+        if !self.has_room(&record.lane()) {
+            // What it needs is more than what it would rather have.
+            record.site = record.site.filter(Site::is_firm);
+        }
+        self.know(&record.lane());
         self.table.insert(Entry::new(record, job.envelope.clone(), job.labels.clone(), job.fields.clone()));
         if let Some(old) = job.retry_of {
             self.table.adjust(&old, |record| record.retried_as = Some(id));
@@ -166,5 +177,6 @@ pub(super) const fn accepted(record: &Record, existed: bool) -> Accepted {
         created: record.created,
         existed,
         replaced: false,
+        anywhere: false,
     }
 }

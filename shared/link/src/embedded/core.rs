@@ -17,6 +17,7 @@ use super::unique::Keys;
 use crate::store::Nudge;
 use longshore_model::id::{Incarnation, InstanceId, JobId};
 use longshore_model::lane::Lane;
+use longshore_model::limits;
 use longshore_model::record::{Record, State};
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
@@ -61,7 +62,9 @@ pub(super) struct Core {
     pub(super) files: Files,
     /// Known topics, and whether each has a high lane.
     pub(super) topics: BTreeMap<Topic, bool>,
-    /// Changes whenever a topic becomes known, or that it has a high lane; survives a wipe.
+    /// Lanes of sites, and when each was made use of last, ms.
+    pub(super) sites: BTreeMap<Lane, u64>,
+    /// Changes whenever a topic becomes known, or that there is one more lane of it, or one fewer; survives a wipe.
     pub(super) topics_version: u64,
     /// The moment of the operation that runs, us.
     pub(super) now_us: u64,
@@ -151,15 +154,57 @@ impl Core {
         self.letters.push((process, nudge));
     }
 
-    /// Makes a topic known, and that it has this lane. Whoever consumes it hears of a high one before anything is published
-    /// there.
+    /// Makes a topic known, and that it has this lane. Whoever consumes it hears of it before anything is published there.
     pub(super) fn know(&mut self, lane: &Lane) {
         let before = self.topics.get(&lane.topic).copied();
-        if before.is_none_or(|high| lane.high && !high) {
-            self.topics.insert(lane.topic.clone(), lane.high);
+        let high = lane.high && lane.site.is_none();
+        let mut changed = before.is_none_or(|known| high && !known);
+        if changed {
+            self.topics.insert(lane.topic.clone(), high);
+        }
+        if lane.site.is_some() {
+            changed |= self.sites.insert(lane.clone(), self.now()).is_none();
+        }
+        if changed {
             self.topics_version += 1;
             self.tell(Nudge::Topics);
         }
+    }
+
+    /// Whether one more lane of a site may be.
+    pub(super) fn has_room(&self, lane: &Lane) -> bool {
+        lane.site.is_none() || self.sites.contains_key(lane) || self.sites.len() < limits::SITES
+    }
+
+    /// How many queued jobs are to run at a site, by the normal lane of each topic and site.
+    pub(super) fn queued_at(&self) -> BTreeMap<Lane, u64> {
+        let mut queued = BTreeMap::new();
+        for (_, id) in self.table.state(State::Queued) {
+            let lane = self.table.get(&id).map(|entry| entry.record.lane()).filter(|lane| lane.site.is_some());
+            if let Some(lane) = lane {
+                *queued.entry(Lane { high: false, ..lane }).or_default() += 1;
+            }
+        }
+        queued
+    }
+
+    /// Lets go of lanes of sites that nobody uses.
+    pub(super) fn forget(&mut self, lanes: Vec<Lane>, idle_ms: u64) -> Vec<Lane> {
+        let (queued, now) = (self.queued_at(), self.now());
+        let idle = |since: &u64| since + idle_ms <= now;
+        let mut gone = Vec::new();
+        for lane in lanes {
+            let free = !queued.contains_key(&Lane { high: false, ..lane.clone() });
+            if free && self.sites.get(&lane).is_some_and(idle) {
+                self.sites.remove(&lane);
+                gone.push(lane);
+            }
+        }
+        if !gone.is_empty() {
+            self.topics_version += 1;
+            self.tell(Nudge::Topics);
+        }
+        gone
     }
 
     /// One more process hears nudges.
@@ -197,6 +242,7 @@ impl Core {
         self.fleet.outage.restart();
         self.restarts += 1;
         self.topics.clear();
+        self.sites.clear();
         self.topics_version += 1;
         self.tell(Nudge::Missed);
         lost

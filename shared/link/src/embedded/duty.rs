@@ -5,6 +5,7 @@ use super::core::Core;
 use crate::store::{Bound, Controlled, Depleted, Moved, Nudge, Outgoing, Purged, Republished, Retention};
 use longshore_model::gate::QUEUE_LIMIT;
 use longshore_model::id::{Generation, JobId, Owner};
+use longshore_model::lane::Lane;
 use longshore_model::record::State;
 use longshore_model::topic::Topic;
 use longshore_model::transition::{Answer, Event};
@@ -107,20 +108,29 @@ impl Core {
 
     pub(super) fn republish(&mut self, lanes: &[Depleted], patience_ms: u64, from: u64, limit: usize) -> Republished {
         let outbox = self.table.outbox().len() as u64;
-        let counts = self.counts();
-        let queued =
+        let (counts, at) = (self.counts(), self.queued_at());
+        let of_topic =
             |topic: &Topic| counts.get(topic).and_then(|states| states.get(&State::Queued)).copied().unwrap_or(0);
-        let allowance =
-            |lane: &Depleted| lane.copies.map_or(u64::MAX, |held| queued(&lane.topic).saturating_sub(held + outbox));
-        let mut allowed: BTreeMap<Topic, u64> =
-            lanes.iter().map(|lane| (lane.topic.clone(), allowance(lane))).collect();
+        let queued = |lane: &Lane| match &lane.site {
+            Some(_) => at.get(lane).copied().unwrap_or(0),
+            None => {
+                let placed = at.iter().filter(|(other, _)| other.topic == lane.topic).map(|(_, count)| count);
+                of_topic(&lane.topic).saturating_sub(placed.sum())
+            }
+        };
+        let allowance = |depleted: &Depleted| {
+            depleted.copies.map_or(u64::MAX, |held| queued(&depleted.lane).saturating_sub(held + outbox))
+        };
+        let mut allowed: BTreeMap<Lane, u64> =
+            lanes.iter().map(|depleted| (depleted.lane.clone(), allowance(depleted))).collect();
         let first = usize::try_from(from).unwrap_or(usize::MAX);
         let looked: Vec<JobId> = self.table.state(State::Queued).skip(first).take(limit).map(|(_, id)| id).collect();
         let next = if looked.len() < limit { 0 } else { from + looked.len() as u64 };
         let mut jobs = 0;
         for id in looked {
             let Some(entry) = self.table.get(&id) else { continue };
-            let Some(left) = allowed.get_mut(&entry.record.topic).filter(|left| **left > 0) else { continue };
+            let normal = Lane { high: false, ..entry.record.lane() };
+            let Some(left) = allowed.get_mut(&normal).filter(|left| **left > 0) else { continue };
             if matches!(
                 self.table.apply(&id, self.now_us, &Event::Republish { patience_ms }),
                 Some(Answer::Moved { .. })
@@ -195,12 +205,17 @@ impl Core {
         Controlled::Known(answer)
     }
 
-    fn outgoing(&self, id: &JobId) -> Option<Outgoing> {
+    fn outgoing(&mut self, id: &JobId) -> Option<Outgoing> {
+        let lane = self.table.get(id)?.record.lane();
+        if lane.site.is_some() {
+            // Somebody may have let go of it since.
+            self.know(&lane);
+        }
         let entry = self.table.get(id)?;
         let record = &entry.record;
         Some(Outgoing {
             id: *id,
-            lane: record.lane(),
+            lane,
             generation: record.generation,
             fence: record.fence,
             created: record.created,

@@ -136,7 +136,10 @@ impl Core {
     pub(super) fn ahead(&self, id: &JobId) -> Option<u64> {
         let record = &self.table.get(id)?.record;
         let lane = record.lane();
-        let goes_before = |other: &Record| other.topic == lane.topic && (!lane.high || other.gates.priority.is_high());
+        let goes_before = |other: &Record| {
+            let same = other.topic == lane.topic && other.site == lane.site;
+            same && (!lane.high || other.gates.priority.is_high())
+        };
         if record.state != State::Queued {
             return None;
         }

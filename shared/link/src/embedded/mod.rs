@@ -168,6 +168,11 @@ impl Embedded {
         self.backend.broker_weather.lose_answers(publishes);
     }
 
+    /// Reading and keeping payload files fails as unreachable, until this is called with `None`.
+    pub fn set_blobs_away(&self, why: Option<&str>) {
+        self.backend.blobs.set_away(why);
+    }
+
     /// The broker refuses publishes for now, as with a full disk.
     pub fn set_blocked(&self, why: Option<&str>) {
         let now = self.backend.clock.boot();

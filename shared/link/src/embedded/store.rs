@@ -308,9 +308,19 @@ impl Store for EmbeddedStore {
     async fn lanes(&self) -> Result<Vec<Lane>, Fault> {
         self.call(|core| {
             let of = |(topic, high): (&Topic, &bool)| Lane::both(topic).into_iter().take(1 + usize::from(*high));
-            core.topics.iter().flat_map(of).collect()
+            let mut lanes: Vec<Lane> = core.topics.iter().flat_map(of).chain(core.sites.keys().cloned()).collect();
+            lanes.sort();
+            lanes
         })
         .await
+    }
+
+    async fn queued_at(&self) -> Result<BTreeMap<Lane, u64>, Fault> {
+        self.call(|core| core.queued_at()).await
+    }
+
+    async fn forget(&self, lanes: Vec<Lane>, idle_ms: u64) -> Result<Vec<Lane>, Fault> {
+        self.call(|core| core.forget(lanes, idle_ms)).await
     }
 
     async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault> {
@@ -323,7 +333,10 @@ impl Store for EmbeddedStore {
             if let Some(topic) = unknown.get(room) {
                 return Err(NotAccepted::TooManyTopics(topic.to_string()));
             }
-            lanes.iter().for_each(|lane| core.know(lane));
+            for lane in &lanes {
+                let room = core.has_room(lane);
+                core.know(&if room { lane.clone() } else { lane.topic.clone().into() });
+            }
             Ok(())
         });
         known.await?.map_err(|too_many| Fault::refused(Service::Store, too_many.to_string()))

@@ -137,6 +137,7 @@ pub(super) fn job(link: &Link) -> NewJob {
         max_crashes: 3,
         expires: None,
         gates: Gates::default(),
+        site: None,
         unique: None,
     };
     NewJob {

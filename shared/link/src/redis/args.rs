@@ -75,6 +75,7 @@ fn job_with(cmd: &mut Cmd, job: &NewJob, mark: &str) {
         cmd.arg(indexed::term(path, value.as_ref()));
     }
     cmd.arg(admission.gates.lines()).arg(&admission.gates.turn).arg(admission.gates.priority.rank());
+    cmd.arg(admission.site.as_ref().map(ToString::to_string).unwrap_or_default());
     cmd.arg(admission.unique.as_ref().map(|unique| format!("{mark}{}", unique.lines())).unwrap_or_default());
     cmd.arg(job.envelope.as_ref());
 }

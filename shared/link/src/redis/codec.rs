@@ -95,6 +95,7 @@ fn read_record(id: JobId, fields: &Fields) -> Result<Record, String> {
             priority: Priority::of_rank(fields.parsed("pr")?.unwrap_or(0)),
             ..Gates::parse(&fields.text("ga").unwrap_or_default(), fields.text("tu").unwrap_or_default())
         },
+        site: fields.parsed("wh")?,
         unique: fields.text("uq").as_deref().and_then(Unique::parse),
         place: fields.parsed("sq")?,
         waits_at: if state == State::Blocked { waits_at(fields) } else { None },

@@ -425,7 +425,8 @@ impl Store for RedisStore {
                 cmd.arg(patience_ms).arg(from).arg(limit).arg(lanes.len());
                 for lane in lanes {
                     let copies = lane.copies.map_or(-1, |copies| i64::try_from(copies).unwrap_or(i64::MAX));
-                    cmd.arg(lane.topic.as_str()).arg(copies);
+                    let site = lane.lane.site.as_ref().map(ToString::to_string).unwrap_or_default();
+                    cmd.arg(lane.lane.topic.as_str()).arg(site).arg(copies);
                 }
             })
             .await?;
@@ -582,16 +583,36 @@ impl Store for RedisStore {
             }
             lanes.push(topic.into());
         }
+        let sites: Vec<String> = self.command("HKEYS", shard_keys::SITES).await?;
+        lanes.extend(sites.iter().filter_map(|lane| Lane::spelt(lane)));
         lanes.sort();
         Ok(lanes)
+    }
+
+    async fn queued_at(&self) -> Result<BTreeMap<Lane, u64>, Fault> {
+        let counts: BTreeMap<String, i64> = self.command("HGETALL", shard_keys::QUEUED_AT).await?;
+        let read = |(lane, count): (String, i64)| Some((Lane::spelt(&lane)?, u64::try_from(count).ok()?));
+        Ok(counts.into_iter().filter_map(read).filter(|(_, count)| *count > 0).collect())
+    }
+
+    async fn forget(&self, lanes: Vec<Lane>, idle_ms: u64) -> Result<Vec<Lane>, Fault> {
+        let value = self
+            .script(&self.server.scripts.forget, Repeat::Safe, |cmd| {
+                cmd.arg(idle_ms).arg(lanes.len());
+                for lane in &lanes {
+                    cmd.arg(lane.spelled());
+                }
+            })
+            .await?;
+        Ok(Items::of(value)?.texts()?.iter().filter_map(|lane| Lane::spelt(lane)).collect())
     }
 
     async fn know(&self, lanes: Vec<Lane>) -> Result<(), Fault> {
         let value = self
             .script(&self.server.scripts.know, Repeat::Safe, |cmd| {
                 cmd.arg(lanes.len());
-                for Lane { topic, high } in &lanes {
-                    cmd.arg(format!("{topic}{}", if *high { HIGH } else { "" }));
+                for lane in &lanes {
+                    cmd.arg(lane.spelled());
                 }
             })
             .await?;

@@ -112,6 +112,9 @@ fn text(value: Value) -> Result<String, Fault> {
     String::from_utf8(bytes(value)?.into()).map_err(|_| unexpected("a text is not UTF-8"))
 }
 
+/// What is added to whether a job existed where the site that it would rather run at was given up.
+const ANYWHERE: u64 = 10;
+
 /// The answer to one accepted job.
 pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, NotAccepted>, Fault> {
     Ok(match items.text()?.as_str() {
@@ -119,11 +122,15 @@ pub(super) fn admitted(mut items: Items, id: JobId) -> Result<Result<Accepted, N
             let (state, generation) = (items.parsed()?, Generation(items.number()?));
             let (created, existed) = (items.number()?, items.number()?);
             let id = if items.is_empty() { id } else { items.parsed()? };
-            Ok(Accepted { id, state, generation, created, existed: existed > 0, replaced: existed == 2 })
+            let (anywhere, existed) = (existed >= ANYWHERE, existed % ANYWHERE);
+            Ok(Accepted { id, state, generation, created, existed: existed > 0, replaced: existed == 2, anywhere })
         }
         "taken" => Err(NotAccepted::IdTaken(id)),
         "ended" => Err(NotAccepted::Ended(id)),
         "topics" => Err(NotAccepted::TooManyTopics(items.text()?)),
+        "lanes" => {
+            Err(NotAccepted::TooManyLanes(Lane::spelt(&items.text()?).map(|lane| lane.to_string()).unwrap_or_default()))
+        }
         "history" => Err(NotAccepted::NotInHistory(items.parsed()?)),
         "key" => Err(NotAccepted::KeyTaken(items.parsed()?)),
         "wait" => Err(NotAccepted::KeysWait { ms: items.number()? }),
@@ -245,7 +252,8 @@ pub(super) fn outgoing(items: Items) -> Result<Vec<Outgoing>, Fault> {
         let (generation, fence) = (Generation(items.number()?), Fence(items.number()?));
         let (created, envelope) = (items.number()?, items.bytes()?);
         let rank = if items.is_empty() { 0 } else { items.signed()? };
-        Ok(Outgoing { id, lane: Lane::of(topic, Priority::of_rank(rank)), generation, fence, created, envelope })
+        let site = if items.is_empty() { None } else { Some(items.parsed()?) };
+        Ok(Outgoing { id, lane: Lane::of(topic, Priority::of_rank(rank), site), generation, fence, created, envelope })
     })?;
     let (whole, bare): (Vec<_>, Vec<_>) = all.into_iter().partition(|out| !out.envelope.is_empty());
     for out in bare {

@@ -103,6 +103,8 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("statistics", shard_keys::STATISTICS),
         ("counted", shard_keys::COUNTED),
         ("topics", shard_keys::TOPICS),
+        ("sites", shard_keys::SITES),
+        ("queued_at", shard_keys::QUEUED_AT),
         ("losses", shard_keys::LOSSES),
         ("shard", shard_keys::SHARD),
         ("renewed", shard_keys::RENEWED),
@@ -152,6 +154,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
     ];
     let limits = [
         ("topics", limits::TOPICS as u64),
+        ("sites", limits::SITES as u64),
         ("attempts", limits::ATTEMPTS_KEPT as u64),
         ("kinds", limits::KINDS as u64),
         ("past_reports", limits::PAST_REPORTS.into()),
@@ -274,6 +277,7 @@ scripts! {
     find: READ_ONLY, [COMMON, JOB];
     indexed: READ_ONLY, [COMMON, JOB];
     finish: ALLOW_OOM, [COMMON, JOB, GATES, ADMIT, VERDICT];
+    forget: ALLOW_OOM, [COMMON, JOB];
     interest: ALLOW_OOM, [COMMON];
     interests: READ_ONLY, [COMMON];
     keep_files: "", [COMMON];

@@ -44,6 +44,9 @@ fn one(text: &mut String, queue: &QueueConfig) {
     if queue.priority != default.priority {
         fields.push(("priority", quoted(&queue.priority)));
     }
+    if queue.placement != default.placement {
+        fields.push(("placement", quoted(&queue.placement)));
+    }
     if queue.retries != default.retries {
         fields.push(("retries", queue.retries.to_string()));
     }
@@ -100,7 +103,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let text = "[[queues]]\nname = \"q-{0}\"\ntopics = [\"a/*\", \"b\"]\nkind = \"round_robin\"\nmax_parallel = 0.5\n\
                     max_in_fleet = 7\nmax_length = 1000\nwhen_full = \"drop_oldest\"\non_failure = \"halt\"\nlimits = [\"mail\", \"per=label:tenant\", \"user=payload:/user/id\"]\n\
-                    turn = \"label:tenant\"\npriority = \"urgent\"\nretries = -1\nretry_delay = \"1m30s\"\n\
+                    turn = \"label:tenant\"\npriority = \"urgent\"\nplacement = \"prefer_label:zone=a\"\nretries = -1\nretry_delay = \"1m30s\"\n\
                     backoff = { factor = 3, max = \"1h\" }\ntimeout = \"10m\"\nsoft_timeout = \"9m\"\n\
                     stall_timeout = \"1m\"\nretry_for = \"1h\"\n\
                     retry_on = [\"busy=100,1s,x2,1m\", \"timeout=2\"]\nkeep = { succeeded = \"1h\", failed = { age = \"7d\", count = 100 }, dropped = { count = 0 } }\n\

@@ -306,6 +306,7 @@ impl Template {
         envelope.created_by.get_or_insert_with(|| format!("schedule {name}"));
         let queue = queues.resolve(&envelope.topic);
         queue.apply(&mut envelope);
+        envelope.site = envelope.site_in(queues);
         let start = queue.start(Start::Now);
         envelope.queue = Some(queue.name);
         envelope.expires_ms = self.expires_in_ms.map(|ms| now.saturating_add(ms));

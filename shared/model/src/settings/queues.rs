@@ -29,6 +29,10 @@ pub const QUEUE_FIELDS: &[Field] = &[
     ),
     ("turn", "on whose behalf a job waits for limits, \"label:L\", \"payload:/P\" or \"topic\": turns take turns"),
     ("priority", "whose turn it is first where its jobs wait for a limit: \"urgent\", \"normal\" (default) or \"low\""),
+    (
+        "placement",
+        "where its jobs run: \"any\" (default), \"local_first\", \"prefer_creator\", \"leader\", \"label:NAME=VALUE\", \"prefer_label:NAME=VALUE\" or \"target:INSTANCE\"",
+    ),
     ("max_parallel", "jobs that one instance runs at once; below 1 a share of the cores, -1 all cores; default 15"),
     ("retries", "failures allowed before the last one; -1 without end; default 10"),
     ("retry_delay", "delay between a failure and the next attempt; default 2s"),
@@ -118,6 +122,12 @@ pub(super) fn read(reader: &mut Reader<'_, '_>) -> QueueConfig {
         }
     }
     queue.index = reader.texts("index");
+    if let Some(placement) = reader.text("placement") {
+        match placement.parse() {
+            Ok(placement) => queue.placement = placement,
+            Err(why) => reader.wrong("placement", why),
+        }
+    }
     if let Some(priority) = reader.text("priority") {
         match priority.parse() {
             Ok(priority) => queue.priority = priority,

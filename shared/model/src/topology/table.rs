@@ -3,6 +3,7 @@
 use super::matrix::Stand;
 use super::{Card, View};
 use crate::id::InstanceId;
+use crate::lane::Lane;
 use crate::record::State;
 use crate::topic::Topic;
 use serde::Serialize;
@@ -35,9 +36,15 @@ pub struct StandOf {
 }
 
 impl TopicLine {
-    /// The line of a topic. `counts` is how many of its jobs are in each state.
+    /// The line of a topic. `counts` is how many of its jobs are in each state, `queued_at` how many of those that could run
+    /// now are to run at some site: of all topics, by the normal lane of each.
     #[must_use]
-    pub fn new(topic: Topic, counts: Option<&BTreeMap<State, u64>>, view: &View) -> Self {
+    pub fn new(
+        topic: Topic,
+        counts: Option<&BTreeMap<State, u64>>,
+        queued_at: &BTreeMap<Lane, u64>,
+        view: &View,
+    ) -> Self {
         let count = |state| counts.and_then(|counts| counts.get(&state)).copied().unwrap_or(0);
         let (waiting, running) = (count(State::Queued), count(State::Active));
         let stand = |card: &Card| StandOf {
@@ -47,8 +54,16 @@ impl TopicLine {
         };
         let instances: Vec<StandOf> = view.instances.iter().map(stand).collect();
         let taken = instances.iter().any(|instance| instance.stand == Stand::Takes);
-        let jobs = if waiting == 1 { "1 job waits".to_owned() } else { format!("{waiting} jobs wait") };
-        let gap = (waiting > 0 && !taken).then(|| format!("{jobs}, no live instance takes {topic}"));
+        let jobs = |count: u64| if count == 1 { "1 job waits".to_owned() } else { format!("{count} jobs wait") };
+        let gap = if waiting > 0 && !taken {
+            Some(format!("{}, no live instance takes {topic}", jobs(waiting)))
+        } else {
+            let of_topic = queued_at.iter().filter(|(lane, count)| lane.topic == topic && **count > 0);
+            let mut untaken = of_topic.filter(|(lane, _)| !view.capable(&topic).any(|card| view.is_for(lane, card)));
+            untaken.find_map(|(lane, count)| {
+                Some(format!("{} for {}, which take no {topic}", jobs(*count), lane.site.as_ref()?.describe()))
+            })
+        };
         Self { topic, waiting, running, instances, gap }
     }
 }

@@ -34,6 +34,7 @@ fn admitted(max_retries: i32) -> Record {
         max_crashes: 3,
         expires: None,
         gates: Gates::default(),
+        site: None,
         unique: None,
     };
     Record::admit(&admission, NOW)

@@ -4,6 +4,7 @@
 //! from a [`Case`] to sentences and a line in [`CHECKS`]; what a fault makes legal is a number in
 //! [`Allowed`](super::history::Allowed). Each check has a doctored history in `tests` that it must flag.
 
+mod files;
 mod gates;
 mod jobs;
 mod places;
@@ -47,6 +48,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("unique violated", gates::unique),
     ("limit violated", gates::limit),
     ("rule violated", rules::retries),
+    ("foreign output", files::outputs),
     ("extra starts", jobs::extra_starts),
     ("crashes counted", jobs::crashes),
     ("index against state", places::indexes),

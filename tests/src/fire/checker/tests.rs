@@ -1,5 +1,6 @@
 //! For each kind of violation a doctored history, or a doctored end, that must be flagged as that and nothing else.
 
+use super::super::files::{Left, OUTPUT};
 use super::super::history::{Allowed, Event, Gate, How, Intent, Line};
 use super::super::survey::{Final, Kept};
 use super::{CHECKS, Story, Verdict, WIPE, judge};
@@ -35,19 +36,22 @@ fn seen(number: u8, state: State, at: u64) -> Event {
 
 fn kept(state: State, fence: u64, since: u64) -> Kept {
     let result = (state == State::Succeeded).then(|| fence.to_string());
-    Kept { state, since, fence: Fence(fence), attempts: 1, failures: 0, crashes: 0, result, message: None }
+    Kept {
+        state,
+        since,
+        fence: Fence(fence),
+        attempts: 1,
+        failures: 0,
+        crashes: 0,
+        result,
+        message: None,
+        outputs: Vec::new(),
+    }
 }
 
 impl Tale {
     fn new() -> Self {
-        let intent = |number, fails| Intent {
-            id: job(number),
-            end: State::Succeeded,
-            fails,
-            after_ms: 0,
-            gate: None,
-            rule: None,
-        };
+        let intent = |number, fails| Intent { fails, ..Intent::plain(job(number), State::Succeeded) };
         let events = vec![
             Event::Run { scenario: "test".into(), seed: 1, allowed: Allowed::NOTHING },
             Event::Born { who: "a#1".into(), pid: 1 },
@@ -201,7 +205,7 @@ fn the_death_of_a_process_ends_its_attempts() {
         last.counts.insert(State::Succeeded, 3);
     };
     let send = |tale: Tale| {
-        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate: None, rule: None };
+        let sent = Intent::plain(job(3), State::Succeeded);
         let mut tale = tale.allowing(Allowed { extra_starts: 1, ..Allowed::NOTHING });
         tale.events.insert(1, Event::Sending { jobs: vec![sent] });
         tale
@@ -313,7 +317,7 @@ fn two_jobs_of_one_key_at_once() {
 #[test]
 fn a_duplicate_that_is_another_job() {
     let merged = |gate| {
-        let sent = Intent { id: job(3), end: State::Succeeded, fails: 0, after_ms: 0, gate, rule: None };
+        let sent = Intent { gate, ..Intent::plain(job(3), State::Succeeded) };
         let mut tale = gated(Gate::Unique, [1, 2]);
         tale.events.splice(4..4, [Event::Sending { jobs: vec![sent] }, Event::Merged { id: job(3), into: job(1) }]);
         tale
@@ -323,10 +327,32 @@ fn a_duplicate_that_is_another_job() {
     merged(None).is_flagged(&["unique violated"]);
 }
 
+/// The usual run, whose second job has files; it is won by attempt 20 after attempt 11 has failed.
+fn filed(outputs: &[Left]) -> Tale {
+    let mut tale = Tale::new();
+    let Event::Sending { jobs } = &mut tale.events[2] else { panic!("the sending") };
+    jobs[1].files = true;
+    tale.end(|last| last.jobs.get_mut(&job(2)).unwrap().outputs = outputs.to_vec())
+}
+
+#[test]
+fn outputs_that_are_not_those_of_the_winner() {
+    let left = |name: &str, by, whole| Left { name: name.into(), by: Some(Fence(by)), whole };
+    let own = left(OUTPUT, 20, true);
+    filed(std::slice::from_ref(&own)).is_flagged(&[]);
+    filed(&[]).is_flagged(&["foreign output"]);
+    filed(&[left(OUTPUT, 20, false)]).is_flagged(&["foreign output"]);
+    filed(&[left(OUTPUT, 11, true)]).is_flagged(&["foreign output"]);
+    filed(&[left("another", 20, true)]).is_flagged(&["foreign output"]);
+    filed(&[own.clone(), left("another", 11, true)]).is_flagged(&["foreign output"]);
+    // A job that has no files leaves none.
+    Tale::new().end(|last| last.jobs.get_mut(&job(1)).unwrap().outputs = vec![own]).is_flagged(&["foreign output"]);
+}
+
 /// Job 3 has this rule, fails so often, and is given up.
 fn ruled(retries: u32, failures: u32) -> Tale {
     let fails = failures - 1;
-    let sent = Intent { id: job(3), end: State::GivenUp, fails, after_ms: 0, gate: None, rule: Some(retries) };
+    let sent = Intent { fails, rule: Some(retries), ..Intent::plain(job(3), State::GivenUp) };
     let attempts = (0..u64::from(failures)).flat_map(|n| [began(3, 40 + n), ended(3, 40 + n, How::Failed)]);
     let last_fence = 40 + u64::from(fails);
     let mut tale = Tale::new().then(attempts.chain([seen(3, State::GivenUp, 700)])).end(|last| {

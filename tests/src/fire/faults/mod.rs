@@ -14,8 +14,8 @@ pub use lines::{
     producer_cut, reply_lost, rough_lines, stall,
 };
 pub use services::{
-    Say, all_closed, broker_away, broker_killed, broker_restarted, configure, disk_alarm, memory_alarm, service_frozen,
-    store_away, store_full, store_killed, store_read_only, store_restarted, store_says,
+    Say, all_closed, broker_away, broker_killed, broker_restarted, configure, disk_alarm, files_away, memory_alarm,
+    service_frozen, store_away, store_full, store_killed, store_read_only, store_restarted, store_says,
 };
 
 use super::field::Field;
@@ -80,6 +80,7 @@ pub const FAULTS: &[Fault] = &[
         charges: false,
         strike: |field| Box::pin(all_closed(field)),
     },
+    Fault { kind: "files away", weight: 3, charges: false, strike: |field| Box::pin(files_away(field)) },
     Fault { kind: "broker out of memory", weight: 2, charges: false, strike: |field| Box::pin(memory_alarm(field, 8)) },
     Fault { kind: "broker out of disk", weight: 2, charges: false, strike: |field| Box::pin(disk_alarm(field, 8)) },
     Fault { kind: "store killed", weight: 4, charges: true, strike: |field| Box::pin(store_killed(field)) },

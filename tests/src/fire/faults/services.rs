@@ -48,6 +48,16 @@ pub async fn service_frozen(field: &mut Field, broker: bool) {
     field.healed();
 }
 
+/// The place of payload files is away, for less or for more than a lease.
+pub async fn files_away(field: &mut Field) {
+    field.fault("files away", "");
+    let span = lease(field).mul_f64(0.5 + field.random.below(200) as f64 / 100.0);
+    field.swap_place();
+    field.wait(span).await;
+    field.swap_place();
+    field.healed();
+}
+
 /// The broker closes every connection.
 pub async fn all_closed(field: &mut Field) {
     field.fault("broker closes all connections", "");

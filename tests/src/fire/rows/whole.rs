@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "F34",
         title: "rolling upgrade from another version (--other), and back",
-        mix: Mix::long,
+        mix: || Mix::long().without_files(),
         times: [1, 2, 5],
         pace: 60,
         needs: Needs { other: true, ..Needs::NOTHING },

@@ -77,6 +77,7 @@ impl Walk<'_> {
             start: Start::Now,
             max_retries: self.plan.retries,
             max_crashes: self.plan.max_crashes,
+            site: None,
             expires: None,
             gates: Gates {
                 order: ask.order.map(|order| name(Gate::Order(order))),

@@ -58,6 +58,7 @@ fn job(number: u8, queue: &str, state: State) -> Record {
         start: Start::Now,
         max_retries: 2,
         max_crashes: 3,
+        site: None,
         expires: None,
         gates: Gates {
             order: matches!(queue, "halt" | "skip").then(|| GateName::order(queue, "")),

@@ -233,6 +233,10 @@ async fn indexes(store: &dyn Store, model: &Model) -> Result<(), String> {
     if lanes != model.lanes() {
         return Err(format!("lanes {lanes:?}, expected {:?}", model.lanes()));
     }
+    let queued_at = store.queued_at().await.map_err(fault)?;
+    if queued_at != model.queued_at() {
+        return Err(format!("queued at sites: {queued_at:?}, expected {:?}", model.queued_at()));
+    }
     let counts = store.counts().await.map_err(fault)?;
     for state in State::ALL {
         let expected: BTreeSet<_> = model.in_state(state).collect();

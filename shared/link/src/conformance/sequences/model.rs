@@ -13,6 +13,7 @@ use bytes::Bytes;
 use longshore_model::gate::Gates;
 use longshore_model::id::{Fence, Generation, Incarnation, InstanceId, JobId, Owner};
 use longshore_model::lane::Lane;
+use longshore_model::placement::Site;
 use longshore_model::priority::Priority;
 use longshore_model::record::{Admission, Expiry, Reason, Record, Start, State};
 use longshore_model::token::Token;
@@ -64,6 +65,11 @@ fn priority(number: usize) -> Priority {
     if number == URGENT { Priority::Urgent } else { Priority::Normal }
 }
 
+/// The jobs of the second topic are to run at a site.
+fn site(number: usize) -> Option<Site> {
+    (number % TOPICS.len() == 1).then(|| Site::Cluster("c".into()))
+}
+
 fn owner(number: usize, start: u64) -> Owner {
     Owner {
         instance: InstanceId(format!("owner-{}", number % OWNERS)),
@@ -93,10 +99,20 @@ impl Model {
         let accepted = |id: &JobId| self.records.contains_key(id) || self.buried.contains(id);
         let of = |(number, _): (usize, &JobId)| {
             let topic = Topic::new(TOPICS[number % TOPICS.len()]).unwrap();
-            [topic.clone().into(), Lane::of(topic, priority(number))]
+            [topic.clone().into(), Lane::of(topic, priority(number), site(number))]
         };
         let all = self.ids.iter().enumerate().filter(|(_, id)| accepted(id)).flat_map(of);
         all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// How many queued jobs are to run at a site.
+    pub(super) fn queued_at(&self) -> BTreeMap<Lane, u64> {
+        let mut queued = BTreeMap::new();
+        let placed = |record: &&Record| record.state == State::Queued && record.site.is_some();
+        for record in self.records.values().filter(placed) {
+            *queued.entry(Lane { high: false, ..record.lane() }).or_default() += 1;
+        }
+        queued
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
@@ -118,6 +134,7 @@ impl Model {
             max_crashes: 2,
             expires: expires.ms().map(Expiry::After),
             gates: Gates { priority: priority(number), ..Gates::default() },
+            site: site(number),
             unique: None,
         };
         NewJob {
@@ -380,12 +397,13 @@ impl Model {
                 outgoing(&after, &ids, &taken)?;
             }
             Step::Republish { topic, copies } => {
-                let topic = Topic::new(TOPICS[*topic]).unwrap();
+                let lane = Lane { site: site(*topic), ..Topic::new(TOPICS[*topic]).unwrap().into() };
+                let topic = lane.topic.clone();
                 let queued = |record: &&Record| record.state == State::Queued && record.topic == topic;
                 let outbox = self.records.values().filter(|record| record.outbox.is_some()).count() as u64;
                 let count = self.records.values().filter(queued).count() as u64;
                 let mut allowed = copies.map_or(u64::MAX, |copies| count.saturating_sub(copies + outbox));
-                let lanes = [Depleted { topic: topic.clone(), copies: *copies }];
+                let lanes = [Depleted { lane, copies: *copies }];
                 let done = store.republish(&lanes, SHORT, 0, 100).await.map_err(said)?;
                 let at = late!();
                 let mut oldest: Vec<&Record> = self.records.values().filter(queued).collect();

@@ -21,7 +21,6 @@ use crate::world::Clock;
 use async_trait::async_trait;
 use longshore_model::event::Interest;
 use longshore_model::lane::Lane;
-use longshore_model::topic::Topic;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,7 +48,8 @@ impl EmbeddedBroker {
             *declared = (exchange.wipes(), BTreeSet::new());
         }
         for lane in lanes {
-            if declared.1.insert(lane.clone()) {
+            // Lanes of sites come and go.
+            if lane.site.is_some() || declared.1.insert(lane.clone()) {
                 exchange.declare(lane);
             }
         }
@@ -147,7 +147,15 @@ impl Broker for EmbeddedBroker {
         self.backend.broker_weather.answer(answers, count)
     }
 
-    async fn erase(&self, _topics: &[Topic]) -> Result<u64, Fault> {
+    async fn remove(&self, lanes: &[Lane]) -> Result<(), Fault> {
+        let answers = self.admit().await?;
+        let mut exchange = self.backend.exchange();
+        lanes.iter().for_each(|lane| exchange.delete(lane));
+        drop(exchange);
+        self.backend.broker_weather.answer(answers, ())
+    }
+
+    async fn erase(&self, _lanes: &[Lane]) -> Result<u64, Fault> {
         let answers = self.admit().await?;
         let lanes = self.backend.exchange().wipe();
         self.backend.broker_weather.answer(answers, lanes)

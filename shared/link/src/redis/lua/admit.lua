@@ -5,7 +5,7 @@ local function read_job()
   local job = {
     id = arg(), topic = arg(), queue = arg(), start = arg(), start_ms = number(), max_retries = number(),
     max_crashes = number(), expiry = arg(), expiry_ms = number(), retry_of = arg(), labels = list(), gates = arg(),
-    turn = arg(), priority = number(), unique = arg(), envelope = arg(),
+    turn = arg(), priority = number(), site = arg(), unique = arg(), envelope = arg(),
   }
   if string.byte(job.unique) == 63 then
     job.unique, job.fresh = string.sub(job.unique, 2), true
@@ -120,12 +120,16 @@ local function create(job, created)
     expires = job.expiry_ms
   end
   local id = job.id
-  make_known(job.topic, job.priority == 1)
+  local site = job.site ~= '' and job.site or nil
+  if site and not is_firm(site) and not has_room(lane_of_site(job.topic, job.priority == 1, site)) then
+    site = nil
+  end
+  make_known(job.topic, job.priority == 1, site)
   local r = {
     id = id, st = due and 'scheduled' or 'queued', tp = job.topic, qu = job.queue, ge = due and 0 or 1, fe = 0, at = 0,
     fa = 0, cr = 0, mr = job.max_retries, mc = job.max_crashes, ct = created, si = now, ex = expires,
     uq = job.unique ~= '' and job.unique or nil, ga = job.gates ~= '' and job.gates or nil,
-    tu = job.turn ~= '' and job.turn or nil, pr = job.priority ~= 0 and job.priority or nil,
+    tu = job.turn ~= '' and job.turn or nil, pr = job.priority ~= 0 and job.priority or nil, wh = site,
   }
   if job.start == 'never' then
     r.st, r.re, r.ge, r.ex = 'dropped', 'discarded', 0, nil
@@ -167,6 +171,9 @@ local function create(job, created)
   local place = place_of_job(job.topic, job.queue)
   count(state, place, 1)
   count('accepted', place, 1)
+  if site and state == 'queued' then
+    count_at(r, 1)
+  end
   return {'ok', state, r.ge, created, 0}
 end
 
@@ -179,7 +186,7 @@ local function accept(job)
     if r.tp ~= job.topic then
       return {'taken'}
     end
-    return {'ok', r.st, r.ge, r.ct, 1}
+    return {'ok', r.st, r.ge, r.ct, job.site ~= '' and not r.wh and 11 or 1}
   end
   if entombed(job.id) then
     return {'ended'}
@@ -196,13 +203,24 @@ local function accept(job)
   if too_many(job.topic) then
     return {'topics', job.topic}
   end
+  -- Added to the fifth of the answer where what it would rather have is given up.
+  local anywhere = 0
+  if job.site ~= '' then
+    local lane = lane_of_site(job.topic, job.priority == 1, job.site)
+    if not has_room(lane) then
+      if is_firm(job.site) then
+        return {'lanes', lane}
+      end
+      anywhere = 10
+    end
+  end
   if job.unique ~= '' then
     local holder, mode, ms = holder_of(job)
     if type(holder) == 'string' then
       return {'key', holder}
     elseif holder then
       local replaced = supersede(holder, job, mode, ms)
-      return {'ok', holder.st, holder.ge, holder.ct, replaced and 2 or 1, holder.id}
+      return {'ok', holder.st, holder.ge, holder.ct, anywhere + (replaced and 2 or 1), holder.id}
     elseif job.fresh and keys_wait() > 0 then
       return {'wait', keys_wait()}
     end
@@ -215,15 +233,17 @@ local function accept(job)
   if most then
     return {'length', job.queue, digits(most)}
   end
-  return create(job, now)
+  local answer = create(job, now)
+  answer[5] = anywhere
+  return answer
 end
 
--- Accepts a job, or answers why not; accepting the same job again answers the same. An urgent one is published to the
--- high lane, whoever it stands for.
+-- Accepts a job, or answers why not; accepting the same job again answers the same. It is published to the lane that it
+-- asks for, whoever it stands for.
 local function admit(job)
   local answer = accept(job)
-  if job.priority == 1 and answer[1] == 'ok' then
-    make_known(job.topic, true)
+  if answer[1] == 'ok' and (job.priority == 1 or job.site ~= '') then
+    make_known(job.topic, job.priority == 1, job.site ~= '' and answer[5] < 10 and job.site or nil)
   end
   return answer
 end

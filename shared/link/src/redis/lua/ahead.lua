@@ -1,4 +1,4 @@
--- ahead: counts queued jobs of the same topic that entered `queued` before a job, of an urgent one the urgent ones alone,
+-- ahead: counts queued jobs of the same topic and site that entered `queued` before a job, of an urgent one the urgent ones alone,
 -- in one stretch of the index. Writes nothing.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; id; rank at which the stretch begins; its length
@@ -13,7 +13,7 @@ local ahead, to = 0, math.min(rank, from + length) - 1
 if to >= from then
   for _, other in ipairs(call('ZRANGE', P .. K.state .. 'queued', from, to)) do
     local record = read(other)
-    if record and record.tp == r.tp and (r.pr ~= 1 or record.pr == 1) then
+    if record and record.tp == r.tp and record.wh == r.wh and (r.pr ~= 1 or record.pr == 1) then
       ahead = ahead + 1
     end
   end

@@ -3,7 +3,8 @@
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; count; per job: see read_job in admit.lua; where a unique job asks for a new key, at the end
 --       the run id of the server, space, and that of the one that this process knew before, or nothing
--- Answers, per job: {ok, state, generation, created, existed} | {taken} | {ended} | {topics, topic} |
+-- Answers, per job: {ok, state, generation, created, existed (10 more: the site that it preferred was given up)} |
+--   {taken} | {ended} | {topics, topic} | {lanes, lane} |
 --   {history, id} | {key, id} | {wait, ms} | {limit, name} |
 --   {length, queue, most} | {damaged, detail}
 local answers = {}

@@ -22,6 +22,7 @@
 --   ln its place among those that count in the length of its queue while they wait
 --   kd failures of kinds that have retries of their own: kind and count, a line each
 --   ru no attempt begins after this time
+--   wh where it is to run: the site
 --
 -- A script reads a record (`read`), changes it (`put` and the steps below) and stores it
 -- (`save`); indexes and counters are collected over the whole call and written by `flush`, which every script calls
@@ -37,7 +38,7 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, pr, ...)
+  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, pr, wh, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
@@ -59,6 +60,7 @@ local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct,
   if kd then r.kd = kd end
   if ru then r.ru = ru end
   if pr then r.pr = pr end
+  if wh then r.wh = wh end
   if select('#', ...) > 0 then
     r.more = {n = select('#', ...), ...}
   end
@@ -68,14 +70,14 @@ end
 local function packed(r)
   local more = r.more
   -- Each field costs, empty ones too: most records need none of the last.
-  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or r.pr or more) then
+  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or r.pr or r.wh or more) then
     return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
       r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
   end
   more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
     r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, r.uq, r.ln, r.kd, r.ru, r.pr, unpack(more, 1, more.n))
+    r.wg, r.uq, r.ln, r.kd, r.ru, r.pr, r.wh, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is
@@ -110,7 +112,7 @@ local function damage_of(text)
     end
   end
   for kind, names in pairs({
-    string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq kd',
+    string = 'st tp qu re no oi oc ra wa cn me ga tu wg uq kd wh',
     number = 'ge fe at fa cr mr mc ct si sa ex du le ob pb hi sq ln ru pr',
     boolean = 'dx',
   }) do
@@ -239,6 +241,14 @@ local function own_gate(gates_of, queue)
   end
 end
 
+-- How many queued jobs are to run at a site, by topic and site; written by `flush`.
+local queued_at
+local function count_at(r, by)
+  queued_at = queued_at or {}
+  local place = r.tp .. ' ' .. r.wh
+  queued_at[place] = (queued_at[place] or 0) + by
+end
+
 -- Gates (gates.lua), made when they are first needed: most jobs ask for none.
 local make_gates, made
 local function gates()
@@ -315,6 +325,12 @@ local function flush()
   for key in pairs(additions) do
     write_index(key)
   end
+  for place, by in pairs(queued_at or {}) do
+    if by ~= 0 then
+      call('HINCRBY', P .. K.queued_at, place, by)
+    end
+  end
+  queued_at = nil
   write_counts()
 end
 
@@ -380,6 +396,9 @@ local function save(r)
     local place = place_of_job(r.tp, r.qu)
     count(was, place, -1)
     count(state, place, 1)
+    if r.wh and (was == 'queued' or state == 'queued') then
+      count_at(r, state == 'queued' and 1 or -1)
+    end
     if r.ex and expirable(was) ~= expirable(state) then
       if expirable(state) then
         index(K.expiry, r.ex, r.id)
@@ -658,8 +677,46 @@ local function known(topic)
   return seen_topics[topic]
 end
 
--- Whoever consumes it hears of its high lane before anything is published there.
-local function make_known(topic, high)
+-- When a lane of a site was last made use of, ms, to the minute; false for one that is not known.
+local seen_sites
+local function site_seen(lane)
+  seen_sites = seen_sites or {}
+  if seen_sites[lane] == nil then
+    seen_sites[lane] = tonumber(call('HGET', P .. K.sites, lane) or nil) or false
+  end
+  return seen_sites[lane]
+end
+
+-- A lane of a site, as it is spelled.
+local function lane_of_site(topic, high, site)
+  return topic .. (high and '+ ' or ' ') .. site
+end
+
+-- Whether one more lane of a site may be.
+local function has_room(lane)
+  return site_seen(lane) or call('HLEN', P .. K.sites) < L.sites
+end
+
+-- Whether a job runs at a site or not at all.
+local function is_firm(site)
+  return site == 'leader' or string.sub(site, 1, 6) == 'label:'
+end
+
+-- Whoever consumes it hears of a lane beside the first one before anything is published there.
+local function make_known(topic, high, site)
+  if site then
+    local lane = lane_of_site(topic, high, site)
+    local seen = site_seen(lane)
+    if not seen or seen + 60000 < now then
+      call('HSET', P .. K.sites, lane, digits(now))
+      seen_sites[lane] = now
+      if not seen then
+        call('HINCRBY', P .. K.shard, 'lanes', 1)
+        nudge('topics')
+      end
+    end
+    high = false
+  end
   local before = known(topic)
   local after = before or digits(now)
   if high and string.byte(after, -1) ~= 43 then
@@ -675,15 +732,15 @@ end
 
 -- What is needed to publish a job, and its size.
 local function outgoing(r)
-  if r.pr == 1 then
-    -- A record may be older than high lanes are.
-    make_known(r.tp, true)
+  if r.pr == 1 or r.wh then
+    -- A record may be older than high lanes are, and somebody may have let go of the lane of a site.
+    make_known(r.tp, r.pr == 1, r.wh)
   end
   local envelope = try('GET', P .. K.envelope .. r.id)
   if type(envelope) ~= 'string' then
     envelope = ''
   end
-  return {r.id, r.tp, r.ge, r.fe, r.ct, envelope, r.pr}, #envelope
+  return {r.id, r.tp, r.ge, r.fe, r.ct, envelope, r.pr or 0, r.wh}, #envelope
 end
 
 -- Takes an index entry out of the way whose record cannot be moved by it: gone, or damaged, or elsewhere by now.

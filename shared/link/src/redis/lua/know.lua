@@ -1,17 +1,18 @@
--- know: makes topics known, and that they have high lanes: all of it or, where there is no room for all topics, nothing.
--- Repeating it changes nothing.
+-- know: makes topics known, and that they have lanes beside the first one: all of it or, where there is no room for all
+-- topics, nothing; of lanes of sites as many as there is room for. Repeating it changes nothing.
 -- KEYS  [1] prefix of the shard
--- ARGV  [1] nudge channel; count; topics, `+` behind one that has a high lane
+-- ARGV  [1] nudge channel; count; lanes: topics, `+` behind one of a high lane, and a space and the site of one that has
+--       a site
 -- Answers the first topic for which there was no room, or nothing
-local lanes, new, high = list(), {}, {}
+local lanes, new, beside = list(), {}, {}
 for _, lane in ipairs(lanes) do
-  local topic, mark = string.match(lane, '^([^+]*)(%+?)$')
+  local topic, mark, site = string.match(lane, '^([^+ ]*)(%+?) ?(.*)$')
   if not known(topic) and not new[topic] then
     new[topic] = true
     new[#new + 1] = topic
   end
-  if mark == '+' then
-    high[#high + 1] = topic
+  if mark == '+' or site ~= '' then
+    beside[#beside + 1] = {topic = topic, high = mark == '+', site = site ~= '' and site or nil, lane = lane}
   end
 end
 table.sort(new)
@@ -22,7 +23,9 @@ end
 for _, topic in ipairs(new) do
   make_known(topic)
 end
-for _, topic in ipairs(high) do
-  make_known(topic, true)
+for _, lane in ipairs(beside) do
+  if not lane.site or has_room(lane.lane) then
+    make_known(lane.topic, lane.high, lane.site)
+  end
 end
 return {}

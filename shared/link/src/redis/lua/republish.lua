@@ -3,15 +3,25 @@
 -- there are more jobs queued than copies and outbox entries. Repeating it does no more than a relay's second publish.
 -- KEYS  [1] prefix of the shard
 -- ARGV  [1] nudge channel; patience ms; number of the first queued job to look at, how many; count of lanes, per lane:
---       topic, most copies that the broker holds (-1: surely none)
+--       topic, site or nothing, most copies that the broker holds (-1: surely none)
 -- Answers {jobs put back, number of the next job to look at (0: all were looked at)}
 local patience, from, limit = number(), number(), number()
 local outbox, allowed, queued = call('ZCARD', P .. K.outbox), {}, nil
+-- By topic and site.
+local at = {}
 
--- Queued jobs of a topic, in whatever queue.
-local function queued_of(topic)
+-- Queued jobs of a topic and a site, or of a topic and none, in whatever queue.
+local function queued_of(topic, site)
   if not queued then
     queued = {}
+    local placed = call('HGETALL', P .. K.queued_at)
+    for i = 1, #placed, 2 do
+      local of, count = string.match(placed[i], '^([^ ]+)'), tonumber(placed[i + 1])
+      at[placed[i]] = count
+      if of and count > 0 then
+        queued[of] = (queued[of] or 0) - count
+      end
+    end
     local counts = call('HGETALL', P .. K.counts)
     for i = 1, #counts, 2 do
       local of = string.match(counts[i], '^queued ([^ ]+)')
@@ -20,16 +30,12 @@ local function queued_of(topic)
       end
     end
   end
-  return queued[topic] or 0
+  return site == '' and queued[topic] or at[topic .. ' ' .. site] or 0
 end
 
 for i = 1, number() do
-  local topic, copies = arg(), number()
-  if copies < 0 then
-    allowed[topic] = math.huge
-  else
-    allowed[topic] = queued_of(topic) - copies - outbox
-  end
+  local topic, site, copies = arg(), arg(), number()
+  allowed[topic .. ' ' .. site] = copies < 0 and math.huge or queued_of(topic, site) - copies - outbox
 end
 
 local function rest(times)
@@ -42,9 +48,10 @@ end
 local ids, jobs = call('ZRANGE', P .. K.state .. 'queued', from, from + limit - 1), 0
 for _, id in ipairs(ids) do
   local r = read(id)
-  if r and r.st == 'queued' and not r.ob and (allowed[r.tp] or 0) > 0
+  local lane = r and r.tp .. ' ' .. (r.wh or '')
+  if r and r.st == 'queued' and not r.ob and (allowed[lane] or 0) > 0
     and (r.pb or r.si) + rest(r.hi or 0) <= now then
-    allowed[r.tp] = allowed[r.tp] - 1
+    allowed[lane] = allowed[lane] - 1
     put(r, 'ob', now)
     put(r, 'hi', (r.hi or 0) + 1)
     save(r)
