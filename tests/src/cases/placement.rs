@@ -274,6 +274,8 @@ pub async fn p06_a_message_that_came_by_another_way_is_sent_on(fleet: &Fleet) {
     assert_eq!(runs.count(), 0);
     let b = fleet.consumer_with(|settings| drop(settings.instance.labels.insert("zone".into(), "b".into()))).await;
     let b = start(fleet, b, &runs, "b").await;
+    // Nobody but its message knows it before.
+    runs.reach(1).await;
     assert_eq!(fleet.end_of(id).await.job.site.unwrap().to_string(), "label:zone=b");
     assert_eq!(by(&runs, &[id]), ["b"]);
     b.drain().await;
@@ -340,6 +342,7 @@ pub async fn p08_lanes_of_instances_that_are_gone_are_taken_away(fleet: &Fleet) 
         fleet.pass(Duration::from_secs(60)).await;
     }
     fleet.eventually("the store lets go of it", is_gone).await;
+    fleet.pass(Duration::from_secs(150)).await;
     let is_removed = async || link.broker.depth(&gone).await.unwrap().is_none().then_some(());
     fleet.eventually("the broker has none", is_removed).await;
     let known = link.store.lanes().await.unwrap();
