@@ -381,10 +381,11 @@ async fn claim(
 }
 
 /// Whether a handler may begin that was claimed, and put under the care of beats, after these times. Where the process
-/// stood still since, others may have run the job meanwhile: the next beat tells.
+/// stood still since, others may have run the job meanwhile: the next beat tells. One that began at the very moment may
+/// know nothing of the attempt.
 async fn may_begin(engine: &Engine, ctx: &Ctx, asked: Duration, entered: Duration) -> Result<(), Cancelled> {
     let now = engine.link.world.clock.boot();
-    let renewed = engine.proven.borrow().filter(|proven| *proven >= entered);
+    let renewed = engine.proven.borrow().filter(|proven| *proven > entered);
     if engine.is_fresh(renewed.unwrap_or(asked), now) {
         return Ok(());
     }

@@ -207,7 +207,7 @@ impl Engine {
         now.saturating_sub(said) <= self.lease.doubt
     }
 
-    /// Waits until a beat from now on was answered, which tells the attempts that run whether they still may.
+    /// Waits until a beat that began later than now was answered, which tells the attempts that run whether they still may.
     pub(crate) async fn until_proven(&self) {
         let now = self.link.world.clock.boot();
         let mut proven = self.proven.subscribe();
@@ -215,7 +215,7 @@ impl Engine {
         tokio::select! {
             biased;
             () = self.until(Phase::Stopped) => {}
-            _ = proven.wait_for(|proven| proven.is_some_and(|proven| proven >= now)) => {}
+            _ = proven.wait_for(|proven| proven.is_some_and(|proven| proven > now)) => {}
         }
     }
 
