@@ -266,7 +266,11 @@ impl Side {
                     follow_ups: Vec::new(),
                 };
                 match store.finish(vec![finish]).await.unwrap().remove(0) {
-                    Finished::Known { answer, generation, .. } => format!("{answer:?} {generation:?}"),
+                    Finished::Known { answer, generation, let_through, .. } => {
+                        let seen = |id: JobId| ids.iter().position(|other| *other == id);
+                        let next = let_through.into_iter().map(|job| (seen(job.id), job.generation));
+                        format!("{answer:?} {generation:?} {:?}", next.collect::<Vec<_>>())
+                    }
                     other => format!("{other:?}"),
                 }
             }

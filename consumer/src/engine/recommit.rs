@@ -67,10 +67,11 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     }
 }
 
-/// Offers some; answers how many were lost. What is published because of them is in the outbox, for the relay.
+/// Offers some; answers how many were lost. Follow-up jobs are in the outbox, for the relay.
 async fn offer(engine: &Engine, part: &[Committed]) -> Result<u64, Fault> {
     let mut lost = 0;
-    let answers = engine.link.store.finish(part.iter().map(|committed| committed.finish.clone()).collect()).await?;
+    let mut answers = engine.link.store.finish(part.iter().map(|committed| committed.finish.clone()).collect()).await?;
+    publish_next(engine, &mut answers).await;
     for (committed, answer) in part.iter().zip(answers) {
         lost += match answer {
             Finished::Known { answer: Answer::Moved { .. }, .. } => 1,
@@ -81,13 +82,20 @@ async fn offer(engine: &Engine, part: &[Committed]) -> Result<u64, Fault> {
     Ok(lost)
 }
 
+/// Publishes what waited for those that have ended now.
+async fn publish_next(engine: &Engine, answers: &mut [Finished]) {
+    let next = answers.iter_mut().flat_map(Finished::take_let_through).collect();
+    engine.publish_outgoing(next).await;
+}
+
 /// One whose claim was lost with it.
 async fn again(engine: &Engine, committed: &Committed) -> Result<u64, Fault> {
     let Committed { origin, finish } = committed;
     if adopt::offer(engine, finish.id, finish.fence, origin).await? != Adopted::Current {
         return Ok(0);
     }
-    let answers = engine.link.store.finish(vec![finish.clone()]).await?;
+    let mut answers = engine.link.store.finish(vec![finish.clone()]).await?;
+    publish_next(engine, &mut answers).await;
     Ok(answers.iter().filter(|answer| matches!(answer, Finished::Known { answer: Answer::Moved { .. }, .. })).count()
         as u64)
 }

@@ -2,7 +2,8 @@
 //!
 //! Order matters and is the protocol's: a retry that will wait parks a confirmed copy *before* the
 //! store is told; the commit carries the result, the last report and the follow-up jobs in one step;
-//! follow-ups and immediate re-runs are published and confirmed *before* the delivery is acknowledged;
+//! follow-ups and immediate re-runs are published and confirmed *before* the delivery is acknowledged, and those that
+//! waited for what the attempt held are published beside that, which spares them the way through the relay;
 //! a commit refused as stale gives the message back instead of acknowledging it; one that finds no record, or an older
 //! one, takes the attempt back into the store first and lands.
 
@@ -15,6 +16,7 @@ use crate::ctx::Cancelled;
 use crate::follow_up::FollowUp;
 use crate::outcome::Outcome;
 use futures_util::FutureExt;
+use futures_util::future::join;
 use longshore_link::broker::{Headers, Message, Target};
 use longshore_link::error::NotAccepted;
 use longshore_link::store::{Accepted, Finish, Finished, NewJob, Report};
@@ -73,7 +75,6 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
     {
         return;
     }
-    let outcome = commit.verdict.clone();
     let finish = Finish {
         id: attempt.id,
         fence: attempt.fence,
@@ -83,12 +84,25 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
         report,
         follow_ups: commit.follow_ups,
     };
-    let Some(finished) = land(attempt, &finish).await else { return };
+    let Some(mut finished) = land(attempt, &finish).await else { return };
+    let next = finished.take_let_through();
+    if next.is_empty() {
+        return conclude(attempt, finish, finished).await;
+    }
+    // Who waited for it waits no longer than for this.
+    join(engine.publish_outgoing(next), conclude(attempt, finish, finished)).boxed().await;
+}
+
+/// What follows from the commit, whatever it answered.
+async fn conclude(attempt: &Attempt, finish: Finish, finished: Finished) {
+    let engine = &attempt.engine;
+    let outcome = finish.verdict.clone();
     match finished {
         Finished::Known {
             answer: answer @ (Answer::Moved { state } | Answer::Already { state }),
             generation,
             follow_ups,
+            ..
         } => {
             engine.metrics.finished(state);
             if matches!(answer, Answer::Moved { .. }) {
@@ -278,7 +292,12 @@ async fn land(attempt: &Attempt, finish: &Finish) -> Option<Finished> {
             }
             Ok(Adopted::Ended) => {
                 let answer = Answer::Stale { state: State::Dropped };
-                return Some(Finished::Known { answer, generation: attempt.generation(), follow_ups: Vec::new() });
+                return Some(Finished::Known {
+                    answer,
+                    generation: attempt.generation(),
+                    follow_ups: Vec::new(),
+                    let_through: Vec::new(),
+                });
             }
             Ok(Adopted::Refused) => return Some(Finished::Missing),
             Err(fault) => {

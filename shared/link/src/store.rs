@@ -235,11 +235,36 @@ pub enum Finished {
         generation: Generation,
         /// One answer for each follow-up job, when the commit was applied or repeated.
         follow_ups: Vec<Result<Accepted, NotAccepted>>,
+        /// Jobs that waited for what the attempt held, for the caller to publish: the relay leaves them alone for
+        /// [`limits::OUTBOX_GRACE_MS`]. In a call for several attempts those of all are told with one of them. What is
+        /// more than a call may bring is left to the relay.
+        let_through: Vec<Outgoing>,
     },
     /// There is no record, or one that is older than the attempt: the store lost it. [`Store::adopt`], then again.
     Missing,
     /// What the store holds cannot be read.
     Damaged(String),
+}
+
+impl Finished {
+    /// Tells with one of the answers to a call which jobs were let through by it.
+    pub(crate) fn tell_let_through(answers: &mut [Self], jobs: Vec<Outgoing>) {
+        let known = answers.iter_mut().rev().find_map(|answer| match answer {
+            Self::Known { let_through, .. } => Some(let_through),
+            Self::Missing | Self::Damaged(_) => None,
+        });
+        if let Some(let_through) = known {
+            *let_through = jobs;
+        }
+    }
+
+    /// Takes the jobs out that were let through.
+    pub fn take_let_through(&mut self) -> Vec<Outgoing> {
+        match self {
+            Self::Known { let_through, .. } => std::mem::take(let_through),
+            Self::Missing | Self::Damaged(_) => Vec::new(),
+        }
+    }
 }
 
 /// The end of an attempt by somebody who has its token (S07).

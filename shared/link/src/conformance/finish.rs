@@ -60,7 +60,7 @@ pub async fn t9_a_failure_waits_for_its_back_off(bench: &Bench) {
 pub async fn t9_a_failure_without_delay_is_queued_again(bench: &Bench) {
     let (id, fence) = bench.running().await;
     let finished = commit(bench, finish(id, fence, failed(0))).await;
-    let Finished::Known { answer, generation, follow_ups } = finished else { panic!("{finished:?}") };
+    let Finished::Known { answer, generation, follow_ups, .. } = finished else { panic!("{finished:?}") };
     assert_eq!((answer, generation), (Answer::Moved { state: State::Queued }, Generation(2)));
     assert!(follow_ups.is_empty());
     let record = bench.record(id).await;

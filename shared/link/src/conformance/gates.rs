@@ -1,8 +1,8 @@
 //! Who passes the gates, and who waits: orders, limits, pauses (T14).
 
-use super::bench::{Bench, LONG, failed, me, owner, permanent, succeeded};
+use super::bench::{Bench, LONG, answer, failed, finish, me, owner, permanent, succeeded};
 use crate::error::NotAccepted;
-use crate::store::{Claimed, Controlled, LimitState, PauseOrder};
+use crate::store::{Claimed, Controlled, Finished, LimitState, Outgoing, PauseOrder};
 use longshore_model::gate::{GateName, LimitPolicy, Over, Pausable, Rate};
 use longshore_model::id::JobId;
 use longshore_model::limits;
@@ -45,8 +45,15 @@ async fn states(bench: &Bench, ids: &[JobId]) -> Vec<State> {
 }
 
 async fn end(bench: &Bench, id: JobId) {
+    end_and_take(bench, id).await;
+}
+
+/// Ends a job, and answers those that were let through.
+async fn end_and_take(bench: &Bench, id: JobId) -> Vec<Outgoing> {
     let fence = bench.run(id).await;
-    assert_eq!(bench.finish(id, fence, succeeded()).await, Answer::Moved { state: State::Succeeded });
+    let mut finished = bench.a.store.finish(vec![finish(id, fence, succeeded())]).await.unwrap().remove(0);
+    assert_eq!(*answer(&finished), Answer::Moved { state: State::Succeeded });
+    finished.take_let_through()
 }
 
 fn order() -> PauseOrder {
@@ -71,10 +78,36 @@ pub async fn q02_an_order_lets_one_through_at_a_time_in_order(bench: &Bench) {
     assert_eq!(states(bench, &ids).await, [State::Succeeded, State::Queued, State::Blocked]);
     let next = bench.record(ids[1]).await;
     assert!(next.outbox.is_some() && next.waits_at.is_none() && next.reason.is_none(), "{next:?}");
-    let handed = bench.b.store.outbox(10, LONG).await.unwrap();
-    assert!(handed.iter().any(|out| out.id == ids[1] && out.generation == next.generation), "{handed:?}");
     end(bench, ids[1]).await;
     end(bench, ids[2]).await;
+}
+
+/// Whoever ends what others wait for publishes them at once, and has some time for that; who is let through by an
+/// operator is for the relay.
+pub async fn q02_who_is_let_through_is_handed_to_whoever_let_it_through(bench: &Bench) {
+    let ids = [ordered(bench, "k").await, ordered(bench, "k").await, ordered(bench, "k").await];
+    let others = [ordered(bench, "l").await, ordered(bench, "l").await];
+    let taken = end_and_take(bench, ids[0]).await;
+    let next = bench.record(ids[1]).await;
+    let expected = Outgoing {
+        id: ids[1],
+        lane: next.lane(),
+        generation: next.generation,
+        fence: next.fence,
+        created: next.created,
+        envelope: bench.job().envelope,
+    };
+    assert_eq!(taken, [expected]);
+    bench.remove(others[0]).await;
+    let relayed: Vec<JobId> = bench.b.store.outbox(10, LONG).await.unwrap().into_iter().map(|out| out.id).collect();
+    assert_eq!(relayed, [others[1]], "the relay leaves the first one alone");
+    let fences = [bench.run(ids[1]).await, bench.run(others[1]).await];
+    let both = vec![finish(ids[1], fences[0], succeeded()), finish(others[1], fences[1], succeeded())];
+    let mut ended = bench.b.store.finish(both.clone()).await.unwrap();
+    let taken: Vec<JobId> = ended.iter_mut().flat_map(Finished::take_let_through).map(|out| out.id).collect();
+    assert_eq!(taken, [ids[2]], "once for all of a call");
+    let again = bench.b.store.finish(both).await.unwrap().iter_mut().flat_map(Finished::take_let_through).count();
+    assert_eq!(again, 0, "whoever repeats a call leaves it to the relay");
 }
 
 pub async fn q02_a_failing_head_holds_up_its_order_until_it_has_ended(bench: &Bench) {

@@ -201,6 +201,7 @@ macro_rules! conformance_store {
             }
             gates {
                 q02_an_order_lets_one_through_at_a_time_in_order
+                q02_who_is_let_through_is_handed_to_whoever_let_it_through
                 q02_a_failing_head_holds_up_its_order_until_it_has_ended
                 a_delayed_job_takes_its_place_when_its_time_has_come
                 who_leaves_a_line_makes_room_in_it

@@ -78,7 +78,7 @@ impl Core {
             Vec::new()
         };
         let generation = self.table.get(&finish.id).map(|entry| entry.record.generation).unwrap_or_default();
-        Finished::Known { answer, generation, follow_ups }
+        Finished::Known { answer, generation, follow_ups, let_through: Vec::new() }
     }
 
     pub(super) fn complete(&mut self, completion: &Complete) -> Completed {

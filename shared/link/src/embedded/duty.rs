@@ -205,7 +205,7 @@ impl Core {
         Controlled::Known(answer)
     }
 
-    fn outgoing(&mut self, id: &JobId) -> Option<Outgoing> {
+    pub(super) fn outgoing(&mut self, id: &JobId) -> Option<Outgoing> {
         let lane = self.table.get(id)?.record.lane();
         if lane.site.is_some() {
             // Somebody may have let go of it since.

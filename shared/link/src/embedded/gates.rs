@@ -9,7 +9,7 @@ pub(super) use self::scrub::Held;
 
 use super::core::Core;
 use super::rules::Lengths;
-use crate::store::{KeyState, LimitState, Nudge, PauseOrder, PauseState, QueueSet};
+use crate::store::{KeyState, LimitState, Nudge, Outgoing, PauseOrder, PauseState, QueueSet};
 use longshore_model::gate::{GateKind, GateName, LimitPolicy, Over, Pausable, QUEUE_LIMIT, Rate};
 use longshore_model::id::JobId;
 use longshore_model::limits;
@@ -40,6 +40,8 @@ pub(super) struct Gates {
     waking: VecDeque<GateName>,
     place: u64,
     released: bool,
+    /// Those that were let through, where the operation answers with them.
+    handed: Option<Vec<Outgoing>>,
     /// The queues of the fleet, the newest first, and what was there before.
     queues: Vec<QueueSet>,
 }
@@ -528,6 +530,14 @@ impl Core {
         })
     }
 
+    /// Looks at every gate that was woken. Answers those that were let through, for the caller to publish, as far as there
+    /// is room in an answer; the relay leaves them alone for a while.
+    pub(super) fn hand_over(&mut self) -> Vec<Outgoing> {
+        self.gates.handed = Some(Vec::new());
+        self.open();
+        self.gates.handed.take().unwrap_or_default()
+    }
+
     /// Looks at every gate that was woken.
     pub(super) fn open(&mut self) {
         let mut left = limits::RELEASES;
@@ -582,13 +592,29 @@ impl Core {
                     self.gates.take(&record, false, self.now_us);
                     let _ = self.move_on(&id, &Event::Release);
                     self.gates.rotate(gate, &turn, self.now_us);
-                    self.gates.released = true;
+                    self.hand(&id);
                     if self.gates.is_shut(gate, self.now()) {
                         return left;
                     }
                 }
             }
         }
+    }
+
+    /// Gives a job that was let through to the caller, or to the relay.
+    fn hand(&mut self, id: &JobId) {
+        let room = self
+            .gates
+            .handed
+            .as_ref()
+            .is_some_and(|handed| handed.iter().map(|job| job.envelope.len()).sum::<usize>() < limits::BATCH_BYTES);
+        let Some(job) = room.then(|| self.outgoing(id)).flatten() else {
+            self.gates.released = true;
+            return;
+        };
+        let till = self.now() + limits::OUTBOX_GRACE_MS;
+        self.table.adjust(id, |record| record.outbox = Some(till));
+        self.gates.handed.get_or_insert_default().push(job);
     }
 
     /// Takes a limit back from a job that it let through long ago and that no instance takes, for one of another topic.

@@ -102,7 +102,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn finish(&self, finishes: Vec<Finish>) -> Result<Vec<Finished>, Fault> {
-        self.each(finishes, Core::finish).await
+        self.call(|core| {
+            let mut answers: Vec<Finished> = finishes.iter().map(|finish| core.finish(finish)).collect();
+            Finished::tell_let_through(&mut answers, core.hand_over());
+            answers
+        })
+        .await
     }
 
     async fn complete(&self, completion: Complete) -> Result<Completed, Fault> {

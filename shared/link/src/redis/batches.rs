@@ -150,7 +150,13 @@ impl Batches {
                 |_| false,
                 |cmd, finishes| each(cmd, finishes, args::finish),
                 |value, items| {
-                    paired(value, items, |answer, item| reply::finished(answer, &reply::ids(&item.follow_ups)))
+                    let mut all = Items::of(value)?;
+                    let read = |item: &Finish| reply::finished(all.items()?, &reply::ids(&item.follow_ups));
+                    let mut answers: Vec<Finished> = items.iter().map(read).collect::<Result<_, _>>()?;
+                    if !all.is_empty() {
+                        Finished::tell_let_through(&mut answers, reply::outgoing(all.items()?)?);
+                    }
+                    Ok(answers)
                 },
             ),
             report: Merged::start(

@@ -207,14 +207,19 @@ pub(super) fn finished(mut items: Items, follow_ups: &[JobId]) -> Result<Finishe
         "moved" => Answer::Moved { state },
         "already" => Answer::Already { state },
         "stale" => {
-            return Ok(Finished::Known { answer: Answer::Stale { state }, generation, follow_ups: Vec::new() });
+            return Ok(Finished::Known {
+                answer: Answer::Stale { state },
+                generation,
+                follow_ups: Vec::new(),
+                let_through: Vec::new(),
+            });
         }
         other => return Err(unexpected(other)),
     };
     let answers = items.items()?;
     let follow_ups: Result<Vec<_>, Fault> =
         answers.0.zip(follow_ups).map(|(value, id)| admitted(Items::of(value)?, *id)).collect();
-    Ok(Finished::Known { answer, generation, follow_ups: follow_ups? })
+    Ok(Finished::Known { answer, generation, follow_ups: follow_ups?, let_through: Vec::new() })
 }
 
 /// The answer to a completion.

@@ -165,6 +165,7 @@ fn constants() -> BTreeMap<(u8, &'static str), String> {
         ("tombstone_bucket_ms", limits::TOMBSTONE_BUCKET_MS),
         ("tombstone_buckets", limits::TOMBSTONE_BUCKETS),
         ("outbox_grace_ms", limits::OUTBOX_GRACE_MS),
+        ("batch_bytes", limits::BATCH_BYTES as u64),
         ("suspect_crashes", limits::SUSPECT_CRASHES.into()),
         ("shared_crashes", limits::SHARED_CRASHES.into()),
         ("neighbours", limits::NEIGHBOURS as u64),

@@ -7,7 +7,7 @@
 --       of a failure (see verdict.lua), outputs (JSON, or empty), report (progress, properties, log: counts first), count of follow-up jobs, these as
 --       in admit.lua
 -- Answers, per item: {moved | already, state, generation, {follow-up answers}} | {stale, state, generation} |
---   {missing} (or older than the attempt) | {damaged, detail}
+--   {missing} (or older than the attempt) | {damaged, detail}; behind them, where any were let through, {outgoing...}
 local function follow(item)
   local answers = {}
   if item.verdict == 'succeeded' and item.follow_ups then
@@ -19,6 +19,7 @@ local function follow(item)
 end
 
 local answers = {}
+handed = {bytes = 0}
 for i = 1, number() do
   local item = {id = arg(), fence = number(), verdict = arg(), message = arg(), result = arg()}
   if arg() == '1' then
@@ -47,4 +48,7 @@ for i = 1, number() do
   end
 end
 flush()
+if handed[1] then
+  answers[#answers + 1] = handed
+end
 return answers

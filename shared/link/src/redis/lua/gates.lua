@@ -386,6 +386,18 @@ make_gates = function()
     return true
   end
 
+  -- Gives a job that was let through to the caller to publish, where there is room in the answer; else the relay has it.
+  local function hand_over(r)
+    if not handed or handed.bytes >= L.batch_bytes then
+      released = true
+      return
+    end
+    local size
+    handed[#handed + 1], size = outgoing(r)
+    handed.bytes = handed.bytes + size
+    put(r, 'ob', now + L.outbox_grace_ms)
+  end
+
   -- Lets pass who can, first of the least recent turn first. Answers what is left of the bound.
   local function pass(gate, left)
     while true do
@@ -443,8 +455,8 @@ make_gates = function()
           r.lonely = lonely
           become_queued(r, nil, 0)
           take(r, false, gate)
+          hand_over(r)
           save(r)
-          released = true
           -- The only turn has the least number anyway, among those that come as well.
           if turns[2] and not lonely then
             call('ZADD', P .. K.turns .. gate, 'XX', digits(next_place()), turn)

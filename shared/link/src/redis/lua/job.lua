@@ -250,7 +250,8 @@ local function count_at(r, by)
 end
 
 -- Gates (gates.lua), made when they are first needed: most jobs ask for none.
-local make_gates, made
+-- `handed`: jobs that were let through, for the caller to publish, where the script answers with them.
+local make_gates, made, handed
 local function gates()
   made = made or make_gates()
   return made
