@@ -1,8 +1,8 @@
 //! Values as they are typed: lengths of time, points in time, `K=V`, payloads.
 
 use crate::failure::Failure;
-use longshore_model::limits;
 use longshore_model::span::{self, BadSpan};
+use longshore_model::{kind, limits};
 use longshore_producer::{Rate, Time};
 use serde_json::value::RawValue;
 use std::path::PathBuf;
@@ -18,6 +18,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, BadSpan> {
 /// `2026-11-21T10:00:00Z`.
 pub(crate) fn time(text: &str) -> Result<Time, String> {
     text.parse()
+}
+
+/// The word for a kind of error.
+pub(crate) fn error_kind(text: &str) -> Result<String, String> {
+    kind::check(text)?;
+    Ok(text.to_owned())
 }
 
 /// `10/1s`, or `10/s`.

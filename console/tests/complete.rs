@@ -27,6 +27,7 @@ async fn s07_a_token_ends_its_attempt_on_the_command_line() {
         &["job", "complete", &token, "--result", "{"],
         &["job", "complete", &token, "--result", "1", "--error", "x"],
         &["job", "complete", &token, "--permanent"],
+        &["job", "complete", &token, "--error", "x", "--kind", "no kind"],
     ] {
         assert_eq!(program.run(bad).await.exit, Exit::Usage, "{bad:?}");
     }
@@ -36,9 +37,9 @@ async fn s07_a_token_ends_its_attempt_on_the_command_line() {
     assert!(again.exit == Exit::Failed && again.err.contains("completed before"), "{again:?}");
     assert_eq!(program.json(Exit::Done, &["job", "show", &id]).await["result"], json!({"n": 1}));
 
-    let id = program.add(&["test/given", "--retries", "3"]).await;
+    let id = program.add(&["test/given", "--retries", "0", "--retry-on", "busy=3"]).await;
     let token = tokens.recv().await.unwrap();
-    let args = ["job", "complete", &token, "--error", "no luck", "--retry-in", "1h"];
+    let args = ["job", "complete", &token, "--error", "no luck", "--kind", "busy", "--retry-in", "1h"];
     let retrying = program.run(&args).await;
     assert_eq!(retrying.out.trim(), format!("attempt 1 of job {id} is over; the job is retrying"));
     let late = program.run(&["job", "complete", &token]).await;

@@ -143,8 +143,15 @@ impl<S: Clone + Send + Sync + 'static> TestRun<S> {
             ..Envelope::new(id, topic.clone(), RawValue::from_string(text).expect("the job is not JSON"))
         };
         let fence = Fence(world.clock.unix_us());
-        let token =
-            Token { id, attempt: self.retry + 1, fence, delay_ms: 0, retry_for_ms: None, nonce: "a-test".into() };
+        let token = Token {
+            id,
+            attempt: self.retry + 1,
+            fence,
+            delay_ms: 0,
+            retry_for_ms: None,
+            kinds: BTreeMap::new(),
+            nonce: "a-test".into(),
+        };
         let options = handler.options().or(&J::options());
         let grace = options.grace.unwrap_or(run::DEFAULT_GRACE);
         let limits = Limits {

@@ -11,7 +11,7 @@ use longshore_model::record::Reason;
 use longshore_model::span::ms;
 use longshore_model::token::Token;
 use longshore_model::transition::{Answer, FailureTerms, Verdict};
-use longshore_model::{JobId, State, limits};
+use longshore_model::{JobId, State, kind, limits};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -26,7 +26,7 @@ pub struct Completion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum How {
     Done { result: Option<String>, message: Option<String> },
-    Retry { after: Option<Duration>, error: String },
+    Retry { after: Option<Duration>, error: String, kind: Option<String> },
     Fail { error: String },
 }
 
@@ -67,13 +67,13 @@ impl Completion {
     /// It failed, and is tried again if retries are left, after the delay of its job, handler or queue.
     #[must_use]
     pub fn retry(error: impl fmt::Display) -> Self {
-        Self { how: How::Retry { after: None, error: error.to_string() } }
+        Self { how: How::Retry { after: None, error: error.to_string(), kind: None } }
     }
 
     /// It failed, and is tried again after this long if retries are left; zero: at once.
     #[must_use]
     pub fn retry_in(after: Duration, error: impl fmt::Display) -> Self {
-        Self { how: How::Retry { after: Some(after), error: error.to_string() } }
+        Self { how: How::Retry { after: Some(after), error: error.to_string(), kind: None } }
     }
 
     /// It failed, and trying again is useless: the job ends as `error`.
@@ -91,13 +91,27 @@ impl Completion {
         }
     }
 
+    /// Adds the kind of error to a failure that is tried again: the rule of the job, its handler or its queue for that kind
+    /// says how often and after how long. Characters that are not legal in a kind become `-`.
+    #[must_use]
+    pub fn kind(self, kind: impl AsRef<str>) -> Self {
+        let kind = kind::legal(kind.as_ref());
+        match self.how {
+            How::Retry { after, error, .. } => Self { how: How::Retry { after, error, kind: Some(kind) } },
+            how => Self { how },
+        }
+    }
+
     fn into_verdict(self, token: &Token) -> (Verdict, Option<String>) {
         let cut = |text: String| limits::cut(&text, limits::MESSAGE_BYTES);
         match self.how {
             How::Done { result, message } => (Verdict::Succeeded { message: message.map(cut) }, result),
-            How::Retry { after, error } => {
-                let delay_ms = after.map_or(token.delay_ms, ms).min(limits::DELAY_MS);
-                let terms = FailureTerms { retry_for_ms: token.retry_for_ms, ..FailureTerms::default() };
+            How::Retry { after, error, kind } => {
+                let cost = kind.as_ref().and_then(|kind| token.kinds.get(kind));
+                let delay_ms = after.map_or_else(|| cost.map_or(token.delay_ms, |cost| cost.delay_ms), ms);
+                let delay_ms = delay_ms.min(limits::DELAY_MS);
+                let retries = cost.and_then(|cost| cost.retries);
+                let terms = FailureTerms { kind, retries, retry_for_ms: token.retry_for_ms };
                 (Verdict::Failed { delay_ms, error: cut(error), terms }, None)
             }
             How::Fail { error } => (Verdict::Fatal { reason: Reason::Permanent, error: cut(error) }, None),

@@ -292,8 +292,15 @@ impl Side {
             Step::Complete { job, end, mark, forged } => {
                 let Some((fence, attempt)) = self.runs.get(&ids[*job]) else { return "never ran".to_owned() };
                 let nonce = if *forged { "guessed" } else { "n" }.to_owned();
-                let token =
-                    Token { id: ids[*job], attempt: *attempt, fence: *fence, delay_ms: 0, retry_for_ms: None, nonce };
+                let token = Token {
+                    id: ids[*job],
+                    attempt: *attempt,
+                    fence: *fence,
+                    delay_ms: 0,
+                    retry_for_ms: None,
+                    kinds: BTreeMap::new(),
+                    nonce,
+                };
                 let completion = Complete { token, mark: mark.to_string(), verdict: verdict(*end), result: None };
                 format!("{:?}", store.complete(completion).await.unwrap())
             }

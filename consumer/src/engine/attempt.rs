@@ -24,9 +24,10 @@ use longshore_model::id::{Fence, Generation, JobId};
 use longshore_model::kind::RetryRules;
 use longshore_model::names::Park;
 use longshore_model::queue::Queues;
-use longshore_model::token::Token;
-use longshore_model::transition::Answer;
-use std::collections::BTreeSet;
+use longshore_model::span::ms;
+use longshore_model::token::{KindCost, Token};
+use longshore_model::transition::{Answer, FailureTerms};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -413,6 +414,18 @@ pub(crate) fn newly(engine: &Engine, envelope: &Envelope, delivery: &Delivery) -
     }
 }
 
+/// What holds for an attempt.
+struct Plan {
+    limits: run::Limits,
+    /// How long its job waits should it fail, ms.
+    delay_ms: u64,
+    /// In what time it may be tried again, ms.
+    retry_for_ms: Option<u64>,
+    rules: RetryRules,
+    /// What a failure of a kind with a rule costs.
+    kinds: BTreeMap<String, KindCost>,
+}
+
 impl Attempt {
     fn start(
         engine: Arc<Engine>,
@@ -451,8 +464,8 @@ impl Attempt {
     }
 
     /// How long it may run, how long its job waits should it fail, in what time it may be tried again, and what holds for
-    /// which kind of error.
-    fn plan(&self) -> (run::Limits, Duration, Option<u64>, RetryRules) {
+    /// which kind of error: the rule, and what a failure would cost now.
+    fn plan(&self) -> Plan {
         let engine = &self.engine;
         let queues = engine.policies.get();
         let terms = self.terms(&queues);
@@ -464,21 +477,32 @@ impl Attempt {
             lost_grace: engine.lost_grace(),
             awaits_token: true,
         };
-        let (delay, failure) = terms.failure(None, None, &self.origin, engine.link.world.random.next());
-        (limits, delay, failure.retry_for_ms, terms.rules())
+        let cost = |kind: Option<&str>| {
+            let random = engine.link.world.random.next();
+            terms.failure(kind.map(ToOwned::to_owned), None, &self.origin, random)
+        };
+        let (delay, failure) = cost(None);
+        let rules = terms.rules();
+        let of_kind = |kind: &str| {
+            let (delay, FailureTerms { retries, .. }) = cost(Some(kind));
+            (kind.to_owned(), KindCost { retries, delay_ms: ms(delay) })
+        };
+        let kinds = rules.kinds().map(of_kind).collect();
+        Plan { limits, delay_ms: ms(delay), retry_for_ms: failure.retry_for_ms, rules, kinds }
     }
 
     /// Runs the handler and ends the attempt. `asked`: it was claimed after this time, by the boot clock.
     async fn run(&mut self, slot: Slot, asked: Duration) {
         let engine = Arc::clone(&self.engine);
         let envelope = Arc::clone(&self.origin.envelope);
-        let (limits, delay, retry_for_ms, retry_rules) = self.plan();
+        let Plan { limits, delay_ms, retry_for_ms, rules, kinds } = self.plan();
         let token = Token {
             id: self.id,
             attempt: self.origin.attempt,
             fence: self.fence,
-            delay_ms: longshore_model::span::ms(delay),
+            delay_ms,
             retry_for_ms,
+            kinds,
             nonce: self.delivery().nonce.clone(),
         };
         let files = envelope.files.clone();
@@ -492,7 +516,7 @@ impl Attempt {
             fence: self.fence,
             timeout: limits.timeout,
             soft_timeout: limits.soft,
-            retry_rules,
+            retry_rules: rules,
             envelope: Arc::clone(&envelope),
             input_dir: input_dir.clone(),
         };

@@ -138,6 +138,11 @@ impl RetryRules {
         self.0.is_empty()
     }
 
+    /// The kinds that have a rule.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// These rules, and those of `other` for kinds of which they say nothing.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {

@@ -5,15 +5,21 @@
 //! nobody ends an attempt by its id alone. It is not signed: whoever may write to the store may do everything.
 
 use crate::id::{Fence, JobId};
+use crate::{kind, limits};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 /// What the text of every token begins with, and the version of its form.
 const HEAD: &str = "lst1";
 
+/// What stands for the dot within the word for a kind of error.
+const DOT: &str = ":";
+
 /// The right to end one attempt. As a text: `lst1.<job>.<attempt>.<fence>.<delay>.<nonce>`,
-/// where the delay is followed by `+` and the time for retries, if there is one.
+/// where the delay is followed by `+` and the time for retries, if there is one, and by `~` and what a failure of each kind
+/// costs that has a rule, `<kind>=<retries>,<delay>` with `/` in between and `:` for the dots of the kind.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Token {
@@ -27,8 +33,30 @@ pub struct Token {
     pub delay_ms: u64,
     /// How long after the first failure another attempt may begin, where somebody said so, ms.
     pub retry_for_ms: Option<u64>,
+    /// What a failure costs that is of one of these kinds.
+    pub kinds: BTreeMap<String, KindCost>,
     /// The delivery under which it was claimed: what nobody knows but the instance that runs it, and the store.
     pub nonce: String,
+}
+
+/// What a failure of a kind with a rule costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KindCost {
+    /// Failures of this kind allowed before the last one, where the rule says so; -1 without end.
+    pub retries: Option<i32>,
+    /// The back-off before the next attempt, ms.
+    pub delay_ms: u64,
+}
+
+impl KindCost {
+    fn read(text: &str) -> Option<(String, Self)> {
+        let (kind, cost) = text.split_once('=')?;
+        let (retries, delay) = cost.split_once(',')?;
+        let kind = kind.replace(DOT, ".");
+        kind::check(&kind).ok()?;
+        let retries = if retries.is_empty() { None } else { Some(retries.parse().ok()?) };
+        Some((kind, Self { retries, delay_ms: delay.parse().ok()? }))
+    }
 }
 
 /// A text that is not a token.
@@ -49,23 +77,36 @@ impl FromStr for Token {
         let id = part()?.parse().map_err(|_| BadToken("the id of its job cannot be read"))?;
         let attempt = part()?.parse().map_err(|_| bad.clone())?;
         let fence = Fence(part()?.parse().map_err(|_| bad.clone())?);
-        let times = part()?;
+        let (times, kinds) = part().map(|part| part.split_once('~').map_or((part, None), |(a, b)| (a, Some(b))))?;
+        let kinds: Option<BTreeMap<_, _>> =
+            kinds.map_or_else(|| Some(BTreeMap::new()), |kinds| kinds.split('/').map(KindCost::read).collect());
+        let kinds = kinds
+            .filter(|kinds| kinds.len() <= limits::KINDS)
+            .ok_or(BadToken("what its kinds of error cost cannot be read"))?;
         let (delay, retry_for) = times.split_once('+').map_or((times, None), |(delay, time)| (delay, Some(time)));
         let delay_ms = delay.parse().map_err(|_| bad.clone())?;
         let retry_for_ms = retry_for.map(str::parse).transpose().map_err(|_| bad)?;
         let nonce = part()?.to_owned();
-        if nonce.len() > crate::limits::LABEL_BYTES || nonce.chars().any(char::is_control) {
+        if nonce.len() > limits::LABEL_BYTES || nonce.chars().any(char::is_control) {
             return Err(BadToken("its end is too long, or is no text"));
         }
-        Ok(Self { id, attempt, fence, delay_ms, retry_for_ms, nonce })
+        Ok(Self { id, attempt, fence, delay_ms, retry_for_ms, kinds, nonce })
     }
 }
 
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, attempt, fence, delay_ms, retry_for_ms, nonce } = self;
-        let retry_for = retry_for_ms.map(|ms| format!("+{ms}")).unwrap_or_default();
-        write!(f, "{HEAD}.{id}.{attempt}.{}.{delay_ms}{retry_for}.{nonce}", fence.0)
+        let Self { id, attempt, fence, delay_ms, retry_for_ms, kinds, nonce } = self;
+        write!(f, "{HEAD}.{id}.{attempt}.{}.{delay_ms}", fence.0)?;
+        if let Some(ms) = retry_for_ms {
+            write!(f, "+{ms}")?;
+        }
+        for (number, (kind, KindCost { retries, delay_ms })) in kinds.iter().enumerate() {
+            let before = if number == 0 { '~' } else { '/' };
+            let retries = retries.map(|retries| retries.to_string()).unwrap_or_default();
+            write!(f, "{before}{}={retries},{delay_ms}", kind.replace('.', DOT))?;
+        }
+        write!(f, ".{nonce}")
     }
 }
 
@@ -97,7 +138,15 @@ mod tests {
     fn token() -> Token {
         let id = "0193b0a0-0000-7000-8000-000000000001".parse().unwrap();
         let fence = Fence(1_700_000_000_000_001);
-        Token { id, attempt: 2, fence, delay_ms: 500, retry_for_ms: None, nonce: "00ab-1-7".into() }
+        Token {
+            id,
+            attempt: 2,
+            fence,
+            delay_ms: 500,
+            retry_for_ms: None,
+            kinds: BTreeMap::new(),
+            nonce: "00ab-1-7".into(),
+        }
     }
 
     #[test]
@@ -106,7 +155,13 @@ mod tests {
         assert_eq!(text, "lst1.0193b0a0-0000-7000-8000-000000000001.2.1700000000000001.500.00ab-1-7");
         assert_eq!(format!(" {text}\n").parse(), Ok(token()));
         let timed = Token { retry_for_ms: Some(9_000), ..token() };
-        assert_eq!(timed.to_string().parse(), Ok(timed));
+        assert_eq!(timed.to_string().parse(), Ok(timed.clone()));
+        let busy = KindCost { retries: None, delay_ms: 30_000 };
+        let kinds = [("http.503".to_owned(), busy), ("odd".to_owned(), KindCost { retries: Some(-1), delay_ms: 0 })];
+        let ruled = Token { kinds: kinds.into(), ..timed };
+        let text = ruled.to_string();
+        assert!(text.ends_with(".500+9000~http:503=,30000/odd=-1,0.00ab-1-7"), "{text}");
+        assert_eq!(text.parse(), Ok(ruled));
         let json = serde_json::to_string(&token()).unwrap();
         assert_eq!(serde_json::from_str::<Token>(&json).unwrap(), token());
         assert!(!format!("{:?}", token()).contains("00ab"));
@@ -122,6 +177,8 @@ mod tests {
             ("lst1.0193b0a0-0000-7000-8000-000000000001.x.2.3.n", "numbers"),
             ("lst1.0193b0a0-0000-7000-8000-000000000001.1.2.3.", "too soon"),
             ("lst1.0193b0a0-0000-7000-8000-000000000001.1.2.3.a\u{7}", "no text"),
+            ("lst1.0193b0a0-0000-7000-8000-000000000001.1.2.3~a=x,1.n", "kinds"),
+            ("lst1.0193b0a0-0000-7000-8000-000000000001.1.2.3~.n", "kinds"),
         ] {
             let error = text.parse::<Token>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

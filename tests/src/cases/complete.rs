@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use longshore_consumer::{Ctx, Outcome, Token};
+use longshore_consumer::{Ctx, HandlerOptions, Outcome, RetryRule, RetryRules, Token};
 use longshore_producer::{CompleteError, Completion, Lost, Producer, ProducerOptions, Reason, State};
 
 use super::{Fleet, Runs};
@@ -84,6 +84,35 @@ pub async fn s06_g5_a_completion_keeps_its_message_and_its_delay(fleet: &Fleet) 
     assert_eq!(elsewhere.complete(&take(fleet, &tokens).await, Completion::done()).await, Ok(State::Succeeded));
     let job = fleet.end(&sent).await.job;
     assert_eq!((job.attempt, job.retries), (3, 2));
+    running.drain().await;
+}
+
+/// The kind that a completion names goes by the rules for it, whoever said them: as if the handler had named it.
+pub async fn s02_s07_a_completion_names_the_kind_of_its_error(fleet: &Fleet) {
+    let (runs, tokens) = (Runs::default(), Tokens::default());
+    let mut rules = RetryRules::new();
+    rules.set("busy", RetryRule::new().retries(-1).delay(Duration::ZERO));
+    let options = HandlerOptions { retry_on: rules, ..HandlerOptions::default() };
+    let consumer = fleet.consumer().await.on_with(TOPIC, options, giving(&runs, &tokens));
+    let running = fleet.start(consumer).await;
+    let elsewhere = somebody(fleet).await;
+    let once = RetryRule::new().retries(1).delay(Duration::ZERO);
+    let job = || fleet.producer().raw(TOPIC, "{}").retries(0).retry_on("farm.full", once);
+    let end = async |kind: &str| {
+        let token = take(fleet, &tokens).await;
+        elsewhere.complete(&token, Completion::retry("no luck").kind(kind)).await.unwrap()
+    };
+    let sent = fleet.send(job()).await;
+    assert_eq!(end("farm.full").await, State::Queued, "its own rule allows one more");
+    assert_eq!(end("busy").await, State::Queued, "and its handler's any number");
+    assert_eq!(end("farm.full").await, State::GivenUp);
+    let view = fleet.end(&sent).await.job;
+    assert_eq!((view.kinds.of("farm.full"), view.kinds.of("busy")), (2, 1));
+    let kinds: Vec<_> = view.attempts.iter().map(|attempt| attempt.kind.as_deref()).collect();
+    assert_eq!(kinds, [Some("farm.full"), Some("busy"), Some("farm.full")]);
+    let sent = fleet.send(job()).await;
+    assert_eq!(end("unheard of").await, State::GivenUp, "of other kinds the job's own retries hold");
+    assert_eq!(fleet.end(&sent).await.job.attempts[0].kind.as_deref(), Some("unheard-of"));
     running.drain().await;
 }
 

@@ -114,6 +114,7 @@ macro_rules! for_each_case {
             control::j14_many_jobs_are_sent_again_at_a_rate;
             complete::s07_an_attempt_is_completed_from_another_process_exactly_once;
             complete::s06_g5_a_completion_keeps_its_message_and_its_delay;
+            complete::s02_s07_a_completion_names_the_kind_of_its_error;
             complete::s07_g6_what_was_given_away_keeps_its_slot_and_its_order;
             complete::s07_a_token_that_comes_too_late_is_told_why;
             complete::s07_an_attempt_with_follow_up_jobs_is_not_given_away;
@@ -214,6 +215,7 @@ macro_rules! for_each_case {
             placement::p03_a_job_that_needs_a_label_waits_and_says_so_until_one_with_it_joins;
             placement::p08_jobs_whose_target_leaves_run_elsewhere;
             placement::p06_a_message_that_came_by_another_way_is_sent_on;
+            placement::p10_nothing_waits_for_the_topology_to_settle;
             limits::a_handler_runs_no_more_jobs_at_once_than_it_may;
             limits::q01_an_instance_runs_no_more_jobs_at_once_than_it_may;
         }

@@ -248,6 +248,25 @@ pub async fn p08_jobs_whose_target_leaves_run_elsewhere(fleet: &Fleet) {
     other.drain().await;
 }
 
+/// Nothing is assigned that a change could make wrong: whoever comes works at once, and nobody rests because somebody came
+/// or went.
+pub async fn p10_nothing_waits_for_the_topology_to_settle(fleet: &Fleet) {
+    let runs = Runs::default();
+    let began = tokio::time::Instant::now();
+    let stays = start(fleet, fleet.consumer().await, &runs, "stays").await;
+    let mut ids = send(fleet, fleet.producer(), 5, None).await;
+    for _ in 0..2 {
+        let comes = start(fleet, fleet.consumer().await, &runs, "comes").await;
+        ids.extend(send(fleet, fleet.producer(), 5, None).await);
+        comes.drain().await;
+        ids.extend(send(fleet, fleet.producer(), 5, None).await);
+    }
+    let (took, rest) = (began.elapsed(), fleet.span(Duration::from_secs(10), Duration::from_secs(30)));
+    assert!(took < rest, "one rest alone would take {rest:?}, and this took {took:?}");
+    assert!(by(&runs, &ids).contains(&"stays"), "each ran once");
+    stays.drain().await;
+}
+
 /// A message of a foreign client knows nothing of its queue's placement, and comes by the topic's own lane.
 pub async fn p06_a_message_that_came_by_another_way_is_sent_on(fleet: &Fleet) {
     queue(fleet, "placement = \"label:zone=b\"").await;

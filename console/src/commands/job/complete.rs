@@ -25,13 +25,16 @@ pub(crate) struct Args {
     /// With --error: try again after this long, whatever the job, its handler and its queue say.
     #[arg(long, value_name = "DUR", value_parser = args::duration, requires = "error", conflicts_with = "permanent")]
     retry_in: Option<Duration>,
+    /// With --error: the kind of error, by which rules say how often and after how long it is tried again.
+    #[arg(long, value_name = "KIND", value_parser = args::error_kind, requires = "error", conflicts_with = "permanent")]
+    kind: Option<String>,
     /// A sentence for people, kept with a success.
     #[arg(long, value_name = "TEXT", conflicts_with = "error")]
     message: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit, Failure> {
-    let Args { token, result, error, permanent, retry_in, message } = args;
+    let Args { token, result, error, permanent, retry_in, kind, message } = args;
     let completion = match (error, result) {
         (Some(error), _) if permanent => Completion::fail(error),
         (Some(error), _) => {
@@ -40,6 +43,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<Exit, Failu
         (None, Some(json)) => Completion::raw_result(json)?,
         (None, None) => Completion::done(),
     };
+    let completion = kind.into_iter().fold(completion, Completion::kind);
     let completion = message.into_iter().fold(completion, Completion::message);
     let state = session.reader().await?.complete(&token, completion).await?;
     session.out.answer(&Completed { id: token.id, attempt: token.attempt, state })?;

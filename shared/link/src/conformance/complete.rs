@@ -6,6 +6,7 @@ use longshore_model::id::{Fence, JobId};
 use longshore_model::record::{Reason, State};
 use longshore_model::token::Token;
 use longshore_model::transition::{Answer, Verdict};
+use std::collections::BTreeMap;
 
 /// A job that runs, and the token of its attempt.
 async fn given(bench: &Bench) -> (JobId, Token) {
@@ -14,7 +15,7 @@ async fn given(bench: &Bench) -> (JobId, Token) {
     let Claimed::Known(Answer::Run { fence, attempt, .. }) = bench.claim_as(&me(), LONG, claim).await else {
         panic!("{id} should run")
     };
-    (id, Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, nonce: "secret".into() })
+    (id, Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, kinds: BTreeMap::new(), nonce: "secret".into() })
 }
 
 fn with(token: &Token, mark: &str, verdict: Verdict) -> Complete {
@@ -77,7 +78,8 @@ pub async fn s07_a_token_of_an_attempt_that_was_taken_away_ends_nothing(bench: &
     let Claimed::Known(Answer::Run { fence, attempt, .. }) = bench.claim_as(&me(), 1, claim).await else {
         panic!("{id} should run")
     };
-    let token = Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, nonce: "secret".into() };
+    let token =
+        Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, kinds: BTreeMap::new(), nonce: "secret".into() };
     bench.sleep(10).await;
     assert_eq!(bench.rescue(10).await.runnable.len(), 1);
     assert_eq!(complete(bench, with(&token, "one", succeeded())).await, known(Answer::Stale { state: State::Queued }));

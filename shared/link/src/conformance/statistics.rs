@@ -8,6 +8,7 @@ use longshore_model::statistics::{Overview, Selection, Summary};
 use longshore_model::token::Token;
 use longshore_model::topology::View;
 use longshore_model::transition::Answer;
+use std::collections::BTreeMap;
 
 async fn overview(bench: &Bench) -> Overview {
     let statistics = bench.a.store.statistics().await.unwrap();
@@ -86,7 +87,7 @@ pub async fn an_attempt_that_is_ended_by_its_token_counts_as_any_other(bench: &B
     let nonce = claim.nonce.clone();
     bench.claim_as(&me(), LONG, claim).await;
     let fence = bench.record(id).await.fence;
-    let token = Token { id, fence, nonce, attempt: 1, delay_ms: 0, retry_for_ms: None };
+    let token = Token { id, fence, nonce, attempt: 1, delay_ms: 0, retry_for_ms: None, kinds: BTreeMap::new() };
     let completion = Complete { token, mark: "m".into(), verdict: succeeded(), result: None };
     let completed = bench.a.store.complete(completion).await.unwrap();
     assert_eq!(completed, Completed::Known(Answer::Moved { state: State::Succeeded }));

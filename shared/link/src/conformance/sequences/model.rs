@@ -311,7 +311,15 @@ impl Model {
                 let id = self.ids[job % JOBS];
                 let (fence, verdict) = (self.fence(&id, *stale), verdict_of(*verdict));
                 let (nonce, mark) = (format!("delivery-{delivery}"), format!("mark-{mark}"));
-                let token = Token { id, attempt: 1, fence, delay_ms: 0, retry_for_ms: None, nonce: nonce.clone() };
+                let token = Token {
+                    id,
+                    attempt: 1,
+                    fence,
+                    delay_ms: 0,
+                    retry_for_ms: None,
+                    kinds: BTreeMap::new(),
+                    nonce: nonce.clone(),
+                };
                 let completion = Complete { token, mark: mark.clone(), verdict: verdict.clone(), result: None };
                 let completed = store.complete(completion).await.map_err(said)?;
                 let at = late!();
