@@ -2,12 +2,13 @@
 //!
 //! Instances and clusters come and go, and jobs may have been meant for each. Such a lane is let go of in the store,
 //! where no job is queued in it and nobody has made use of it for a while; a round later the broker's queue goes, which
-//! is left behind, empty, by a coordinator that dies in between. Whoever has use for the lane again makes it again. A copy that was on its way there at that very moment is given a new one by
-//! the reconciler.
+//! is left behind, empty, by a coordinator that dies in between. Whoever has use for the lane again makes it again.
+//! What was on its way there, or at rest for so long, finds no lane: for that one the lane is made again.
 
 use super::rest;
 use crate::engine::{Engine, Phase};
 use longshore_link::Fault;
+use longshore_link::broker::Letters;
 use longshore_model::lane::Lane;
 use longshore_model::limits;
 use longshore_model::placement::Site;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// Time between two looks of the coordinator.
 const PACE: Duration = Duration::from_secs(60);
+
+/// Letters that are looked at in one round.
+const LETTERS: usize = 100;
 
 /// Clears until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
@@ -50,6 +54,7 @@ impl Clearer {
         // What came at that very moment is somebody's job, who is told where it lies.
         link.store.know(full).await?;
         self.let_go.clear();
+        make_missed(engine, &known).await?;
         // The leader is another one tomorrow.
         let placed = |lane: &Lane| lane.site.as_ref().is_some_and(|site| *site != Site::Leader);
         let lanes: Vec<Lane> = known.into_iter().filter(placed).collect();
@@ -70,6 +75,31 @@ impl Clearer {
         }
         Ok(())
     }
+}
+
+/// Makes lanes of sites again that letters look for in vain.
+async fn make_missed(engine: &Engine, known: &BTreeSet<Lane>) -> Result<(), Fault> {
+    let link = &engine.link;
+    if link.broker.count_letters(Letters::Unrouted).await? == 0 {
+        return Ok(());
+    }
+    let mut reading = link.broker.read_letters(Letters::Unrouted).await?;
+    let mut missed = BTreeSet::new();
+    for _ in 0..LETTERS {
+        let Some(letter) = reading.next().await? else { break };
+        missed.extend(letter.lane.filter(|lane| lane.site.is_some() && !known.contains(lane)));
+    }
+    reading.close().await?;
+    let missed: Vec<Lane> = missed.into_iter().collect();
+    if !missed.is_empty() {
+        tracing::info!(
+            lanes = missed.len(),
+            "letters came for lanes of sites that were taken away; making these again"
+        );
+        link.store.know(missed.clone()).await?;
+        link.broker.declare(&missed).await?;
+    }
+    Ok(())
 }
 
 /// Lanes in which the broker has nothing, and the others.

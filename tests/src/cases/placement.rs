@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use longshore_consumer::{Cancelled, Consumer, Ctx, FollowUp, Running, Settings};
-use longshore_link::broker::{Headers, Message, Target};
+use longshore_link::broker::{Headers, Letters, Message, Target};
 use longshore_model::envelope::Envelope;
 use longshore_model::lane::Lane;
 use longshore_model::placement::Origin;
@@ -351,7 +351,7 @@ pub async fn p08_lanes_of_instances_that_are_gone_are_taken_away(fleet: &Fleet) 
     let lane = |running: &Running| at(&format!("instance:{}", running.owner().instance));
     let (kept, gone) = (lane(&stays), lane(&goes));
     send(fleet, fleet.producer(), 2, Some(&target(&stays))).await;
-    send(fleet, fleet.producer(), 2, Some(&target(&goes))).await;
+    let ids = send(fleet, fleet.producer(), 2, Some(&target(&goes))).await;
     let waits = fleet.send(fleet.producer().raw(TOPIC, "{}").placement("label:none".parse().unwrap())).await;
     let link = fleet.producer().link();
     assert!(link.store.lanes().await.unwrap().contains(&gone));
@@ -368,6 +368,22 @@ pub async fn p08_lanes_of_instances_that_are_gone_are_taken_away(fleet: &Fleet) 
     assert!(known.contains(&kept) && known.contains(&at("label:none")), "{known:?}");
     assert_eq!(fleet.show(waits.id).await.state, State::Queued, "what waits keeps its lane");
     consumes(fleet, &stays, &gone, false).await;
+    // A copy that rested for longer than that.
+    let late = Message {
+        target: Target::Lane(gone.clone()),
+        message_id: ids[0].to_string(),
+        headers: Headers::default(),
+        body: Envelope::new(ids[0], topic(), RawValue::from_string("{}".into()).unwrap()).encode().unwrap().into(),
+    };
+    assert_eq!(link.broker.publish(vec![late]).await, [Ok(())]);
+    assert_eq!(link.broker.count_letters(Letters::Unrouted).await.unwrap(), 1);
+    let is_taken = async || {
+        let lost = link.broker.count_letters(Letters::Unrouted).await.unwrap();
+        (lost == 0 && link.broker.depth(&gone).await.unwrap() == Some(0)).then_some(())
+    };
+    fleet.pass(Duration::from_secs(90)).await;
+    fleet.eventually("it is taken by whoever is there", is_taken).await;
+    assert_eq!(by(&runs, &ids), ["goes"], "and refused, as its job has ended");
     fleet.producer().remove([waits.id]).await.unwrap();
     stays.drain().await;
 }
