@@ -388,7 +388,8 @@ async fn may_begin(engine: &Engine, ctx: &Ctx, asked: Duration, entered: Duratio
     let now = engine.link.world.clock.boot();
     let renewed = engine.proven.borrow().filter(|proven| *proven > entered);
     if engine.is_fresh(renewed.unwrap_or(asked), now) {
-        return Ok(());
+        // That beat may have told that it is lost, while files were delivered.
+        return ctx.cancelled().map_or(Ok(()), Err);
     }
     let proven = async {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Runs simulated seeds: `simulate FIRST [COUNT [STEP]]`. One seed tells its story; of many, those that break a promise are
+//! Runs simulated seeds: `simulate [files] FIRST [COUNT [STEP]]`, with `files` those whose jobs have payload files. One seed tells its story; of many, those that break a promise are
 //! told, and at the end what struck how often, and how often rules had something to say.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
 
@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut words = std::env::args().skip(1).peekable();
+    let plan = if words.next_if(|word| word == "files").is_some() { Plan::with_files } else { Plan::of };
+    let mut arguments = words.map(|text| text.parse::<u64>());
     let (Some(Ok(first)), Ok(count), Ok(step)) =
         (arguments.next(), arguments.next().unwrap_or(Ok(1)), arguments.next().unwrap_or(Ok(1)))
     else {
-        eprintln!("usage: simulate FIRST [COUNT [STEP]]: numbers");
+        eprintln!("usage: simulate [files] FIRST [COUNT [STEP]]: numbers");
         return ExitCode::from(2);
     };
     if count == 1 {
@@ -21,7 +23,7 @@ fn main() -> ExitCode {
     let (mut faults, mut rules) = (BTreeMap::<&str, usize>::new(), BTreeMap::<&str, usize>::new());
     let (mut started, mut broken) = (0, 0_u64);
     for seed in (0..count).map(|number| first + number * step) {
-        match run(Plan::of(seed)) {
+        match run(plan(seed)) {
             Ok(summary) if count == 1 => println!("seed {seed}: {summary:?}"),
             Ok(summary) => {
                 started += summary.started;
