@@ -398,6 +398,7 @@ impl<S: Clone + Send + Sync + 'static> Consumer<S> {
             phase: signal::Sender::new(Phase::Working),
             trust: signal::Sender::new(Trust::Doubt),
             proven: signal::Sender::new(None),
+            gone: signal::Sender::new(BTreeSet::new()),
             coordinator: signal::Sender::new(false),
             wanted: signal::Sender::new(None),
             consuming: signal::Sender::new(BTreeSet::new()),

@@ -1,8 +1,9 @@
 //! Clearer: takes lanes of sites away that nobody is of any more, and in which nothing waits.
 //!
 //! Instances and clusters come and go, and jobs may have been meant for each. Such a lane is let go of in the store,
-//! where no job is queued in it and nobody has made use of it for a while; a round later the broker's queue goes, which
-//! is left behind, empty, by a coordinator that dies in between. Whoever has use for the lane again makes it again.
+//! where no job is queued in it and nobody has made use of it for a while; then the broker's queue goes. All instances
+//! remember for some minutes what was let go of, so that a coordinator that dies in between leaves it to the next one.
+//! Whoever has use for the lane again makes it again.
 //! What was on its way there, or at rest for so long, finds no lane: for that one the lane is made again.
 
 use super::rest;
@@ -19,62 +20,77 @@ use std::time::Duration;
 /// Time between two looks of the coordinator.
 const PACE: Duration = Duration::from_secs(60);
 
+/// Nothing is deleted for so long after a loss.
+const KEPT: Duration = Duration::from_millis(limits::SITE_KEPT_MS);
 /// Letters that are looked at in one round.
 const LETTERS: usize = 100;
 
 /// Clears until the instance has stopped.
 pub(crate) async fn run(engine: Arc<Engine>) {
-    let mut clearer = Clearer::default();
     loop {
         tokio::select! {
             biased;
             () = engine.until(Phase::Stopped) => return,
             () = rest(&engine, PACE) => {}
         }
-        if let Err(fault) = clearer.round(&engine).await {
+        if let Err(fault) = round(&engine).await {
             tracing::debug!(%fault, "lanes that nobody needs could not be taken away; trying again");
         }
     }
 }
 
-#[derive(Debug, Default)]
-struct Clearer {
-    /// Lanes that the store has let go of, whose queues are still to go. Whoever consumed one instead of its site makes
-    /// a queue that vanishes under it again, so that they go a round later, when everybody has given them up.
-    let_go: BTreeSet<Lane>,
+async fn round(engine: &Engine) -> Result<(), Fault> {
+    let link = &engine.link;
+    let known: BTreeSet<Lane> = link.store.lanes().await?.into_iter().collect();
+    finish(engine, &known).await?;
+    make_missed(engine, &known).await?;
+    // The leader is another one tomorrow.
+    let placed = |lane: &Lane| lane.site.as_ref().is_some_and(|site| *site != Site::Leader);
+    let lanes: Vec<Lane> = known.into_iter().filter(placed).collect();
+    if lanes.is_empty() {
+        return Ok(());
+    }
+    // Whoever is live counts, signed or not.
+    let view = link.store.view().await?;
+    let is_live = |site: &Site| view.instances.iter().any(|card| site.has(card, &view));
+    let mut empty = Vec::new();
+    for lane in lanes.into_iter().filter(|lane| !lane.site.as_ref().is_some_and(is_live)) {
+        // What the store does not know may be all that there is of a job.
+        if link.broker.depth(&lane).await?.unwrap_or(0) == 0 {
+            empty.push(lane);
+        }
+    }
+    let gone = if empty.is_empty() { empty } else { link.store.forget(empty, limits::SITE_KEPT_MS).await? };
+    if !gone.is_empty() {
+        tracing::info!(lanes = gone.len(), "lanes of instances and clusters that are gone were let go of");
+    }
+    Ok(())
 }
 
-impl Clearer {
-    async fn round(&mut self, engine: &Engine) -> Result<(), Fault> {
-        let link = &engine.link;
-        let known: BTreeSet<Lane> = link.store.lanes().await?.into_iter().collect();
-        self.let_go.retain(|lane| !known.contains(lane));
-        let (empty, full) = sorted(engine, self.let_go.iter().cloned()).await?;
-        link.broker.remove(&empty).await?;
-        // What came at that very moment is somebody's job, who is told where it lies.
-        link.store.know(full).await?;
-        self.let_go.clear();
-        make_missed(engine, &known).await?;
-        // The leader is another one tomorrow.
-        let placed = |lane: &Lane| lane.site.as_ref().is_some_and(|site| *site != Site::Leader);
-        let lanes: Vec<Lane> = known.into_iter().filter(placed).collect();
-        if lanes.is_empty() {
-            return Ok(());
+/// Deletes the queues of lanes that the store has let go of, as this instance remembers. Whoever consumed one instead of its
+/// site, and has not heard of that yet, makes it again at once; then it goes in a later round.
+async fn finish(engine: &Engine, known: &BTreeSet<Lane>) -> Result<(), Fault> {
+    let link = &engine.link;
+    let gone: Vec<Lane> = engine.gone.borrow().iter().filter(|lane| !known.contains(lane)).cloned().collect();
+    let (mut empty, mut full) = (Vec::new(), Vec::new());
+    for lane in gone {
+        match link.broker.depth(&lane).await? {
+            None => {}
+            Some(0) => empty.push(lane),
+            Some(_) => full.push(lane),
         }
-        // Whoever is live counts, signed or not.
-        let view = link.store.view().await?;
-        let is_live = |site: &Site| view.instances.iter().any(|card| site.has(card, &view));
-        let left = lanes.into_iter().filter(|lane| !lane.site.as_ref().is_some_and(is_live));
-        // What the store does not know may be all that there is of a job.
-        let (empty, _) = sorted(engine, left).await?;
-        if !empty.is_empty() {
-            self.let_go.extend(link.store.forget(empty, limits::SITE_KEPT_MS).await?);
-        }
-        if !self.let_go.is_empty() {
-            tracing::info!(lanes = self.let_go.len(), "lanes of instances and clusters that are gone were let go of");
-        }
-        Ok(())
     }
+    // A store that lost something not long ago has not let go of them, and what arrives may be all that there is of a job.
+    let now = link.world.clock.boot();
+    let lost = engine.lost.borrow().is_some_and(|lost| now.saturating_sub(lost) < KEPT);
+    if !empty.is_empty() && !lost {
+        link.broker.remove(&empty).await?;
+    }
+    if !full.is_empty() {
+        // What came meanwhile may be somebody's job: whoever takes the topic is told where it lies.
+        link.store.know(full).await?;
+    }
+    Ok(())
 }
 
 /// Makes lanes of sites again that letters look for in vain.
@@ -100,16 +116,4 @@ async fn make_missed(engine: &Engine, known: &BTreeSet<Lane>) -> Result<(), Faul
         link.broker.declare(&missed).await?;
     }
     Ok(())
-}
-
-/// Lanes in which the broker has nothing, and the others.
-async fn sorted(engine: &Engine, lanes: impl Iterator<Item = Lane>) -> Result<(Vec<Lane>, Vec<Lane>), Fault> {
-    let (mut empty, mut full) = (Vec::new(), Vec::new());
-    for lane in lanes {
-        match engine.link.broker.depth(&lane).await?.unwrap_or(0) {
-            0 => empty.push(lane),
-            _ => full.push(lane),
-        }
-    }
-    Ok((empty, full))
 }

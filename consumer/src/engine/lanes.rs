@@ -79,6 +79,7 @@ async fn refresh(engine: &Engine, high: &mut BTreeSet<Lane>, memory: &mut Memory
     engine.link.store.know(sure.iter().cloned().collect()).await?;
     let known: BTreeSet<Lane> = engine.link.store.lanes().await?.into_iter().chain(sure).collect();
     memory.note(&known, engine.link.world.clock.boot());
+    engine.gone.send_replace(memory.gone());
     let taken: BTreeSet<Lane> = known.iter().filter(|lane| engine.takes(&lane.topic)).cloned().collect();
     let wanted = sites::choose(engine, taken).await?;
     high.extend(wanted.iter().filter(|lane| lane.high && lane.site.is_none()).cloned());

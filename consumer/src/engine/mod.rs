@@ -128,6 +128,8 @@ pub(crate) struct Engine {
     pub(crate) coordinator: signal::Sender<bool>,
     /// When the store was last found to have lost something, by the boot clock.
     pub(crate) lost: signal::Sender<Option<Duration>>,
+    /// Lanes of sites that were known here not long ago and are not any more.
+    pub(crate) gone: signal::Sender<BTreeSet<Lane>>,
     /// `None` until the known topics were read for the first time.
     pub(crate) wanted: signal::Sender<Option<BTreeSet<Lane>>>,
     pub(crate) consuming: signal::Sender<BTreeSet<Lane>>,

@@ -144,6 +144,11 @@ impl Memory {
         self.lanes.retain(|_, gone| gone.is_none_or(|gone| now.saturating_sub(gone) < MEMORY));
     }
 
+    /// Those that are not known any more.
+    pub(super) fn gone(&self) -> BTreeSet<Lane> {
+        self.lanes.iter().filter(|(_, gone)| gone.is_some()).map(|(lane, _)| lane.clone()).collect()
+    }
+
     /// Those that the store has forgotten, and not let go of: it lost something not long ago, and they were known
     /// until then.
     pub(super) fn forgotten(&self, lost: Option<Duration>, now: Duration) -> Vec<Lane> {

@@ -288,10 +288,8 @@ async fn simulate(plan: Plan) -> Result<Summary, Broken> {
                 wrong.push(format!("job {} never ended: {record:?}", record.id));
             }
             if backend.messages() > 0 {
-                let left = Producer::connect_with(backend.link(world.process()), ProducerOptions::default());
-                let left = left.jobs().unfinished().limit(0).ids().await;
-                let left = format!("{} messages are left in the broker; unfinished: {left:?}", backend.messages());
-                wrong.push(left);
+                let left = backend.left();
+                wrong.push(format!("{} messages are left in the broker: {}", left.len(), left.join("; ")));
             }
             break;
         }

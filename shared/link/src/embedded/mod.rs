@@ -236,6 +236,12 @@ impl Embedded {
         self.backend.exchange().messages()
     }
 
+    /// What [`Self::messages`] counts, for people.
+    #[must_use]
+    pub fn left(&self) -> Vec<String> {
+        self.backend.exchange().left()
+    }
+
     /// Has somebody look at the store after each of its operations, whoever asked for it; the last one that is named
     /// here.
     pub fn watch(&self, watch: impl FnMut(&Sight<'_>) + Send + 'static) {

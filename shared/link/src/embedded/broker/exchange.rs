@@ -411,6 +411,15 @@ impl Exchange {
         waiting + self.held().count() + self.parked.len()
     }
 
+    /// What [`Self::messages`] counts, by where it is.
+    pub(in crate::embedded) fn left(&self) -> Vec<String> {
+        let lanes = self.lanes.iter().flat_map(|(lane, queue)| queue.ready.iter().map(move |message| (lane, message)));
+        let lanes = lanes.map(|(lane, message)| format!("in {lane}: {message:?}"));
+        let held = self.held().map(|message| format!("held: {message:?}"));
+        let parked = self.parked.iter().map(|(due, message)| format!("parked until {} us: {message:?}", due.0));
+        lanes.chain(held).chain(parked).collect()
+    }
+
     pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
         self.blocked = why.map(|why| (why.to_owned(), now));
     }
