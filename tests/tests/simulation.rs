@@ -69,7 +69,7 @@ fn a_seed_repeats_itself() {
 
 #[test]
 fn the_judge_sees_two_runs_at_once_where_they_are_allowed() {
-    let overlaps = (0..20).any(|seed| {
+    let overlaps = (0..200).any(|seed| {
         let plan = Plan { on_doubt: OnDoubt::Continue, ..Plan::of(seed) };
         run(plan).is_err_and(|broken| broken.what.iter().any(|what| what.contains("two runs at once")))
     });

@@ -1,6 +1,7 @@
 //! Many instances that start together on real services, in real time: how long it takes until all of them have announced
 //! one and the same view. The instances are tasks and threads of one process, each with connections, a home and beats of
-//! its own; in virtual time the same is among the cases (`tests/src/cases/topology.rs`).
+//! its own; in virtual time the same is among the cases (`tests/src/cases/topology.rs`). By hand, on a quiet machine:
+//! `target/debug/with-services cargo nextest run -p longshore-tests --test views --run-ignored only`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -67,12 +68,14 @@ async fn together(count: usize, within_time: Duration) {
 
 /// As many as one large machine runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures time, and wants the machine for itself"]
 async fn alone_v07_twenty_four_real_instances_agree_on_a_view_within_fifteen_seconds() {
     together(24, Duration::from_secs(15)).await;
 }
 
 /// A hub and fifty leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures time, and wants the machine for itself"]
 async fn alone_v07_fifty_one_real_instances_agree_on_a_view_within_thirty_seconds() {
     together(51, Duration::from_secs(30)).await;
 }
