@@ -7,6 +7,7 @@
 //! What was on its way there, or at rest for so long, finds no lane: for that one the lane is made again.
 
 use super::rest;
+use crate::engine::sites::MEMORY;
 use crate::engine::{Engine, Phase};
 use longshore_link::Fault;
 use longshore_link::broker::Letters;
@@ -20,8 +21,6 @@ use std::time::Duration;
 /// Time between two looks of the coordinator.
 const PACE: Duration = Duration::from_secs(60);
 
-/// Nothing is deleted for so long after a loss.
-const KEPT: Duration = Duration::from_millis(limits::SITE_KEPT_MS);
 /// Letters that are looked at in one round.
 const LETTERS: usize = 100;
 
@@ -82,7 +81,7 @@ async fn finish(engine: &Engine, known: &BTreeSet<Lane>) -> Result<(), Fault> {
     }
     // A store that lost something not long ago has not let go of them, and what arrives may be all that there is of a job.
     let now = link.world.clock.boot();
-    let lost = engine.lost.borrow().is_some_and(|lost| now.saturating_sub(lost) < KEPT);
+    let lost = engine.lost.borrow().is_some_and(|lost| now.saturating_sub(lost) < MEMORY);
     if !empty.is_empty() && !lost {
         link.broker.remove(&empty).await?;
     }

@@ -96,7 +96,6 @@ pub(crate) async fn settle(attempt: &Attempt, mut settlement: Settlement) {
 /// What follows from the commit, whatever it answered.
 async fn conclude(attempt: &Attempt, finish: Finish, finished: Finished) {
     let engine = &attempt.engine;
-    let outcome = finish.verdict.clone();
     match finished {
         Finished::Known {
             answer: answer @ (Answer::Moved { state } | Answer::Already { state }),
@@ -106,15 +105,15 @@ async fn conclude(attempt: &Attempt, finish: Finish, finished: Finished) {
         } => {
             engine.metrics.finished(state);
             if matches!(answer, Answer::Moved { .. }) {
-                telling::ended(attempt, &outcome, state);
+                telling::ended(attempt, &finish.verdict, state);
                 telling::added(engine, &finish.follow_ups, &follow_ups);
             }
-            tracing::debug!(job = %attempt.id, %state, ?outcome, "attempt ended");
+            tracing::debug!(job = %attempt.id, %state, outcome = ?finish.verdict, "attempt ended");
             if state == State::Retrying || state == State::Scheduled {
                 engine.promote_now.notify_one();
             }
             // Somebody with the attempt's token ended it: nobody parked a copy for the time that the job waits now.
-            let unparked = !matches!(outcome, Verdict::Failed { delay_ms, .. } if delay_ms > 0);
+            let unparked = !matches!(finish.verdict, Verdict::Failed { delay_ms, .. } if delay_ms > 0);
             let waits = matches!(state, State::Retrying | State::Scheduled | State::Blocked);
             if matches!(answer, Answer::Already { .. }) && unparked && waits && !park_copy(attempt, 0).boxed().await {
                 return;
@@ -290,15 +289,7 @@ async fn land(attempt: &Attempt, finish: &Finish) -> Option<Finished> {
             Ok(Adopted::Current) => {
                 tracing::warn!(job = %attempt.id, "the store had lost the job; its result is committed all the same");
             }
-            Ok(Adopted::Ended) => {
-                let answer = Answer::Stale { state: State::Dropped };
-                return Some(Finished::Known {
-                    answer,
-                    generation: attempt.generation(),
-                    follow_ups: Vec::new(),
-                    let_through: Vec::new(),
-                });
-            }
+            Ok(Adopted::Ended) => return Some(Finished::stale(State::Dropped, attempt.generation())),
             Ok(Adopted::Refused) => return Some(Finished::Missing),
             Err(fault) => {
                 tracing::warn!(job = %attempt.id, %fault, "a lost job could not be offered to the store; trying again");

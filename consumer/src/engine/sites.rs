@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What was let go of is forgotten here as well after so long.
-const MEMORY: Duration = Duration::from_millis(limits::SITE_KEPT_MS);
+pub(crate) const MEMORY: Duration = Duration::from_millis(limits::SITE_KEPT_MS);
 /// A loss of the store is noticed so long after it at most.
 const NOTICED: Duration = Duration::from_secs(60);
 

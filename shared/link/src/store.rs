@@ -247,6 +247,11 @@ pub enum Finished {
 }
 
 impl Finished {
+    /// The attempt is not the current one of a job in this state; nothing follows from its end.
+    pub const fn stale(state: State, generation: Generation) -> Self {
+        Self::Known { answer: Answer::Stale { state }, generation, follow_ups: Vec::new(), let_through: Vec::new() }
+    }
+
     /// Tells with one of the answers to a call which jobs were let through by it.
     pub(crate) fn tell_let_through(answers: &mut [Self], jobs: Vec<Outgoing>) {
         let known = answers.iter_mut().rev().find_map(|answer| match answer {

@@ -64,6 +64,11 @@ impl KindCost {
 #[error("this is not a token: {0}; copy all of the text that the handler got from `ctx.token()`")]
 pub struct BadToken(&'static str);
 
+/// A text up to a mark, and what follows where there is one.
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
 impl FromStr for Token {
     type Err = BadToken;
 
@@ -77,13 +82,13 @@ impl FromStr for Token {
         let id = part()?.parse().map_err(|_| BadToken("the id of its job cannot be read"))?;
         let attempt = part()?.parse().map_err(|_| bad.clone())?;
         let fence = Fence(part()?.parse().map_err(|_| bad.clone())?);
-        let (times, kinds) = part().map(|part| part.split_once('~').map_or((part, None), |(a, b)| (a, Some(b))))?;
+        let (times, kinds) = split(part()?, '~');
         let kinds: Option<BTreeMap<_, _>> =
-            kinds.map_or_else(|| Some(BTreeMap::new()), |kinds| kinds.split('/').map(KindCost::read).collect());
+            kinds.into_iter().flat_map(|kinds| kinds.split('/')).map(KindCost::read).collect();
         let kinds = kinds
             .filter(|kinds| kinds.len() <= limits::KINDS)
             .ok_or(BadToken("what its kinds of error cost cannot be read"))?;
-        let (delay, retry_for) = times.split_once('+').map_or((times, None), |(delay, time)| (delay, Some(time)));
+        let (delay, retry_for) = split(times, '+');
         let delay_ms = delay.parse().map_err(|_| bad.clone())?;
         let retry_for_ms = retry_for.map(str::parse).transpose().map_err(|_| bad)?;
         let nonce = part()?.to_owned();

@@ -24,6 +24,12 @@ fn at(site: &str) -> Lane {
     Lane { site: Some(site.parse().unwrap()), ..topic().into() }
 }
 
+/// A copy of a job of the topic that never was in the store.
+fn message(id: JobId, target: Target) -> Message {
+    let envelope = Envelope::new(id, topic(), RawValue::from_string("{}".into()).unwrap());
+    Message { target, message_id: id.to_string(), headers: Headers::default(), body: envelope.encode().unwrap().into() }
+}
+
 /// A queue for the topic that says where its jobs run.
 async fn queue(fleet: &Fleet, more: &str) {
     let text = format!("[[queues]]\nname = \"placed\"\ntopics = [\"test/*\"]\n{more}\n");
@@ -275,15 +281,8 @@ pub async fn p06_a_message_that_came_by_another_way_is_sent_on(fleet: &Fleet) {
     // It has read the queues by then.
     fleet.quiet(Duration::from_secs(3)).await;
     let id = fleet.producer().new_id();
-    let envelope = Envelope::new(id, topic(), RawValue::from_string("{}".into()).unwrap());
-    let message = Message {
-        target: Target::Jobs(topic().into()),
-        message_id: id.to_string(),
-        headers: Headers::default(),
-        body: envelope.encode().unwrap().into(),
-    };
     let broker = &fleet.producer().link().broker;
-    assert_eq!(broker.publish(vec![message]).await, [Ok(())]);
+    assert_eq!(broker.publish(vec![message(id, Target::Jobs(topic().into()))]).await, [Ok(())]);
     let lane = at("label:zone=b");
     fleet
         .eventually("it lies in the lane of its site", async || {
@@ -369,12 +368,7 @@ pub async fn p08_lanes_of_instances_that_are_gone_are_taken_away(fleet: &Fleet) 
     assert_eq!(fleet.show(waits.id).await.state, State::Queued, "what waits keeps its lane");
     consumes(fleet, &stays, &gone, false).await;
     // A copy that rested for longer than that.
-    let late = Message {
-        target: Target::Lane(gone.clone()),
-        message_id: ids[0].to_string(),
-        headers: Headers::default(),
-        body: Envelope::new(ids[0], topic(), RawValue::from_string("{}".into()).unwrap()).encode().unwrap().into(),
-    };
+    let late = message(ids[0], Target::Lane(gone.clone()));
     assert_eq!(link.broker.publish(vec![late]).await, [Ok(())]);
     assert_eq!(link.broker.count_letters(Letters::Unrouted).await.unwrap(), 1);
     let is_taken = async || {

@@ -10,9 +10,14 @@ use std::collections::BTreeMap;
 
 /// A job that runs, and the token of its attempt.
 async fn given(bench: &Bench) -> (JobId, Token) {
+    given_for(bench, LONG).await
+}
+
+/// A job that runs with a lease of so many milliseconds, and the token of its attempt.
+async fn given_for(bench: &Bench, lease_ms: u64) -> (JobId, Token) {
     let id = bench.queued().await;
     let claim = Claim { nonce: "secret".into(), ..bench.claim(id) };
-    let Claimed::Known(Answer::Run { fence, attempt, .. }) = bench.claim_as(&me(), LONG, claim).await else {
+    let Claimed::Known(Answer::Run { fence, attempt, .. }) = bench.claim_as(&me(), lease_ms, claim).await else {
         panic!("{id} should run")
     };
     (id, Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, kinds: BTreeMap::new(), nonce: "secret".into() })
@@ -73,13 +78,7 @@ pub async fn s07_only_the_token_of_the_current_attempt_ends_it(bench: &Bench) {
 }
 
 pub async fn s07_a_token_of_an_attempt_that_was_taken_away_ends_nothing(bench: &Bench) {
-    let id = bench.queued().await;
-    let claim = Claim { nonce: "secret".into(), ..bench.claim(id) };
-    let Claimed::Known(Answer::Run { fence, attempt, .. }) = bench.claim_as(&me(), 1, claim).await else {
-        panic!("{id} should run")
-    };
-    let token =
-        Token { id, attempt, fence, delay_ms: 0, retry_for_ms: None, kinds: BTreeMap::new(), nonce: "secret".into() };
+    let (id, token) = given_for(bench, 1).await;
     bench.sleep(10).await;
     assert_eq!(bench.rescue(10).await.runnable.len(), 1);
     assert_eq!(complete(bench, with(&token, "one", succeeded())).await, known(Answer::Stale { state: State::Queued }));

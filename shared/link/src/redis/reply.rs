@@ -206,14 +206,7 @@ pub(super) fn finished(mut items: Items, follow_ups: &[JobId]) -> Result<Finishe
     let answer = match kind.as_str() {
         "moved" => Answer::Moved { state },
         "already" => Answer::Already { state },
-        "stale" => {
-            return Ok(Finished::Known {
-                answer: Answer::Stale { state },
-                generation,
-                follow_ups: Vec::new(),
-                let_through: Vec::new(),
-            });
-        }
+        "stale" => return Ok(Finished::stale(state, generation)),
         other => return Err(unexpected(other)),
     };
     let answers = items.items()?;

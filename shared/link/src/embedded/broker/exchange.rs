@@ -14,6 +14,7 @@ use crate::broker::{Delivery, Intake, Letters, Message, Tag, Target};
 use crate::letters::Eviction;
 use longshore_model::lane::Lane;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -54,6 +55,26 @@ struct Session {
     inbox: VecDeque<Intake>,
     next_tag: u64,
     wake: Arc<Notify>,
+}
+
+/// Where a message is that was not settled.
+enum Place<'a> {
+    /// It waits in a lane.
+    Lane(&'a Lane),
+    /// A session has it, from this lane.
+    Held(&'a Lane),
+    /// It is parked until then, us.
+    Parked(u64),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lane(lane) => write!(f, "in {lane}"),
+            Self::Held(lane) => write!(f, "held, from {lane}"),
+            Self::Parked(due_us) => write!(f, "parked until {due_us} us"),
+        }
+    }
 }
 
 /// All of it.
@@ -394,12 +415,20 @@ impl Exchange {
         held.filter(|held| self.lanes.get(&held.lane).is_some_and(|lane| lane.life == held.life))
     }
 
+    /// Every message on its way to a consumer, and where it is.
+    fn kept(&self) -> impl Iterator<Item = (Place<'_>, &Message)> {
+        let ready = self
+            .lanes
+            .iter()
+            .flat_map(|(name, queue)| queue.ready.values().map(move |stored| (Place::Lane(name), &stored.message)));
+        let held = self.held().map(|held| (Place::Held(&held.lane), &held.stored));
+        let parked = self.parked.iter().map(|((due, _), message)| (Place::Parked(*due), message));
+        ready.chain(held).chain(parked)
+    }
+
     pub(in crate::embedded) fn copies(&self, id: &str) -> usize {
-        let ready = self.lanes.values().flat_map(|lane| lane.ready.values().map(|stored| &stored.message));
-        let all = ready.chain(self.held().map(|held| &held.stored)).chain(self.parked.values());
-        let letters = self.piles.values().flat_map(Pile::all);
-        let of_job = |message: &&Message| message.message_id == id;
-        all.filter(of_job).count() + letters.filter(|message| message.message_id == id).count()
+        let letters = self.piles.values().flat_map(Pile::all).filter(|message| message.message_id == id);
+        self.kept().filter(|(_, message)| message.message_id == id).count() + letters.count()
     }
 
     pub(in crate::embedded) fn letters(&self, place: Letters) -> Vec<Message> {
@@ -407,17 +436,12 @@ impl Exchange {
     }
 
     pub(in crate::embedded) fn messages(&self) -> usize {
-        let waiting: usize = self.lanes.values().map(|lane| lane.ready.len()).sum();
-        waiting + self.held().count() + self.parked.len()
+        self.kept().count()
     }
 
     /// What [`Self::messages`] counts, by where it is.
     pub(in crate::embedded) fn left(&self) -> Vec<String> {
-        let lanes = self.lanes.iter().flat_map(|(lane, queue)| queue.ready.iter().map(move |message| (lane, message)));
-        let lanes = lanes.map(|(lane, message)| format!("in {lane}: {message:?}"));
-        let held = self.held().map(|message| format!("held: {message:?}"));
-        let parked = self.parked.iter().map(|(due, message)| format!("parked until {} us: {message:?}", due.0));
-        lanes.chain(held).chain(parked).collect()
+        self.kept().map(|(place, message)| format!("{place}: {message:?}")).collect()
     }
 
     pub(in crate::embedded) fn set_blocked(&mut self, why: Option<&str>, now: Duration) {
