@@ -223,6 +223,51 @@ pub async fn q09_a_limit_counts_who_runs_when_it_is_set(bench: &Bench) {
     assert_eq!(states, [State::Queued, State::Blocked], "one at a time");
 }
 
+pub async fn an_order_is_no_limit_whatever_its_key_reads_like(bench: &Bench) {
+    let mut job = bench.job();
+    job.admission.gates.order = Some(GateName::order("mail", "new:x"));
+    let id = bench.accept(job).await;
+    bench.run(id).await;
+    set(bench, "new", &at_once(1)).await;
+    let other = limited(bench, "new", "x", "").await;
+    assert_eq!(bench.state(other).await, State::Queued, "nobody is counted at the limit");
+}
+
+pub async fn places_that_are_freed_together_go_to_those_who_can_pass(bench: &Bench) {
+    set(bench, "lim", &at_once(3)).await;
+    set(bench, "other", &at_once(1)).await;
+    limited(bench, "other", "", "").await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(limited(bench, "lim", "", "").await);
+    }
+    let mut both = bench.job();
+    both.admission.gates.limits = vec![GateName::limit("lim", ""), GateName::limit("other", "")];
+    let both = bench.accept(both).await;
+    let mut late = bench.job();
+    late.admission.gates.limits = vec![GateName::limit("lim", "")];
+    late.admission.expires = Some(Expiry::After(20));
+    let late = bench.accept(late).await;
+    let mut rest = Vec::new();
+    for _ in 0..5 {
+        rest.push(limited(bench, "lim", "", "").await);
+    }
+    bench.sleep(40).await;
+    let mut ends = Vec::new();
+    for id in held {
+        ends.push(finish(id, bench.run(id).await, succeeded()));
+    }
+    let ended = bench.a.store.finish(ends).await.unwrap();
+    assert!(ended.iter().all(|ended| *answer(ended) == Answer::Moved { state: State::Succeeded }), "{ended:?}");
+    let (q, b) = (State::Queued, State::Blocked);
+    assert_eq!(states(bench, &[both, late]).await, [b, State::Dropped], "one waits elsewhere, one came too late");
+    assert_eq!(states(bench, &rest).await, [q, q, q, b, b]);
+    for id in &rest[..3] {
+        end(bench, *id).await;
+    }
+    assert_eq!(states(bench, &rest[3..]).await, [q, q]);
+}
+
 pub async fn limits_count_each_key_by_itself_and_are_shown(bench: &Bench) {
     set(bench, "per", &at_once(1)).await;
     let ids = [

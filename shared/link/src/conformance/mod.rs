@@ -209,6 +209,8 @@ macro_rules! conformance_store {
                 a_crash_keeps_the_order_and_the_limit
                 q09_a_limit_is_never_exceeded_and_changes_while_jobs_wait
                 q09_a_limit_counts_who_runs_when_it_is_set
+                an_order_is_no_limit_whatever_its_key_reads_like
+                places_that_are_freed_together_go_to_those_who_can_pass
                 limits_count_each_key_by_itself_and_are_shown
                 turns_share_a_limit_whatever_their_number_of_jobs
                 a_job_takes_all_of_its_limits_or_none

@@ -142,8 +142,11 @@ local found = {}
 
 -- Adds those that are asked for, in their order. Answers the last one that was wanted, once there are as many.
 local function collect(entries)
+  local listed = {}
   for _, entry in ipairs(entries) do
-    if matches(entry.id) then
+    -- A damaged index of another state may have it as well.
+    if not listed[entry.id] and matches(entry.id) then
+      listed[entry.id] = true
       found[#found + 1] = {entry.id, digits(entry.score)}
       if #found == want then
         return entry
@@ -238,8 +241,8 @@ local function members(place)
   return call('ZRANGE', P .. place.key, 0, -1)
 end
 
--- Those of at most MANY entries that have a score in one of the places, with the score where `rated`.
-local function in_one_of(places, entries, rated)
+-- Those of at most MANY entries that have a score in one of the places.
+local function in_one_of(places, entries)
   if #entries == 0 then
     return entries
   end
@@ -256,14 +259,8 @@ local function in_one_of(places, entries, rated)
     looked = looked + #ids / 4
     for i, score in ipairs(call('ZMSCORE', P .. place.key, unpack(ids))) do
       if score and not has[i] then
-        score = tonumber(score)
         local range = place.range
-        if not range or (range.least <= score and score <= range.most) then
-          has[i] = true
-          if rated then
-            entries[i].score = score
-          end
-        end
+        has[i] = not range or (range.least <= tonumber(score) and tonumber(score) <= range.most)
       end
     end
   end
@@ -274,6 +271,29 @@ local function in_one_of(places, entries, rated)
     end
   end
   return kept
+end
+
+-- Which of the ids at most MANY from a place on are in the phase, behind the position and before `bound` (if there is
+-- one), with their scores in it. Most are not, as a rule: nothing is made of those.
+local function rated(ids, from, bound)
+  local upto, entries, n = math.min(from + MANY - 1, #ids), {}, 0
+  for _, place in ipairs(forward and {{key = K.open}} or state_places) do
+    looked = looked + (upto - from + 1) / 4
+    local scores = call('ZMSCORE', P .. place.key, unpack(ids, from, upto))
+    for i = 1, #scores do
+      local score = scores[i]
+      if score then
+        score = tonumber(score)
+        local beside = score < since or bound and score ~= bound.score and (score > bound.score) == forward
+        local entry = not beside and {id = ids[from + i - 1], score = score}
+        if entry and (not after or before(after, entry)) and (not bound or before(entry, bound)) then
+          n = n + 1
+          entries[n] = entry
+        end
+      end
+    end
+  end
+  return entries
 end
 
 -- Those of at most MANY entries that all indexes have but the one that they are from and one that was asked already.
@@ -293,20 +313,13 @@ table.sort(restrictions, function(a, b)
 end)
 local narrowest = restrictions[1]
 
--- Those that are left of candidates from an index, best first. `few`: the first so many are enough; answers then whether
+-- Those that are left of ids from an index, best first. `few`: the first so many are enough; answers then whether
 -- there may be more. `bound`: the job behind which nobody is wanted, if there is one.
-local function best(candidates, source, few, bound)
-  local left, part = {}, {}
-  for i, candidate in ipairs(candidates) do
-    part[#part + 1] = candidate
-    if #part == MANY or i == #candidates then
-      part = in_one_of(forward and {{key = K.open}} or state_places, part, true)
-      for _, entry in ipairs(sieve(part, source, not forward and by_state)) do
-        if entry.score >= since and (not after or before(after, entry)) and (not bound or before(entry, bound)) then
-          left[#left + 1] = entry
-        end
-      end
-      part = {}
+local function best(ids, source, few, bound)
+  local left = {}
+  for from = 1, #ids, MANY do
+    for _, entry in ipairs(sieve(rated(ids, from, bound), source, not forward and by_state)) do
+      left[#left + 1] = entry
     end
   end
   -- To sort numbers is cheap, and few of the entries are wanted.
@@ -341,7 +354,7 @@ if forward then
   end
 end
 
--- Entries of one place from a position on, and the last of them with its score, where there are more.
+-- The ids in one place from a position on, and the last member with its score, where there are more.
 local function part_from(place, score, member)
   local key, range, first = P .. place.key, place.range, 0
   local low = range and range.low
@@ -364,15 +377,17 @@ local function part_from(place, score, member)
     start = math.max(start, first)
   end
   local upto = math.min(start + PART, stop)
-  local raw = start < upto and call('ZRANGE', key, start, upto - 1, 'WITHSCORES') or {}
-  local entries = {}
-  for i = 1, #raw, 2 do
-    entries[#entries + 1] = {id = string.sub(raw[i], -36)}
+  local ids = start < upto and call('ZRANGE', key, start, upto - 1) or {}
+  local last = upto < stop and ids[#ids]
+  if place.lex then
+    for i, member in ipairs(ids) do
+      ids[i] = string.sub(member, -36)
+    end
   end
-  if upto < stop then
-    return entries, raw[#raw - 1], raw[#raw]
+  if last then
+    return ids, last, call('ZSCORE', key, last)
   end
-  return entries
+  return ids
 end
 
 if part_of then
@@ -395,12 +410,12 @@ if part_of then
   end
   -- Of one of several templates another index may be the narrowest by now: it is read from its beginning.
   local known = part_of.key == place.key and part_of.member or ''
-  local candidates, member, score = part_from(place, part_of.score, known)
+  local ids, member, score = part_from(place, part_of.score, known)
   local bound = part_of.bound ~= '' and {score = tonumber(part_of.bound), id = part_of.bound_id}
-  local left, more = best(candidates, gathered, want + 100, bound)
+  local left, more = best(ids, gathered, want + 100, bound)
   if not collect(left) and more then
     found = {}
-    collect((best(candidates, gathered, math.huge, bound)))
+    collect((best(ids, gathered, math.huge, bound)))
   end
   if not member then
     number = number < #gathered.places and number + 1 or 0
@@ -435,7 +450,7 @@ if narrowest.size <= FEW then
   for _, place in ipairs(narrowest.places) do
     for _, id in ipairs(members(place)) do
       if not seen[id] then
-        seen[id], candidates[#candidates + 1] = true, {id = id}
+        seen[id], candidates[#candidates + 1] = true, id
       end
     end
   end

@@ -17,6 +17,7 @@ make_gates = function()
   local G = {}
   local waking, woken, policies, place, released = {}, {}, {}, nil, false
   local HOLDS = {queued = true, active = true}
+  local at_once = digits(now)
 
   -- Numbers that only grow: places in lines, and the order of turns.
   local function next_place()
@@ -33,18 +34,60 @@ make_gates = function()
     return policies[name]
   end
 
+  -- Gates by the text of a record: jobs of one call share it, and a job is asked for it several times.
+  local NONE, read_before = {limits = {}}, {}
+  local function gates_of(r)
+    local text = r.ga
+    if not text then
+      return NONE
+    end
+    local found = read_before[text]
+    if not found then
+      found = {order = string.match(text, '^o:[^\n]*'), limits = {}}
+      for line in string.gmatch(text, '[^\n]+') do
+        if string.sub(line, 1, 2) == 'l:' then
+          found.limits[#found.limits + 1] = line
+        end
+      end
+      read_before[text] = found
+    end
+    return found
+  end
+
   local function order_of(r)
-    return r.ga and string.match(r.ga, '^o:[^\n]*')
+    return gates_of(r).order
   end
 
   local function limits_of(r)
-    local found = {}
-    for line in string.gmatch(r.ga or '', '[^\n]+') do
-      if string.sub(line, 1, 2) == 'l:' then
-        found[#found + 1] = line
-      end
+    return gates_of(r).limits
+  end
+
+  -- How many passed a gate and have not left: counted here from the first question to the end of `open`.
+  local inside = {}
+  local function count_inside(gate)
+    inside[gate] = inside[gate] or call('ZCARD', P .. K.holders .. gate)
+    return inside[gate]
+  end
+
+  local function go_in(gate, id)
+    local new = call('ZADD', P .. K.holders .. gate, at_once, id)
+    inside[gate] = inside[gate] and inside[gate] + new
+  end
+
+  -- Answers 1 where it was inside.
+  local function go_out(gate, id)
+    local left = call('ZREM', P .. K.holders .. gate, id)
+    inside[gate] = inside[gate] and inside[gate] - left
+    return left
+  end
+
+  -- Whether a rate let anybody through who was not claimed yet, for as long.
+  local unclaimed = {}
+  local function any_unclaimed(gate)
+    if unclaimed[gate] == nil then
+      unclaimed[gate] = call('EXISTS', P .. K.unclaimed .. gate) == 1
     end
-    return found
+    return unclaimed[gate]
   end
 
   -- Lets a gate be looked at before the script ends.
@@ -79,7 +122,7 @@ make_gates = function()
   -- Whether a limit does not let a job pass, and when it may. `from`: the gate whose first in line it is.
   local function closed(r, gate, policy, from)
     local held = policy.max and HOLDS[r.was] and call('ZSCORE', P .. K.holders .. gate, r.id)
-    if policy.max and not held and call('ZCARD', P .. K.holders .. gate) >= policy.max then
+    if policy.max and not held and count_inside(gate) >= policy.max then
       return true, now + L.grant_ms
     end
     if policy.rate then
@@ -110,7 +153,7 @@ make_gates = function()
           G.wake(order)
           return order, 'order'
         end
-        call('ZADD', P .. K.holders .. order, digits(now), r.id)
+        go_in(order, r.id)
       end
     end
     local pause, till = pause_of(r)
@@ -134,13 +177,14 @@ make_gates = function()
       local policy = policy_of(gate)
       if policy and (policy.max or policy.rate) then
         if policy.max then
-          call('ZADD', P .. K.holders .. gate, digits(now), r.id)
+          go_in(gate, r.id)
         end
         if policy.rate and not running then
           local _, tat, interval = token_at(gate, policy.rate)
           tat = math.max(tat, now_us) + interval
           call('SET', P .. K.tat .. gate, digits(tat), 'PX', digits(math.ceil((tat - now_us) / 1000) + 1000))
-          call('ZADD', P .. K.unclaimed .. gate, digits(now), r.id)
+          call('ZADD', P .. K.unclaimed .. gate, at_once, r.id)
+          unclaimed[gate] = true
         end
         if gate ~= from then
           call('ZADD', P .. K.gates, 0, gate)
@@ -220,11 +264,11 @@ make_gates = function()
     for _, limit in ipairs(limits_of(r)) do
       local policy = policy_of(limit)
       if policy and policy.max and not call('ZSCORE', P .. K.holders .. limit, r.id) then
-        if call('ZCARD', P .. K.holders .. limit) >= policy.max then
+        if count_inside(limit) >= policy.max then
           wait_at(r, limit, 'limit', now + L.grant_ms)
           return true
         end
-        call('ZADD', P .. K.holders .. limit, digits(now), r.id)
+        go_in(limit, r.id)
         call('ZADD', P .. K.gates, 0, limit)
       end
     end
@@ -309,7 +353,7 @@ make_gates = function()
       unwait(r)
     end
     local order = order_of(r)
-    if order and TERMINAL[state] and call('ZREM', P .. K.holders .. order, r.id) == 1 then
+    if order and TERMINAL[state] and go_out(order, r.id) == 1 then
       if state == 'error' or state == 'given_up' then
         after_failure(r, order)
       end
@@ -327,9 +371,9 @@ make_gates = function()
       end
     end
     for _, gate in ipairs(limits_of(r)) do
-      local left = was == 'queued' and call('ZREM', P .. K.unclaimed .. gate, r.id) or 0
+      local left = was == 'queued' and any_unclaimed(gate) and call('ZREM', P .. K.unclaimed .. gate, r.id) or 0
       if HOLDS[was] and not HOLDS[state] then
-        left = left + call('ZREM', P .. K.holders .. gate, r.id)
+        left = left + go_out(gate, r.id)
       end
       if left > 0 then
         G.wake(gate)
@@ -337,7 +381,7 @@ make_gates = function()
     end
     if state == 'active' and was ~= 'queued' then
       if order then
-        call('ZADD', P .. K.holders .. order, digits(now), r.id)
+        go_in(order, r.id)
       end
       take(r, true)
     end
@@ -352,7 +396,7 @@ make_gates = function()
       end
       local r = read(holders[i])
       if not r or not HOLDS[r.st] then
-        call('ZREM', P .. K.holders .. gate, holders[i])
+        go_out(gate, holders[i])
         return true
       elseif r.st == 'queued' and r.tp ~= topic then
         put(r, 'sq', nil)
@@ -375,7 +419,7 @@ make_gates = function()
     if not policy or not (policy.max or policy.rate) then
       return false
     end
-    if last or not policy.max or call('ZCARD', P .. K.holders .. gate) < policy.max then
+    if last or not policy.max or count_inside(gate) < policy.max then
       return last
     end
     local oldest = call('ZRANGE', P .. K.holders .. gate, 0, 0, 'WITHSCORES')[2]
@@ -384,6 +428,15 @@ make_gates = function()
     end
     wake_at(gate, now + L.grant_ms)
     return true
+  end
+
+  -- How many may pass, as far as that is known: so many of a line are read, and one more.
+  local function room_of(gate, left)
+    local policy = string.sub(gate, 1, 1) == 'l' and policy_of(gate)
+    if not policy or not policy.max or policy.rate then
+      return 1
+    end
+    return math.max(math.min(policy.max - count_inside(gate), left), 1)
   end
 
   -- Gives a job that was let through to the caller to publish, where there is room in the answer; else the relay has it.
@@ -400,8 +453,11 @@ make_gates = function()
 
   -- Lets pass who can, first of the least recent turn first. Answers what is left of the bound.
   local function pass(gate, left)
+    local is_order = string.sub(gate, 1, 1) == 'o'
+    local turns, line, waiting, at
     while true do
-      local turns = call('ZRANGE', P .. K.turns .. gate, 0, 1)
+      -- What was read stays so while one after the other leaves the line of the first turn.
+      turns = turns or call('ZRANGE', P .. K.turns .. gate, 0, 1)
       local turn = turns[1]
       if not turn then
         if call('EXISTS', P .. K.holders .. gate, P .. K.unclaimed .. gate) == 0 then
@@ -413,15 +469,18 @@ make_gates = function()
         wake_at(gate, now)
         return 0
       end
-      local upto, failed = string.match(turn, '^skip:(%d+):(.*)$')
-      if string.sub(gate, 1, 1) ~= 'o' then
-        upto = nil
+      local upto, failed
+      if is_order then
+        upto, failed = string.match(turn, '^skip:(%d+):(.*)$')
       end
-      local line = gate .. '\n' .. (upto and '' or turn)
-      local first = call('ZRANGE', P .. K.waiters .. line, 0, 1, 'WITHSCORES')
-      local id = first[1]
+      if not waiting then
+        line, at = gate .. '\n' .. (upto and '' or turn), 1
+        waiting = call('ZRANGE', P .. K.waiters .. line, 0, room_of(gate, left), 'WITHSCORES')
+      end
+      local id = waiting[at]
       local r = id and read(id)
-      if upto and (not id or tonumber(first[2]) > tonumber(upto)) then
+      local stays = false
+      if upto and (not id or tonumber(waiting[at + 1]) > tonumber(upto)) then
         call('ZREM', P .. K.turns .. gate, turn)
       elseif not r or r.st ~= 'blocked' or r.wg ~= line then
         if id then
@@ -434,24 +493,27 @@ make_gates = function()
         put(r, 'me', '+job ' .. failed .. ' before it in its order failed for good')
         end_untold(r, 'dropped', 'skipped')
         save(r)
+        stays = true
       elseif expired(r) then
         end_untold(r, 'dropped', 'expired')
         save(r)
+        stays = true
       else
-        local other, reason, at = refusal(r, gate)
+        local other, reason, when = refusal(r, gate)
         if other == gate then
           if reason ~= 'limit' or not take_back(gate, r.tp) then
-            if at then
-              wake_at(gate, at)
+            if when then
+              wake_at(gate, when)
             end
             return left
           end
         elseif other then
           unwait(r)
-          wait_at(r, other, reason, at)
+          wait_at(r, other, reason, when)
           save(r)
+          stays = true
         else
-          local lonely = not first[3]
+          local lonely = not waiting[at + 2]
           r.lonely = lonely
           become_queued(r, nil, 0)
           take(r, false, gate)
@@ -464,7 +526,12 @@ make_gates = function()
           if is_shut(gate, lonely and not turns[2]) then
             return left - 1
           end
+          stays = not turns[2]
         end
+      end
+      at = at + 2
+      if not stays or not waiting[at + 2] then
+        turns, waiting = nil, nil
       end
       left = left - 1
     end
@@ -479,7 +546,7 @@ make_gates = function()
       left = pass(gate, left)
       i = i + 1
     end
-    waking = {}
+    waking, inside, unclaimed = {}, {}, {}
     if place then
       call('HSET', P .. K.shard, 'place', digits(place))
     end

@@ -13,11 +13,11 @@
 --   du due (while scheduled or retrying)
 --   le lease (while active)
 --   ob outbox, pb when a copy was last confirmed, hi how often it was republished (while queued)
+--   ga gates that it has to pass, a line each, its order first      sq its place in lines
+--   wg the gate that it waits at, and the turn, a line each (while blocked)      tu turn
 --   cn cancel, me message: `+` and the text
 --   dx true when progress, properties or log lines are kept, which the next claim clears
---   ga gates that it has to pass, a line each, its order first      tu turn       sq its place in lines
 --   uq unique: mode, time in ms, and key, a line each
---   wg the gate that it waits at, and the turn, a line each (while blocked)
 --   pr priority: 1 urgent, -1 low
 --   ln its place among those that count in the length of its queue while they wait
 --   kd failures of kinds that have retries of their own: kind and count, a line each
@@ -38,7 +38,7 @@ local JOB = P .. K.job
 
 -- The record of fields in their order; `more` are those of a newer program.
 local function named(st, tp, qu, re, ge, fe, at, fa, cr, mr, mc, no, oi, oc, ct, si, sa, ex, ra, wa, du, le, ob, pb, hi,
-  cn, me, dx, ga, tu, sq, wg, uq, ln, kd, ru, pr, wh, ...)
+  ga, sq, wg, tu, cn, me, dx, uq, ln, kd, ru, pr, wh, ...)
   local r = {
     st = st, tp = tp, qu = qu, re = re, ge = ge, fe = fe, at = at, fa = fa, cr = cr, mr = mr, mc = mc, no = no,
     oi = oi, oc = oc, ct = ct, si = si, sa = sa, ex = ex, le = le, ob = ob, pb = pb,
@@ -69,15 +69,19 @@ end
 
 local function packed(r)
   local more = r.more
-  -- Each field costs, empty ones too: most records need none of the last.
-  if not (r.cn or r.me or r.dx or r.ga or r.tu or r.sq or r.wg or r.uq or r.ln or r.kd or r.ru or r.pr or r.wh or more) then
+  -- Each field costs, empty ones too: most records need none of the last, and those with gates few of them.
+  if not (r.cn or r.me or r.dx or r.uq or r.ln or r.kd or r.ru or r.pr or r.wh or more) then
+    if not (r.ga or r.sq or r.wg or r.tu) then
+      return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
+        r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
+    end
     return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
-      r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi)
+      r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.ga, r.sq, r.wg, r.tu)
   end
   more = more or {n = 0}
   return pack_fields(r.st, r.tp, r.qu, r.re, r.ge, r.fe, r.at, r.fa, r.cr, r.mr, r.mc, r.no, r.oi, r.oc, r.ct, r.si,
-    r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.cn, r.me, r.dx, r.ga, r.tu, r.sq,
-    r.wg, r.uq, r.ln, r.kd, r.ru, r.pr, r.wh, unpack(more, 1, more.n))
+    r.sa, r.ex, r.ra, r.wa, r.du, r.le, r.ob, r.pb, r.hi, r.ga, r.sq, r.wg, r.tu, r.cn, r.me, r.dx, r.uq, r.ln, r.kd,
+    r.ru, r.pr, r.wh, unpack(more, 1, more.n))
 end
 
 -- Unpacks a record, quickly; raises an error when it is damaged: numbers add up and texts have a length, and what is

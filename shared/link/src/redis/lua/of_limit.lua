@@ -14,8 +14,8 @@ end
 local function count_running(names)
   for _, id in ipairs(next(names) and call('ZRANGE', P .. K.state .. 'active', 0, -1) or {}) do
     local r = read(id)
-    for gate, name in string.gmatch(r and r.ga or '', '(l:([^:\n]*):[^\n]*)') do
-      if names[name] then
+    for gate in string.gmatch(r and r.ga or '', '[^\n]+') do
+      if names[string.match(gate, '^l:([^:]*):')] then
         call('ZADD', P .. K.holders .. gate, 'NX', digits(now), id)
         call('ZADD', P .. K.gates, 0, gate)
       end
