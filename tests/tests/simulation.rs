@@ -9,16 +9,30 @@ use std::collections::BTreeSet;
 /// Seeds of one test; there are several so that they run beside each other.
 const SEEDS: u64 = 125;
 
+/// How many of them are run: all, or as many as there is time for on a slow machine.
+fn seeds() -> u64 {
+    let asked = std::env::var("LONGSHORE_TEST_SEEDS").ok();
+    asked.map_or(SEEDS, |asked| {
+        let number: u64 = asked.parse().unwrap_or_else(|_| panic!("LONGSHORE_TEST_SEEDS={asked}: it is no number"));
+        number.min(SEEDS)
+    })
+}
+
 /// Runs the seeds of one part, of which every promise must be kept, in which every kind of fault must strike and
 /// every rule must have had something to say.
 fn part(number: u64) {
+    let (first, seeds) = (number * SEEDS, seeds());
     let mut kinds: BTreeSet<&str> = BTreeSet::new();
     let mut happened: BTreeSet<&str> = BTreeSet::new();
-    for seed in number * SEEDS..(number + 1) * SEEDS {
+    for seed in first..first + seeds {
         let summary = run(Plan::of(seed)).unwrap_or_else(|broken| panic!("{broken}"));
         assert_eq!(summary.accepted + summary.refused, Plan::of(seed).jobs, "seed {seed}");
         kinds.extend(summary.faults.keys());
         happened.extend(summary.rules.keys());
+    }
+    if seeds < SEEDS {
+        // Too few to show each of them.
+        return;
     }
     let all = [Losses::None, Losses::Lanes, Losses::Store].into_iter().flat_map(kinds_of).chain(&KINDS);
     let never: Vec<&&str> = all.filter(|kind| !kinds.contains(*kind)).collect();
