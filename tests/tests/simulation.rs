@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 const SEEDS: u64 = 125;
 
 /// How many of them are run: all, or as many as there is time for on a slow machine.
+#[allow(clippy::disallowed_methods, reason = "how many there is time for is said by whoever runs it")]
 fn seeds() -> u64 {
     let asked = std::env::var("LONGSHORE_TEST_SEEDS").ok();
     asked.map_or(SEEDS, |asked| {
